@@ -1,0 +1,119 @@
+"""Users, API tokens, connections, variables and the audit trail.
+
+Secrets are encrypted by `apps.access.crypto` and never rendered back. Everything a person or token changes leaves an
+AuditEvent in the same transaction (`apps.access.audit.record`). Next door: `policy.py` answers who may do what.
+"""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.utils.timezone import now
+
+from apps.access.fields import EncryptedTextField
+
+
+class User(AbstractUser):
+    """A person or service account. Roles are Django groups named Viewer, User, Op, Admin; superusers may do everything."""
+
+    must_change_password = models.BooleanField(default=False)
+    """Set for generated passwords."""
+    preferences = models.JSONField(default=dict, blank=True)
+    """What the pages remember for this person: theme, time zone, density, saved views."""
+
+
+class ApiToken(models.Model):
+    """A token for scripts: `trk_<prefix>_<secret>`; only the hash of the secret is kept."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, unique=True)
+    secret_hash = models.CharField(max_length=64)
+    """SHA-256, hex."""
+    scopes = models.JSONField(default=list, blank=True)
+    created_at = models.DateTimeField(default=now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix})"
+
+
+class RevokedToken(models.Model):
+    """A signed-out JWT, by its jti, until it would have expired anyway."""
+
+    jti = models.CharField(max_length=64, primary_key=True)
+    expires_at = models.DateTimeField(db_index=True)
+
+
+class Connection(models.Model):
+    """How tasks reach another system. Airflow's Connection; password and extra are encrypted and write-only."""
+
+    conn_id = models.CharField(max_length=250, unique=True)
+    conn_type = models.CharField(max_length=500)
+    description = models.TextField(null=True, blank=True)
+    host = models.CharField(max_length=500, null=True, blank=True)
+    schema = models.CharField(max_length=500, null=True, blank=True)
+    login = models.TextField(null=True, blank=True)
+    password = EncryptedTextField(null=True, blank=True)
+    port = models.IntegerField(null=True, blank=True)
+    extra = EncryptedTextField(null=True, blank=True)
+    """JSON text."""
+    team_name = models.CharField(max_length=50, null=True, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("conn_id",)
+
+    def __str__(self) -> str:
+        return self.conn_id
+
+
+class Variable(models.Model):
+    """A named value for DAG files and tasks. Airflow's Variable; the value is encrypted at rest."""
+
+    key = models.CharField(max_length=250, unique=True)
+    value = EncryptedTextField(default="", blank=True)
+    """Text as tasks read it; JSON values are stored as their JSON text."""
+    description = models.TextField(null=True, blank=True)
+    team_name = models.CharField(max_length=50, null=True, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("key",)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class AuditEvent(models.Model):
+    """One thing that somebody (or the system) changed. Append-only; REST shows it as an event log."""
+
+    at = models.DateTimeField(default=now)
+    action = models.CharField(max_length=100)
+    """Airflow's event names where they exist: trigger_dag_run, patch_dag, clear_task_instances, paused …"""
+    actor = models.CharField(max_length=250, default="system")
+    """User name, token name or process."""
+    means = models.CharField(max_length=30, default="system")
+    """rest, ui, admin, cli, scheduler, worker …"""
+    dag_id = models.CharField(max_length=250, null=True)
+    run_id = models.CharField(max_length=250, null=True)
+    task_id = models.CharField(max_length=250, null=True)
+    map_index = models.IntegerField(null=True)
+    try_number = models.IntegerField(null=True)
+    logical_date = models.DateTimeField(null=True)
+    object_type = models.CharField(max_length=50, null=True)
+    object_id = models.CharField(max_length=500, null=True)
+    extra = models.JSONField(default=dict)
+    """Before and after, request id, address. Never a secret."""
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("-at", "-id"), name="audit_newest"),  # list of the newest events
+            models.Index(fields=("dag_id", "-at"), name="audit_dag"),  # events of one DAG, newest first
+            models.Index(fields=("object_type", "object_id", "-at"), name="audit_object"),  # history of one object
+        )
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor} {self.action}"

@@ -1,0 +1,1 @@
+"""What a person sees: pages, live updates, admin look. Reads everything, owns no state."""

@@ -1,0 +1,210 @@
+"""All settings of the site, from the environment. The table in docs/settings.md lists them for people.
+
+Secrets come from the environment (or `<NAME>_FILE`), else from files that `config.secrets` makes once in
+TRACKSIDE_HOME. Without DATABASE_URL the embedded server's `server.json` names the database.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from config.embedded_postgres import read_server_info
+from config.env import BadSetting, env_bool, env_float, env_int, env_list, env_path, env_str
+from config.secrets import secret_text
+from trackside import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSION = __version__
+
+# --- Trackside ------------------------------------------------------------------------------------------------------
+HOME = env_path("TRACKSIDE_HOME", "~/.trackside")
+HOST = env_str("TRACKSIDE_HOST", "127.0.0.1")
+PORT = env_int("TRACKSIDE_PORT", 8080, low=1, high=65535)
+DAGS_FOLDER = env_path("TRACKSIDE_DAGS_FOLDER", str(ROOT / "examples"))
+PARALLELISM = env_int("TRACKSIDE_PARALLELISM", 32, low=1, high=10_000)
+LOGS_FOLDER = env_path("TRACKSIDE_LOGS_FOLDER", str(HOME / "logs"))
+DAGS_ARE_PAUSED_AT_CREATION = env_bool("TRACKSIDE_DAGS_ARE_PAUSED_AT_CREATION", True)
+CREATE_CRON_DATA_INTERVALS = env_bool("TRACKSIDE_CREATE_CRON_DATA_INTERVALS", False)
+SCAN_INTERVAL = env_float("TRACKSIDE_SCAN_INTERVAL", 2.0, low=0.1)
+REPARSE_INTERVAL = env_float("TRACKSIDE_REPARSE_INTERVAL", 30.0, low=1.0)
+PARSE_TIMEOUT = env_float("TRACKSIDE_PARSE_TIMEOUT", 30.0, low=0.5)
+PARSE_MEMORY_MB = env_int("TRACKSIDE_PARSE_MEMORY_MB", 1024, low=64)
+PARSE_PROCESSES = env_int("TRACKSIDE_PARSE_PROCESSES", 2, low=1, high=64)
+MAX_INFRA_FAILURES = env_int("TRACKSIDE_MAX_INFRA_FAILURES", 3, low=0)
+HEARTBEAT = env_float("TRACKSIDE_HEARTBEAT", 5.0, low=0.2)
+SELF_FENCE = env_float("TRACKSIDE_SELF_FENCE", 20.0, low=0.5)
+KILL_GRACE = env_float("TRACKSIDE_KILL_GRACE", 5.0)
+LEASE = env_float("TRACKSIDE_LEASE", 30.0, low=1.0)
+if SELF_FENCE + KILL_GRACE >= LEASE or LEASE < 3 * HEARTBEAT:
+    raise BadSetting(
+        f"TRACKSIDE_SELF_FENCE ({SELF_FENCE}) + TRACKSIDE_KILL_GRACE ({KILL_GRACE}) must be less than TRACKSIDE_LEASE "
+        f"({LEASE}), and the lease at least 3 × TRACKSIDE_HEARTBEAT ({HEARTBEAT}): else live tasks would count as lost."
+    )
+MAX_BODY_BYTES = env_int("TRACKSIDE_MAX_BODY_BYTES", 1_048_576, low=1024)
+MAX_XCOM_BYTES = env_int("TRACKSIDE_MAX_XCOM_BYTES", 32 * 1_048_576, low=1024)
+
+# --- Django ---------------------------------------------------------------------------------------------------------
+SECRET_KEY = env_str("TRACKSIDE_SECRET_KEY") or secret_text(HOME, "django.key")
+FERNET_KEYS = env_list("TRACKSIDE_FERNET_KEYS") or secret_text(HOME, "fernet.keys", fernet=True).split(",")
+JWT_KEY = env_str("TRACKSIDE_JWT_KEY") or secret_text(HOME, "jwt.key")
+WORKER_TOKEN = env_str("TRACKSIDE_WORKER_TOKEN") or secret_text(HOME, "worker.token")
+JWT_LIFETIME = env_int("TRACKSIDE_JWT_LIFETIME", 86_400, low=60)
+DEBUG = False
+ALLOWED_HOSTS = env_list("TRACKSIDE_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]") + ([HOST] if HOST != "0.0.0.0" else [])  # noqa: S104
+CSRF_TRUSTED_ORIGINS = env_list("TRACKSIDE_TRUSTED_ORIGINS")
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+AUTH_USER_MODEL = "access.User"
+INSTALLED_APPS = [
+    "apps.ui",
+    "apps.runs",
+    "apps.dags",
+    "apps.access",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django.contrib.humanize",
+    "rest_framework",
+    "drf_spectacular",
+    "channels",
+    "csp",
+    "django_htmx",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    ["django.template.loaders.filesystem.Loader", "django.template.loaders.app_directories.Loader"],
+                )
+            ],
+        },
+    }
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [ROOT / "static"]
+STATIC_ROOT = HOME / "static"
+APPEND_SLASH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_NAME = f"trackside_session_{PORT}"  # two instances on one host do not sign each other out
+CSRF_COOKIE_NAME = f"trackside_csrf_{PORT}"
+CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'", "'wasm-unsafe-eval'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "worker-src": ["'self'", "blob:"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'self'"],
+        "form-action": ["'self'"],
+        "object-src": ["'none'"],
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+
+# --- Database -------------------------------------------------------------------------------------------------------
+def _database(url: str) -> dict[str, object]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise BadSetting(f"DATABASE_URL must begin with postgresql://, got {parts.scheme or url!r}.")
+    options: dict[str, object] = dict(parse_qsl(parts.query))
+    host = options.pop("host", None) or unquote(parts.hostname or "")
+    options.setdefault("application_name", "trackside")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")) or "trackside",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": host,
+        "PORT": str(parts.port or ""),
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": options,
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+
+
+def _database_url() -> str:
+    if url := env_str("DATABASE_URL"):
+        return url
+    if info := read_server_info(HOME):
+        return info.url()
+    # nothing runs yet: commands that need no database (check, standalone) still work, others say so when they connect
+    return "postgresql://nobody@127.0.0.1:1/trackside"
+
+
+DATABASES = {"default": _database(_database_url())}
+
+# --- REST -----------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.access.authentication.BearerAuthentication", "apps.access.authentication.CookieAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {"TITLE": "Trackside", "VERSION": VERSION, "OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
+
+# --- Logging --------------------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"err": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
+    "root": {"handlers": ["err"], "level": os.environ.get("TRACKSIDE_LOG_LEVEL", "INFO").upper()},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "uvicorn.access": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
+}
