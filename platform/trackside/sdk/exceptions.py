@@ -1,7 +1,7 @@
 """Every exception and warning a DAG file or operator may name, for DAG authors and the execution half of the SDK.
 
-Names and class relations are those of `airflow.exceptions` and `airflow.sdk.exceptions` (both are this module through the
-import bridge). Those that end a try on purpose are translated to outcomes in `sdk/execution/outcomes.py`.
+Names and class relations are those of `airflow.exceptions` and `airflow.sdk.exceptions` (through the import bridge both
+are this module). Those that end a try on purpose are translated to outcomes in `sdk/execution/outcomes.py`.
 """
 
 from __future__ import annotations
@@ -237,7 +237,8 @@ class DeserializingResultError(ValueError):
     """The result of a virtualenv task cannot be read back here."""
 
     def __str__(self) -> str:
-        return "Error deserializing result. Note that result deserialization is not supported across major Python versions."
+        text = "Error deserializing result. Note that result deserialization is not supported"
+        return f"{text} across major Python versions."
 
 
 class SerializationError(AirflowException):
@@ -293,7 +294,8 @@ class AirflowInactiveAssetInInletOrOutletException(AirflowException):
     """A task names an asset that is not active."""
 
     def __init__(self, inactive_asset_keys: Collection[Any]) -> None:
-        super().__init__(f"Task has the following inactive assets in its inlets or outlets: {list(inactive_asset_keys)}")
+        keys = list(inactive_asset_keys)
+        super().__init__(f"Task has the following inactive assets in its inlets or outlets: {keys}")
         self.inactive_asset_keys = inactive_asset_keys
 
 
@@ -323,7 +325,8 @@ class FailFastDagInvalidTriggerRule(AirflowException):
     @classmethod
     def check(cls, *, fail_fast: bool, trigger_rule: Any) -> None:
         """Raise when the combination is not allowed."""
-        if fail_fast and str(getattr(trigger_rule, "value", trigger_rule)) not in ("all_success", "all_done_setup_success"):
+        rule = str(getattr(trigger_rule, "value", trigger_rule))
+        if fail_fast and rule not in ("all_success", "all_done_setup_success"):
             raise cls
 
     def __str__(self) -> str:
