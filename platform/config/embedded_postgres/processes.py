@@ -5,6 +5,7 @@ Used by `binaries` and `cluster` (`run_as`) and by `supervisor` (`Child`, `lefto
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -81,7 +82,9 @@ class Child:
             return
         self.pid = process.pid
         self._forked.set()
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        if hasattr(os, "waitid"):  # not on macOS
+            with contextlib.suppress(ChildProcessError):  # somebody in this process waits for any child and was faster
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with self._guard:  # from here on the process id may be reused: `signal` must not run in between
             self._exit_code = process.wait()
         self._ended.set()
@@ -123,12 +126,31 @@ def is_server(pid: int, cluster: str) -> bool:
     return bool(arguments) and Path(arguments[0]).name == "postgres" and f"cluster_name={cluster}" in arguments
 
 
+def belongs(pid: int, cluster: str) -> bool:
+    """Whether `pid` is the main process or one of the backends (`postgres: <cluster>: …`) of this cluster's server."""
+    return " ".join(command_line(pid)).startswith(f"postgres: {cluster}: ") or is_server(pid, cluster)
+
+
 def leftovers(cluster: str) -> list[int]:
-    """Processes of an earlier server of this cluster: its main process and its backends (`postgres: <cluster>: …`)."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        pid = int(entry.name)
-        arguments = command_line(pid)
-        if arguments and (arguments[0].startswith(f"postgres: {cluster}: ") or is_server(pid, cluster)):
-            found.append(pid)
-    return found
+    """All processes of a server of this cluster that run now."""
+    if Path("/proc/self").exists():
+        pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+    else:
+        listing = subprocess.run(["ps", "-ax", "-o", "pid="], capture_output=True, text=True)
+        pids = [int(pid) for pid in listing.stdout.split()]
+    return [pid for pid in pids if belongs(pid, cluster)]
+
+
+def signal_member(pid: int, cluster: str, signum: int) -> None:
+    """Signals a process of this cluster's server. Its handle pins it, so a stranger that got the id meanwhile is not hit."""
+    if not hasattr(os, "pidfd_open"):  # not on macOS: the check and the signal are as close as they can be
+        if belongs(pid, cluster):
+            os.kill(pid, signum)
+        return
+    with contextlib.suppress(ProcessLookupError):
+        handle = os.pidfd_open(pid)
+        try:
+            if belongs(pid, cluster):
+                signal.pidfd_send_signal(handle, signum)
+        finally:
+            os.close(handle)

@@ -1,0 +1,102 @@
+"""The PostgreSQL of the test suite: one server without durability per test session, shared by all pytest-xdist workers.
+
+A pytest plugin, loaded by `-p config.embedded_postgres.testing` in pyproject.toml. It must be loaded that early: pytest-django
+imports the settings, which read DATABASE_URL, before any conftest.py is. The controller starts the server and sets DATABASE_URL;
+workers are its children and inherit the variable; pytest-django gives each its own database (test_trackside_gw0, …). An
+environment that already has a DATABASE_URL is left as it is.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from config.embedded_postgres.errors import EmbeddedPostgresError
+from config.embedded_postgres.server_info import ServerInfo, read_server_info
+from config.embedded_postgres.supervisor import EmbeddedPostgres
+
+HOME_VARIABLE = "TRACKSIDE_TEST_POSTGRES_HOME"
+HOME_PREFIX = "trackside-test-postgres-"
+ABANDONED_AFTER = 3600.0  # seconds; only then is a home whose lock is free certain not to be one that is just starting
+
+_running: EmbeddedPostgres | None = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    """A wrapper, so that it runs before pytest-django's hook of this name, which loads the settings."""
+    asked = early_config.known_args_namespace
+    if not (asked.help or asked.version):
+        ensure_database_url()
+    return (yield)
+
+
+def pytest_unconfigure() -> None:
+    stop_shared_test_server()
+
+
+def ensure_database_url() -> str:
+    """Sets DATABASE_URL to the shared server, which is started if need be, unless the environment names one. Returns it."""
+    if "DATABASE_URL" not in os.environ:
+        try:
+            os.environ["DATABASE_URL"] = shared_test_server().url()
+        except EmbeddedPostgresError as error:
+            raise pytest.UsageError(f"The PostgreSQL of the tests did not start. {error}") from error
+    return os.environ["DATABASE_URL"]
+
+
+def shared_test_server() -> ServerInfo:
+    """The server of this test session. The first caller starts it; it and its children (workers) then share it."""
+    global _running
+    named = os.environ.get(HOME_VARIABLE)
+    info = read_server_info(Path(named)) if named else None
+    if info is not None:
+        return info
+    _sweep_abandoned()
+    home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX))
+    server = EmbeddedPostgres(home, durable=False)
+    try:
+        info = server.start()
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    _running = server
+    os.environ[HOME_VARIABLE] = str(home)
+    atexit.register(stop_shared_test_server)
+    return info
+
+
+def stop_shared_test_server() -> None:
+    """Stops the server if this process started it, and takes back the variables that led to it."""
+    global _running
+    server, _running = _running, None
+    if server is None or server.owner != os.getpid():
+        return
+    info = read_server_info(server.home)
+    server.stop()
+    shutil.rmtree(server.home, ignore_errors=True)
+    os.environ.pop(HOME_VARIABLE, None)
+    if info is not None and os.environ.get("DATABASE_URL") == info.url():
+        del os.environ["DATABASE_URL"]
+
+
+def _sweep_abandoned() -> None:
+    """Removes homes of test sessions that were killed: ours, old, and with a free lock. Their servers died with them."""
+    for home in Path(tempfile.gettempdir()).glob(HOME_PREFIX + "*"):
+        try:
+            found = home.lstat()
+            if found.st_uid != os.geteuid() or time.time() - found.st_mtime < ABANDONED_AFTER:
+                continue
+            with (home / "lock").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(home, ignore_errors=True)
+        except OSError:
+            continue
