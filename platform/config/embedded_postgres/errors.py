@@ -1,4 +1,6 @@
-"""What can go wrong with the embedded PostgreSQL. Each message is one an operator can act on; `standalone` prints it as is."""
+"""What can go wrong with the embedded PostgreSQL. Each message is one an operator can act on; `standalone` prints it
+as is.
+"""
 
 from __future__ import annotations
 
@@ -20,4 +22,4 @@ class AlreadyRunning(EmbeddedPostgresError):
 
 
 class StartFailed(EmbeddedPostgresError):
-    """The server could not be created, did not come up or did not answer; the message ends with the last lines of its log."""
+    """The server could not be created, did not come up or did not answer; its log's last lines are in the message."""

@@ -1,11 +1,13 @@
-"""Becomes the server process: `python -I -S launcher.py <json>` drops root, ties its life to its parent's, and execs.
+"""Becomes the server process: `python -I -S launcher.py <json>` drops root, ties its life to its parent's, and
+execs.
 
 A program of its own, because the order is what matters and a forked Python with threads must not run Python code:
 1. chdir while we still may (the data directory can lie below /root, see `cluster`),
 2. drop to the server's user, 3. only then PR_SET_PDEATHSIG (the kernel clears it when the user id changes),
 4. check that the parent did not die in between, 5. exec. Imports nothing of ours: it must start in milliseconds.
 
-The JSON holds: argv, env, cwd (or null), uid and gid (or null: stay), parent (process id), signal (sent when the parent dies).
+The JSON holds: argv, env, cwd (or null), uid and gid (or null: stay), parent (process id), signal (sent when the
+parent dies).
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def main(order: dict[str, Any]) -> None:
     arm(order["signal"])
     if os.getppid() != order["parent"]:
         os._exit(PARENT_IS_GONE)
-    os.execve(order["argv"][0], order["argv"], order["env"])
+    os.execve(order["argv"][0], order["argv"], order["env"])  # noqa: S606 (becoming the server is the point)
 
 
 if __name__ == "__main__":

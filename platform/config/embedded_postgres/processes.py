@@ -1,6 +1,7 @@
 """Processes: starting one that dies with us, waiting for it, and recognising our server among those that run.
 
-Used by `binaries` and `cluster` (`run_as`) and by `supervisor` (`Child`, `leftovers`). Next door: `launcher`, which becomes the process.
+Used by `binaries` and `cluster` (`run_as`) and by `supervisor` (`Child`, `leftovers`). Next door: `launcher`, which
+becomes the process.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def _command(argv: Sequence[str], account: Account, cwd: Path | None, death_sign
 def run_as(
     account: Account, argv: Sequence[str], *, cwd: Path | None = None, stdin: IO[str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a short command to its end as the server's user; both outputs are in `stdout`. Never raises for its exit code."""
+    """Runs a short command to its end as the server's user. Both outputs are in `stdout`; no exit code raises."""
     return subprocess.run(
         _command(argv, account, cwd, signal.SIGKILL),
         stdin=stdin if stdin is not None else subprocess.DEVNULL,
@@ -52,8 +53,8 @@ def run_as(
 class Child:
     """The server process, held by a thread of its own.
 
-    The kernel sends the parent-death signal when the *thread* that forked ends, so the fork must not happen in whatever thread
-    called `start`. The thread also reaps the child at once: a dead server never looks alive as a zombie.
+    The kernel sends the parent-death signal when the *thread* that forked ends, so the fork must not happen in whatever
+    thread called `start`. The thread also reaps the child at once: a dead server never looks alive as a zombie.
     """
 
     def __init__(self, argv: Sequence[str], account: Account, *, cwd: Path, log: IO[bytes]) -> None:
@@ -120,7 +121,7 @@ def command_line(pid: int) -> list[str]:
 def is_server(pid: int, cluster: str) -> bool:
     """Whether `pid` is the main process of the server with this cluster name (see `cluster.cluster_name`).
 
-    The command line decides, because it is readable for every user; /proc/<pid>/cwd is not (containers drop CAP_SYS_PTRACE).
+    The command line decides, because every user may read it; /proc/<pid>/cwd is not (containers drop CAP_SYS_PTRACE).
     """
     arguments = command_line(pid)
     return bool(arguments) and Path(arguments[0]).name == "postgres" and f"cluster_name={cluster}" in arguments
@@ -142,7 +143,7 @@ def leftovers(cluster: str) -> list[int]:
 
 
 def signal_member(pid: int, cluster: str, signum: int) -> None:
-    """Signals a process of this cluster's server. Its handle pins it, so a stranger that got the id meanwhile is not hit."""
+    """Signals a process of this cluster's server; a handle pins it, so a stranger that got the id is not hit."""
     if not hasattr(os, "pidfd_open"):  # not on macOS: the check and the signal are as close as they can be
         if belongs(pid, cluster):
             os.kill(pid, signum)

@@ -30,14 +30,22 @@ class ServerInfo:
     dbname: str = "trackside"
 
     def url(self, dbname: str | None = None, tcp: bool = True) -> str:
-        """A DATABASE_URL, over TCP or over the unix socket (reachable for the user that started the server, and root)."""
-        host = self.host if tcp else quote(self.socket_dir, safe="")
-        secret = quote(self.password, safe="")
-        return f"postgresql://{quote(self.user, safe='')}:{secret}@{host}:{self.port}/{quote(dbname or self.dbname, safe='')}"
+        """A DATABASE_URL: over TCP, or over the unix socket (for the user that started the server, and root).
+
+        The socket's folder is a query parameter and not the host: URL parsers turn hosts to lower case.
+        """
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        database = quote(dbname or self.dbname, safe="")
+        if tcp:
+            return f"postgresql://{login}@{self.host}:{self.port}/{database}"
+        return f"postgresql://{login}@:{self.port}/{database}?host={quote(self.socket_dir, safe='')}"
 
 
 def read_server_info(home: Path) -> ServerInfo | None:
-    """The server of this home, or None when none is up. A file left behind by a killed supervisor counts as none."""
+    """The server of this home, or None when none is up; a file left behind by a killed supervisor counts as none.
+
+    Raises PermissionError when the home belongs to another user.
+    """
     try:
         raw = json.loads((Path(home) / FILE_NAME).read_text(encoding="utf-8"))
         info = ServerInfo(**raw)
@@ -55,7 +63,7 @@ def write_private(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

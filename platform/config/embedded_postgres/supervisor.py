@@ -1,8 +1,9 @@
-"""Starts, watches and stops the embedded PostgreSQL of one home. Used by `standalone` and, without durability, by the tests.
+"""Starts, watches and stops the embedded PostgreSQL of one home. Used by `standalone`, and by the tests.
 
-Everything that touches the home happens under a lock (`flock` on `<home>/lock`) that the kernel drops with the process, so
-a killed supervisor never blocks the next one. What a home holds: lock, password, port, server.json (while the server is up),
-server.log, data. Next door: `cluster` (the data and the command), `processes` (the child), `server_info` (what others read).
+Everything that touches the home happens under a lock (`flock` on `<home>/lock`) that the kernel drops with the
+process, so a killed supervisor never blocks the next one. What a home holds: lock, password, port, server.json
+(while the server is up), server.log, data. Next door: `cluster` (the data and the command), `processes` (the child),
+`server_info` (what others read).
 """
 
 from __future__ import annotations
@@ -25,26 +26,33 @@ from config.embedded_postgres.account import Account, choose_account
 from config.embedded_postgres.binaries import Installation, find_installation
 from config.embedded_postgres.errors import AlreadyRunning, EmbeddedPostgresError, StartFailed
 from config.embedded_postgres.lock import HomeLock
-from config.embedded_postgres.processes import Child, command_line, is_server, leftovers, signal_member
+from config.embedded_postgres.processes import Child, is_server, leftovers, signal_member
 from config.embedded_postgres.server_info import FILE_NAME, ServerInfo, write_server_info
 
 DATABASE = "trackside"
-FAST_SHUTDOWN_PATIENCE = 30.0  # seconds between SIGINT (sessions are cut, data is flushed) and SIGQUIT (recovery at next start)
+FAST_SHUTDOWN_PATIENCE = (
+    30.0  # seconds between SIGINT (sessions cut, data flushed) and SIGQUIT (recovery at next start)
+)
 LOG_KEEP = 16 * 1024 * 1024
 PORT_ATTEMPTS = 3
 
 
 class EmbeddedPostgres:
-    """The PostgreSQL server of one home folder. `durable=False` is for tests: as fast as it gets, lost with the machine.
+    """The PostgreSQL server of one home folder. `durable=False` is for tests: fast, and lost with the machine.
 
-    `settings` overrides server settings by name. `start_timeout` (seconds) bounds the wait for a server that lives but does
-    not answer; crash recovery counts as living. Not for use from several threads at once.
+    `settings` overrides server settings by name. `start_timeout` (seconds) bounds the wait for a server that lives but
+    does not answer, for instance because it recovers from a crash. Not for use from several threads at once.
     """
 
     def __init__(
-        self, home: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None, start_timeout: float = 120.0
+        self,
+        home: Path,
+        *,
+        durable: bool = True,
+        settings: Mapping[str, str] | None = None,
+        start_timeout: float = 120.0,
     ) -> None:
-        self.home = Path(os.path.abspath(home))
+        self.home = Path(home).absolute()
         self.durable = durable
         self.settings = dict(settings or {})
         self.start_timeout = start_timeout
@@ -57,7 +65,9 @@ class EmbeddedPostgres:
     def __enter__(self) -> ServerInfo:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def start(self) -> ServerInfo:
@@ -130,7 +140,8 @@ class EmbeddedPostgres:
             if "password authentication failed" in problem:
                 raise StartFailed(f"{self.home / 'password'} does not hold the password of {self.home / 'data'}.")
             if time.monotonic() > deadline:
-                raise StartFailed(f"PostgreSQL did not answer in {self.start_timeout:.0f} s ({problem}). {self._log_tail()}")
+                waited = f"PostgreSQL did not answer in {self.start_timeout:.0f} s ({problem})."
+                raise StartFailed(f"{waited} {self._log_tail()}")
             self._child.wait(pause)
             pause = min(pause * 1.5, 0.25)
 
@@ -155,11 +166,11 @@ class EmbeddedPostgres:
         return "\n".join([f"The last lines of {path}:", *lines])
 
     def poll(self) -> int | None:
-        """None while the server runs; its exit code once it has died (negative: the signal). None before the first start."""
+        """The exit code of a server that died (negative: the signal). None while it runs, and when none was started."""
         return self._child.poll() if self._child is not None else None
 
     def stop(self) -> None:
-        """Stops the server, orderly if it can, and gives the home free. Does nothing when nothing runs, or in a forked child."""
+        """Stops the server, orderly if it can, and frees the home. No-op if nothing runs, or in a forked child."""
         if self.owner != os.getpid():
             return
         if self._child is not None:
@@ -184,10 +195,10 @@ def stop_child(child: Child) -> None:
 
 
 def clear_remains(data: Path, socket_dir: Path, home: Path) -> None:
-    """Removes what a killed server or supervisor left: processes of this very cluster, pid file, socket files, server.json.
+    """Removes what a killed server or supervisor left: processes of this cluster, pid file, socket files, server.json.
 
-    Called under the lock, so a running server of ours is an orphan on its way out. A pid file names any process once ids are
-    reused: only one whose command line bears our cluster name is touched, all others are strangers and stay alone.
+    Called under the lock, so a running server of ours is an orphan on its way out. A pid file names any process once
+    ids are reused: only one whose command line bears our cluster name is touched, all others are strangers.
     """
     name = cluster.cluster_name(data)
     deadline = time.monotonic() + FAST_SHUTDOWN_PATIENCE
@@ -239,7 +250,7 @@ def open_log(home: Path) -> IO[bytes]:
     path = home / "server.log"
     if path.exists() and path.stat().st_size > LOG_KEEP:
         path.replace(home / "server.log.1")
-    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def connect(info: ServerInfo, dbname: str) -> psycopg.Connection[tuple[object, ...]]:

@@ -1,9 +1,7 @@
-"""The PostgreSQL of the test suite: one server without durability per test session, shared by all pytest-xdist workers.
+"""The PostgreSQL of the test suite: one server without durability per test session, shared by all its workers.
 
-A pytest plugin, loaded by `-p config.embedded_postgres.testing` in pyproject.toml. It must be loaded that early: pytest-django
-imports the settings, which read DATABASE_URL, before any conftest.py is. The controller starts the server and sets DATABASE_URL;
-workers are its children and inherit the variable; pytest-django gives each its own database (test_trackside_gw0, …). An
-environment that already has a DATABASE_URL is left as it is.
+Used by the root conftest.py. The process that starts the server also stops it; its children (pytest-xdist's workers,
+programs under test) find it in DATABASE_URL. An environment that already has a DATABASE_URL is left as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -30,21 +27,8 @@ ABANDONED_AFTER = 3600.0  # seconds; only then is a home whose lock is free cert
 _running: EmbeddedPostgres | None = None
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
-    """A wrapper, so that it runs before pytest-django's hook of this name, which loads the settings."""
-    asked = early_config.known_args_namespace
-    if not (asked.help or asked.version):
-        ensure_database_url()
-    return (yield)
-
-
-def pytest_unconfigure() -> None:
-    stop_shared_test_server()
-
-
 def ensure_database_url() -> str:
-    """Sets DATABASE_URL to the shared server, which is started if need be, unless the environment names one. Returns it."""
+    """Sets DATABASE_URL to the shared server, started if need be, unless the environment names one. Returns it."""
     if "DATABASE_URL" not in os.environ:
         try:
             os.environ["DATABASE_URL"] = shared_test_server().url()
@@ -89,7 +73,7 @@ def stop_shared_test_server() -> None:
 
 
 def _sweep_abandoned() -> None:
-    """Removes homes of test sessions that were killed: ours, old, and with a free lock. Their servers died with them."""
+    """Removes homes of killed test sessions: ours, old, and with a free lock. Their servers died with them."""
     for home in Path(tempfile.gettempdir()).glob(HOME_PREFIX + "*"):
         try:
             found = home.lstat()
