@@ -1,8 +1,8 @@
 """Timetables: when DAGs run, which interval each run is about, and how to say it in words.
 
 Pure: no clock, no I/O. Start with `from_schedule` (what an author wrote) or `from_dict` (what was stored), then ask
-`next_run`. Kinds live in `cron`, `delta` and `simple`; run ids in `run_ids`; the rules follow Airflow 3.3.2 and are held
-by `platform/tests/test_timetables*.py`.
+`next_run`. Kinds live in `cron`, `delta` and `simple`; run ids in `run_ids`; the rules follow Airflow 3.3.2 and are
+held by `platform/tests/test_timetables*.py`.
 """
 
 from trackside.core.timetables.base import (

@@ -4,7 +4,7 @@ For `schedule="0 6 * * *"` and the three cron timetables. Next door: `cronexpr` 
 them into moments, `delta` holds the timetables without a wall clock.
 
 Clock changes, as in Airflow: a schedule that runs in every hour follows elapsed time (no hour is skipped or doubled);
-any other follows the wall clock, where a skipped time happens right after the gap and a repeated one at its second turn.
+any other follows the wall clock: a skipped time happens right after the gap, a repeated one at its second turn.
 One deviation: from one day to a later one the wall clock always counts. Airflow counts elapsed time there too, and then
 `0 * * * 1-5` starts its first week after a change on Sunday at 23:00 or on Monday at 01:00.
 """
@@ -225,8 +225,7 @@ class CronInterval(_CronBase):
         if not restriction.catchup:
             latest = self._last_complete(as_utc(now))
             earliest = max((m for m in (earliest, latest) if m is not None), default=None)
-        # After a change of the schedule the last interval may end between two ticks: go on from the tick before.
-        resumed = self.ticks.at_or_before(as_utc(last.end)) if last is not None else None
+        resumed = None if last is None else self._resume(last)
         start = max((m for m in (earliest, resumed) if m is not None), default=None)
         if start is None or (restriction.latest is not None and start > restriction.latest):
             return None
@@ -238,6 +237,18 @@ class CronInterval(_CronBase):
         run_after = as_utc(run_after)
         end = self.ticks.at_or_before(run_after) or run_after
         return DataInterval(self.ticks.before(end) or end, end)
+
+    def _resume(self, last: DataInterval) -> datetime | None:
+        """Where the interval after `last` starts.
+
+        That is its end; or the tick before its end, if the schedule was changed meanwhile and no tick lies there.
+        An interval of this very schedule is never repeated, even where clocks that go back half an hour hide the tick.
+        """
+        end = as_utc(last.end)
+        start = self.ticks.at_or_before(end)
+        if start is not None and start < end and self.ticks.after(as_utc(last.start)) == end:
+            return end
+        return start
 
     def _last_complete(self, now: datetime) -> datetime | None:
         """Start of the last interval that has ended; one that ends right now counts as ended."""

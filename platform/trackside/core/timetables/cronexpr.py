@@ -40,8 +40,21 @@ SEARCH_YEARS = 50
 """How far a search looks before it says "never". 28 years bring every weekday to every date."""
 
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6), (0, 59), (1970, 2099))
-_MONTHS = {name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-_WEEKDAYS = {name: i for i, name in enumerate("sun mon tue wed thu fri sat".split())}
+_MONTHS = {
+    "jan": 1,
+    "feb": 2,
+    "mar": 3,
+    "apr": 4,
+    "may": 5,
+    "jun": 6,
+    "jul": 7,
+    "aug": 8,
+    "sep": 9,
+    "oct": 10,
+    "nov": 11,
+    "dec": 12,
+}
+_WEEKDAYS = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}
 _NAMES: tuple[dict[str, int], ...] = ({}, {}, {}, _MONTHS, _WEEKDAYS, {}, {})
 _RANGE = re.compile(r"^([^-]+)-([^-/]+)(?:/(\d+))?$")
 _NTH = re.compile(r"^(\w+(?:-\w+)?)#(\d+)$")
@@ -166,7 +179,9 @@ class CronExpression:
 def _parse(text: str) -> CronExpression:
     expression = PRESETS.get(text.strip().lower(), text).strip()
     if expression.startswith("@"):
-        raise InvalidSchedule(f"cron: {text!r} is not a known preset; known are {', '.join(PRESETS)}, @once, @continuous")
+        raise InvalidSchedule(
+            f"cron: {text!r} is not a known preset; known are {', '.join(PRESETS)}, @once, @continuous"
+        )
     parts = expression.lower().split()
     if not 5 <= len(parts) <= 7:
         raise InvalidSchedule(
@@ -188,7 +203,8 @@ def _parse(text: str) -> CronExpression:
         years=frozenset(values[6]) if len(parts) > 6 and not fields[6].star else None,
     )
     first_year = min(result.years) if result.years else 2000
-    if result.next_after(datetime(first_year - 1, 12, 31, 23, 59, 59)) is None:
+    eve = datetime(first_year - 1, 12, 31, 23, 59, 59)  # noqa: DTZ001  # wall-clock time
+    if result.next_after(eve) is None:
         raise InvalidSchedule(f"cron: {text!r} never matches: no such day exists in the months it allows")
     return result
 
@@ -253,8 +269,8 @@ class _Field:
         spread = f"{self.low}-{self.high}{item[1:]}" if item.startswith("*/") else item
         match = _RANGE.match(spread)
         if match is None and "/" in item:
-            start, _, step = item.rpartition("/")
-            match = _RANGE.match(f"{start}-{self.high}/{step}")
+            start, _, size = item.rpartition("/")
+            match = _RANGE.match(f"{start}-{self.high}/{size}")
             if match is None:
                 raise self._bad(f"{item!r} is not a step such as */5 or 10-30/5")
         if match is None:

@@ -77,7 +77,9 @@ def _hours(hour: str, *, per_minute: bool) -> str:
         return ""
     if _NUMBER.match(hour) and per_minute:
         hour = f"{hour}-{hour}"
-    return _segment(hour, one="at {}", step="every {} hours", between="between {} and {}", name=_clock, end=_end_of_hour)
+    return _segment(
+        hour, one="at {}", step="every {} hours", between="between {} and {}", name=_clock, end=_end_of_hour
+    )
 
 
 def _day(day: str) -> str:

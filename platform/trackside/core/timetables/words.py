@@ -7,6 +7,7 @@ Next door: `wire_words` has the phrases Airflow's API uses.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from trackside.core.timetables import wire_words
 from trackside.core.timetables.cronexpr import LAST, CronExpression
@@ -75,7 +76,7 @@ def _share(values: Sequence[int], size: int, unit: str) -> str:
     if len(values) == size:
         return f"every {unit}"
     step = values[1] - values[0] if len(values) > 2 else 0
-    even = step > 1 and all(b - a == step for a, b in zip(values, values[1:], strict=False))
+    even = step > 1 and all(b - a == step for a, b in pairwise(values))
     if even and values[0] == 0 and values[-1] + step >= size:
         return f"every {step} {unit}s" if size % step == 0 else f"every {step} {unit}s of each {_above(unit)}"
     if step == 1 and values[-1] - values[0] == len(values) - 1 and len(values) > 2:
@@ -91,7 +92,7 @@ def _above(unit: str) -> str:
 
 
 def _days(cron: CronExpression) -> str:
-    """"" when every day matches."""
+    """Which days; empty when every day matches."""
     if cron.nth_weekdays:
         pairs = sorted(cron.nth_weekdays, key=lambda pair: (pair[1] % 10, pair[0]))
         return f"on the {join([f'{_NTH[n]} {_DAYS[weekday]}' for weekday, n in pairs])} of the month"
