@@ -108,7 +108,7 @@ class CronTrigger(_CronBase):
     kind = "cron_trigger"
 
     def __post_init__(self) -> None:
-        assert self.ticks  # read the expression and the zone now, so that mistakes show at once
+        _ = self.ticks  # read the expression and the zone now, so that mistakes show at once
 
     def next_run(self, *, last: DataInterval | None, restriction: Restriction, now: datetime) -> RunInfo | None:
         """See `Timetable.next_run`. Without catchup the latest missed tick is made up, the ones before are not."""
@@ -165,7 +165,7 @@ class MultiCron:
     def __post_init__(self) -> None:
         if not self.crons:
             raise InvalidSchedule("crons: at least one cron expression is needed")
-        assert self.parts
+        _ = self.parts  # as in CronTrigger
 
     @cached_property
     def parts(self) -> tuple[CronTrigger, ...]:
@@ -215,7 +215,7 @@ class CronInterval(_CronBase):
     kind = "cron_interval"
 
     def __post_init__(self) -> None:
-        assert self.ticks
+        _ = self.ticks  # as in CronTrigger
 
     def next_run(self, *, last: DataInterval | None, restriction: Restriction, now: datetime) -> RunInfo | None:
         """See `Timetable.next_run`. Without catchup the last complete interval is the first one made up."""
