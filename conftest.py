@@ -1,7 +1,7 @@
 """Root of the test suite: every test that needs a database gets one on the session's own PostgreSQL.
 
-`config.embedded_postgres.testing` starts and stops the server. The controller sets DATABASE_URL before pytest-xdist starts
-its workers, which inherit it; pytest-django then makes a database of its own for each (test_trackside_gw0, ...).
+`config.embedded_postgres.testing` starts and stops the server. The controller sets DATABASE_URL before pytest-xdist
+starts its workers, which inherit it; pytest-django makes a database of its own for each (test_trackside_gw0, ...).
 """
 
 from __future__ import annotations
