@@ -138,8 +138,6 @@ class _Planner:
             task = tasks.get(row.task_id)
             if task is None or task.is_teardown or row.state in FINISHED:
                 continue
-            if not task.has_work and row.state == TaskState.NONE and self._rule_verdict(row, task) is Verdict.RUN:
-                continue  # completes in this very pass: it costs nothing and hides nothing
             if row.state in (TaskState.RUNNING, TaskState.RESTARTING):
                 row.state = TaskState.FAILED
                 self.plan.stop_failed.append(row.pk)
@@ -238,7 +236,7 @@ class _Planner:
         else:
             row.state = TaskState.SCHEDULED
             self.plan.schedule.append(row.pk)
-        self._explain(row, None)
+        self.plan.reasons.pop(row.pk, None)  # scheduling clears the reason by itself
 
     def _is_due(self, row: TaskRow) -> bool:
         if row.state == TaskState.NONE or row.next_at is None or row.next_at <= self.now:
