@@ -1,0 +1,23 @@
+"""What of the worker's environment task code may see.
+
+For `zygotes` (the fork server starts with this) and `command`. Trackside's own settings hold tokens and passwords and are
+dropped altogether, except the few that task code has a use for; so is every usual name of a database URL or Django secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+KEPT = frozenset({"TRACKSIDE_DAGS_FOLDER", "TRACKSIDE_TASK_LOG_LEVEL", "TRACKSIDE_WORKER_CWD"})
+KEPT_PREFIXES = ("TRACKSIDE_VAR_", "TRACKSIDE_CONN_")
+DROPPED = frozenset({"DATABASE_URL", "DJANGO_SETTINGS_MODULE", "DJANGO_SECRET_KEY", "SECRET_KEY", "CELERY_BROKER_URL"})
+
+
+def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
+    """A copy that task processes may inherit."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in DROPPED
+        and (not name.startswith("TRACKSIDE_") or name in KEPT or name.startswith(KEPT_PREFIXES))
+    }

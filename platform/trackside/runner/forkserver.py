@@ -1,0 +1,256 @@
+"""The fork server and its zygotes: warm processes that fork one process per try.
+
+The agent starts the fork server as a fresh interpreter (`python -m trackside.runner.forkserver FD`). It imports the SDK and
+forks *zygotes*: each imports one DAG file and then forks a process for every try of that file, so that the gap between
+fork and the user's first line is a millisecond or two. Files that cannot be kept imported (they start threads or processes,
+ask the server for variables while they load, fail to load) get a plain fork of the fork server that imports them itself.
+
+Both kinds run the same loop, `Forker`: single-threaded, no signal handlers, so that what is forked is clean. They own the
+processes they forked: they reap them, kill their trees on order, and kill what a try left behind. When the agent dies, its
+sockets close, and everything below ends. Messages: see `channel` and the methods here; the other side is `zygotes`.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from trackside.runner import child, procs
+from trackside.runner.channel import BlockingChannel
+from trackside.runner.loading import LoadedFile, load_for_zygote
+
+PRELOAD = (
+    "asyncio", "concurrent.futures", "csv", "email.message", "http.client", "logging.handlers", "multiprocessing.pool",
+    "ssl", "subprocess", "tempfile", "urllib.request", "uuid", "zoneinfo", "jinja2.sandbox", "pendulum",
+    "trackside.core.messages", "trackside.sdk", "trackside.sdk.parsing", "trackside.sdk.execution.run", "trackside.airflow",
+)  # fmt: skip
+SWEEP_S = 0.02
+"""Pause between looks at killed processes that have not gone yet."""
+
+
+@dataclass(slots=True)
+class Task:
+    """One forked try (or, in the fork server, one zygote: then `zygote` is set)."""
+
+    try_id: str
+    pid: int
+    pidfd: int
+    zygote: int | None = None
+    deadline: float | None = None
+    """Set by a kill order: when SIGTERM becomes SIGKILL."""
+    spared: set[int] = field(default_factory=set)
+    """Descendants that got SIGTERM and may use the grace time even when the task itself has gone."""
+    status: int | None = None
+    """Wait status, once reaped (only kept while leftovers of a killed try are awaited)."""
+
+
+class Forker:
+    """Forks tries when told, watches them, kills them with everything below them."""
+
+    def __init__(self, channel: BlockingChannel, settings: dict[str, Any], loaded: LoadedFile | None = None) -> None:
+        self.channel = channel
+        self.settings = settings
+        self.loaded = loaded
+        self.tasks: dict[int, Task] = {}
+        """By pidfd."""
+        self.dying: list[Task] = []
+        """Killed and reaped, but something of their tree may still run."""
+        self._sweep_at: float | None = None
+        self._poll = select.poll()
+        self._poll.register(channel.sock.fileno(), select.POLLIN)
+
+    def serve(self) -> None:
+        """Work until the agent closes the channel, then kill what is left and return."""
+        self._obey()
+        while True:
+            for fd, _event in self._poll.poll(self._timeout_ms()):
+                if fd in self.tasks:
+                    self._ended(self.tasks[fd])
+                elif not self.channel.receive():
+                    self._kill_everything()
+                    return
+                else:
+                    self._obey()
+            self._look_after_the_dying(time.monotonic())
+
+    def _obey(self) -> None:
+        while (received := self.channel.next()) is not None:
+            message, fds = received
+            getattr(self, f"_op_{message['op']}")(message, fds)
+
+    # Orders
+
+    def _op_start(self, message: dict[str, Any], fds: list[int]) -> None:
+        """{"try", "fds": 3}: fork a process for the try; its control socket, stdout and stderr come along."""
+        fresh = self.loaded is not None and not self.loaded.changed()
+        if self.loaded is not None and not fresh:
+            self.channel.send({"op": "stale"})
+        task = self._fork(message, fds, lambda parent: child.main(fds, parent, self.settings, self.loaded, fresh=fresh))
+        if task is not None:
+            self.channel.send({"op": "started", "try": task.try_id, "pid": task.pid})
+
+    def _op_zygote(self, message: dict[str, Any], fds: list[int]) -> None:
+        """{"id", "path", "dags_folder", "fds": 1} (fork server only): fork a zygote for that file; its channel comes along."""
+        self._fork(message, fds, lambda parent: _zygote(fds[0], parent, self.settings, message))
+
+    def _op_kill(self, message: dict[str, Any], fds: list[int]) -> None:
+        """{"try" or "id", "grace": s}: SIGTERM to the whole tree now, SIGKILL after the grace time."""
+        for task in list(self.tasks.values()):
+            if (task.zygote or task.try_id) != (message.get("id") or message.get("try")):
+                continue
+            deadline = time.monotonic() + message["grace"]
+            if task.deadline is None:
+                tree = procs.descendants(task.pid)
+                task.spared.update(tree)
+                if message["grace"] > 0:
+                    procs.send([task.pid, *tree], signal.SIGTERM)
+            task.deadline = min(deadline, task.deadline or deadline)
+
+    def _fork(self, message: dict[str, Any], fds: list[int], run: Any) -> Task | None:
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self.channel.send({"op": "refused", **message, "error": f"fork: {error.strerror}"})
+            for fd in fds:
+                os.close(fd)
+            return None
+        if pid == 0:
+            try:
+                self._let_go()
+                run(parent)
+            except BaseException:  # nothing may climb back into the loop of the parent
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        for fd in fds:
+            os.close(fd)
+        task = Task(message.get("try", ""), pid, os.pidfd_open(pid), message.get("id"))
+        self.tasks[task.pidfd] = task
+        self._poll.register(task.pidfd, select.POLLIN)
+        return task
+
+    def _let_go(self) -> None:
+        """In the forked child: nothing of the forker stays open."""
+        self.channel.close()
+        for pidfd in self.tasks:
+            os.close(pidfd)
+
+    # Ends
+
+    def _ended(self, task: Task) -> None:
+        self._poll.unregister(task.pidfd)
+        del self.tasks[task.pidfd]
+        os.close(task.pidfd)
+        try:
+            _, task.status = os.waitpid(task.pid, 0)
+        except ChildProcessError:  # code of a DAG file reaped it
+            task.status = 0
+        if task.deadline is not None or task.zygote is not None:
+            self.dying.append(task)
+            return
+        self._tell_end(task)
+        if self._kill_orphans():
+            self._sweep_at = time.monotonic() + SWEEP_S
+
+    def _look_after_the_dying(self, now: float) -> None:
+        for task in self.tasks.values():
+            if task.deadline is not None and now >= task.deadline:
+                task.spared.clear()
+                procs.send([task.pid, *procs.descendants(task.pid)], signal.SIGKILL)
+        for task in self.dying:
+            if task.zygote is not None or now >= (task.deadline or 0):
+                task.spared.clear()
+        if self.dying:
+            if self._kill_orphans(thorough=True) == 0:
+                for task in self.dying:
+                    self._tell_end(task)
+                self.dying.clear()
+        elif self._sweep_at is not None and now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_S if self._kill_orphans() else None
+
+    def _kill_orphans(self, thorough: bool = False) -> int:
+        spare = {pid for task in (*self.dying, *self.tasks.values()) for pid in task.spared}
+        return procs.kill_orphans([t.pid for t in self.tasks.values()], spare, thorough=thorough)
+
+    def _tell_end(self, task: Task) -> None:
+        if task.zygote is not None:
+            self.channel.send({"op": "zygote_gone", "id": task.zygote, "status": task.status})
+        else:
+            self.channel.send({"op": "exited", "try": task.try_id, "pid": task.pid, "status": task.status})
+
+    def _timeout_ms(self) -> float | None:
+        if self.dying:
+            return SWEEP_S * 1000
+        due = [task.deadline for task in self.tasks.values() if task.deadline is not None]
+        if self._sweep_at is not None:
+            due.append(self._sweep_at)
+        if not due:
+            return None
+        return max(min(due) - time.monotonic(), SWEEP_S if any(d < time.monotonic() for d in due) else 0) * 1000 + 1
+
+    def _kill_everything(self) -> None:
+        until = time.monotonic() + 10
+        procs.send([pid for t in self.tasks.values() for pid in (t.pid, *procs.descendants(t.pid))], signal.SIGKILL)
+        while procs.kill_orphans(thorough=True) and time.monotonic() < until:
+            time.sleep(SWEEP_S)
+
+
+def _zygote(channel_fd: int, parent: int, settings: dict[str, Any], message: dict[str, Any]) -> None:
+    """Life of a zygote: import the file, tell whether it may be kept, fork tries."""
+    procs.die_with_parent(parent)
+    procs.become_subreaper()
+    procs.set_name("trackside-dag")
+    channel = BlockingChannel(socket.socket(fileno=channel_fd))
+    loaded = load_for_zygote(message["path"], message["dags_folder"], settings)
+    if loaded.unfit:
+        channel.send({"op": "unfit", "reason": loaded.unfit})
+        return
+    settle_memory()
+    channel.send({"op": "ready"})
+    Forker(channel, settings, loaded).serve()
+
+
+def settle_memory() -> None:
+    """Collect once, then keep the collector away from what children share, so that pages stay shared."""
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+
+
+def main(argv: list[str]) -> int:
+    """The fork server: argv[1] is the descriptor of its channel, the first message its settings."""
+    procs.become_subreaper()
+    procs.set_name("trackside-fork")
+    channel = BlockingChannel(socket.socket(fileno=int(argv[1])))
+    received = None
+    while received is None:
+        if not channel.receive():
+            return 0
+        received = channel.next()
+    settings = received[0]
+    os.chdir(settings["cwd"])
+    for name in (*PRELOAD, *settings.get("preload", ())):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            print(f"trackside worker: {name} is not preloaded: {error}", file=sys.stderr)  # noqa: T201
+    settle_memory()
+    Forker(channel, settings).serve()
+    return 0
+
+
+if __name__ == "__main__":
+    # Under its real name, so that pickled or reported classes are found again and `__main__` stays the task's own.
+    from trackside.runner.forkserver import main as run
+
+    sys.exit(run(sys.argv))

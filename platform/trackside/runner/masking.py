@@ -1,0 +1,94 @@
+"""Hiding secrets in the log of a try before anything is kept or sent.
+
+Source of the rule: reliability.md S11. A secret is hidden in the forms in which it usually turns up: as it is, URL-encoded,
+in JSON strings, in base64 (at each of the three alignments inside a longer text), and each longer line of a secret of
+several lines. Passwords in URLs (`scheme://user:password@host`) are hidden without being registered.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+HIDDEN = "***"
+MIN_LENGTH = 5
+"""Shorter secrets would make logs unreadable (Airflow's min_length_masked_secret)."""
+MIN_LINE = 8
+_URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@\"'<>]*):([^\s/@\"'<>]+)@")
+
+
+class Masker:
+    """The secrets of one try. `hide` is called for every line, so that it must be quick when there is nothing to do."""
+
+    def __init__(self) -> None:
+        self._forms: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self.longest = 0
+        """Characters of the longest form: text of unfinished lines is held back by this much."""
+
+    def add(self, secret: Any) -> None:
+        """Hide `secret` (its text; parts of a multi-line one) from now on. Short and empty ones are ignored."""
+        text = secret if isinstance(secret, str) else str(secret)
+        parts = {text.strip()}
+        if "\n" in text:
+            parts |= {line.strip() for line in text.splitlines() if len(line.strip()) >= MIN_LINE}
+        before = len(self._forms)
+        for part in parts:
+            if len(part) >= MIN_LENGTH:
+                self._forms |= _forms(part)
+        if len(self._forms) != before:
+            ordered = sorted(self._forms, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, ordered)))
+            self.longest = len(ordered[0])
+
+    def hide(self, text: str) -> str:
+        """`text` with every known form replaced by ***."""
+        if self._pattern is not None:
+            text = self._pattern.sub(HIDDEN, text)
+        if "://" in text and "@" in text:
+            text = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+        return text
+
+    def needs_work(self, text: str) -> bool:
+        """Whether `hide` would look for anything in this raw JSON text (cheap; may say yes too often)."""
+        if "://" in text and "@" in text:
+            return True
+        return self._pattern is not None and self._pattern.search(text) is not None
+
+    def hide_in(self, value: Any) -> Any:
+        """`value` (JSON) with every string in it masked; names of fields stay."""
+        if isinstance(value, str):
+            return self.hide(value)
+        if isinstance(value, dict):
+            return {key: self.hide_in(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.hide_in(item) for item in value]
+        return value
+
+
+def _forms(secret: str) -> set[str]:
+    raw = secret.encode("utf-8", "surrogatepass")
+    forms = {
+        secret,
+        quote(secret, safe="", errors="replace"),
+        quote(secret, errors="replace"),
+        quote_plus(secret, errors="replace"),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        json.dumps(json.dumps(secret)[1:-1])[1:-1],
+        repr(secret)[1:-1],
+    }
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for shift in range(3):
+            # Only the characters that depend on the secret alone: those at the seams mix with the neighbours' bits.
+            encoded = encode(b"\0" * shift + raw).decode()
+            head = (0, 2, 3)[shift]
+            whole = (len(raw) + shift) * 8 // 6
+            core = encoded[head:whole]
+            if len(core) >= MIN_LENGTH:
+                forms.add(core)
+        forms.add(encode(raw).decode().rstrip("="))
+    return forms

@@ -1,0 +1,138 @@
+"""Linux process trees: who descends from whom, dying with the parent, adopting orphans.
+
+For the fork server (kills a try's whole tree, also descendants that called setsid or forked twice) and the agent (cleans up
+after a fork server that died). A *subreaper* adopts orphans of its descendants; a task process adopts its own while it
+lives, so everything a try started hangs below it, and what outlives it falls to the fork server.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_KERNEL_LISTS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()
+
+
+def _prctl(option: int, argument: int | bytes) -> None:
+    if _libc.prctl(option, argument, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def die_with_parent(parent: int) -> None:
+    """SIGKILL for this process when `parent` (the pid before the fork) ends; at once if it has ended already."""
+    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children instead of init's."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def hide_memory() -> None:
+    """Other processes of the same user can no longer read this one's memory and environment (not even /proc/PID/environ)."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def set_name(name: str) -> None:
+    """Short name shown by ps and top (15 bytes)."""
+    _prctl(_PR_SET_NAME, name.encode()[:15])
+
+
+def children(pid: int) -> list[int]:
+    """Direct children of `pid` (all its threads), zombies included; [] if it is gone."""
+    if not _KERNEL_LISTS_CHILDREN:
+        return children_by_scan(pid)
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for thread in threads:
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+        except OSError:  # that thread has ended: its children now belong to another one
+            continue
+    return found
+
+
+def children_by_scan(parent: int) -> list[int]:
+    """`children` by reading all of /proc: slower, but nothing is missed while siblings come and go."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (fields := _stat(int(name))) and int(fields[1]) == parent:
+            found.append(int(name))
+    return found
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields of /proc/PID/stat after the command name: state, parent, process group …"""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def descendants(pid: int) -> list[int]:
+    """Everything below `pid`, parents before children, without `pid`."""
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        below = children(queue.pop())
+        found += below
+        queue += below
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of this number exists and is no zombie."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] not in ("Z", "X")
+
+
+def thread_count() -> int:
+    """Threads of this process, also those Python does not know."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def send(pids: Iterable[int], signum: int) -> None:
+    """Signal each; those that are gone or not ours are passed over."""
+    for pid in pids:
+        try:
+            os.kill(pid, signum)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def kill_orphans(keep: Iterable[int] = (), spare: Iterable[int] = (), *, thorough: bool = False) -> int:
+    """SIGKILL and reap every child of this process that is not in `keep` (those with a parent who waits for them).
+
+    Children in `spare` are only reaped if they ended. What the killed leave behind becomes a child in turn: call again
+    until the answer, the number of strangers still there, is 0. `thorough` reads all of /proc to be sure of that 0.
+    """
+    keep, spare = set(keep), set(spare)
+    remaining = 0
+    for pid in children_by_scan(os.getpid()) if thorough else children(os.getpid()):
+        if pid in keep:
+            continue
+        if pid not in spare:
+            send([pid], signal.SIGKILL)
+        try:
+            gone, _ = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            continue
+        remaining += not gone
+    return remaining
