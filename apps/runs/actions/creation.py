@@ -1,0 +1,188 @@
+"""Runs come into being: triggered by people and programs, or due by the clock (`scheduler` calls `create_run`)."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from datetime import datetime
+from typing import Any
+
+import jsonschema
+from django.db import IntegrityError, transaction
+
+from apps.access import audit
+from apps.dags.models import Dag
+from apps.runs import compiled, instances, sql, wake
+from apps.runs.errors import ActionRefused, Conflict, Invalid, NotFound
+from apps.runs.models import Event, Run
+from trackside.core.snapshot import CompiledDag
+from trackside.core.spec import DagSpec
+from trackside.core.states import RunState, RunType
+from trackside.core.timetables import DataInterval, InvalidRunId, from_dict, generate_run_id, validate_run_id
+
+_LETTERS = string.ascii_letters + string.digits
+
+
+def random_suffix() -> str:
+    """Eight characters that make run ids without a logical date unique."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(8))
+
+
+def trigger(
+    dag_id: str,
+    *,
+    actor: audit.Actor,
+    run_id: str | None = None,
+    logical_date: datetime | None = None,
+    data_interval: tuple[datetime, datetime] | None = None,
+    run_after: datetime | None = None,
+    conf: dict[str, Any] | None = None,
+    note: str | None = None,
+    partition_key: str | None = None,
+    run_type: str = RunType.MANUAL,
+    triggered_by: str = "rest_api",
+) -> Run:
+    """Create a queued run now and wake the scheduler.
+
+    Raises NotFound (no such DAG), ActionRefused 400 (import errors, conf against params, run type, run id), Conflict
+    (run id or logical date taken).
+    """
+    dag = Dag.objects.select_related("current_version").filter(dag_id=dag_id).first()
+    if dag is None:
+        raise NotFound(f"DAG with dag_id: '{dag_id}' not found")
+    spec = _check_dag(dag, run_type)
+    now = sql.now()
+    interval = DataInterval(*data_interval) if data_interval else None
+    if logical_date is not None and interval is None:
+        interval = from_dict(dag.timetable).infer_manual_data_interval(logical_date)
+        run_after = run_after or interval.end
+    run_after = run_after or now
+    if run_id:
+        try:
+            validate_run_id(run_id, run_type=run_type)
+        except InvalidRunId as e:
+            raise ActionRefused(str(e), field="dag_run_id") from e
+    if partition_key is not None:
+        raise ActionRefused(f"DAG '{dag_id}' has no partitioned timetable, so a run cannot have a partition_key.", field="partition_key")
+    conf = conf or {}
+    check_conf(spec.dag, conf)
+    if note is not None and len(note) > 1000:
+        raise Invalid("note must not be longer than 1000 characters", field="note")
+    with transaction.atomic():
+        run = create_run(
+            dag,
+            spec,
+            run_id=run_id or generate_run_id(run_type, run_after, logical_date, random_suffix()),
+            run_type=run_type,
+            logical_date=logical_date,
+            interval=interval,
+            run_after=run_after,
+            now=now,
+            conf=conf,
+            note=note,
+            triggered_by=triggered_by,
+            user=actor.name,
+        )
+        audit.record(
+            "trigger_dag_run", actor, dag_id=dag_id, run_id=run.run_id, logical_date=logical_date, extra={"conf_keys": sorted(conf), "dag_id": dag_id}
+        )
+        wake.send_on_commit(wake.SCHEDULER, wake.LIVE)
+    return run
+
+
+class _Checked:
+    """A DAG's spec with its compiled graph."""
+
+    def __init__(self, dag: CompiledDag):
+        self.compiled = dag
+        self.dag: DagSpec = dag.spec
+
+
+def _check_dag(dag: Dag, run_type: str) -> _Checked:
+    if dag.has_import_errors:
+        raise ActionRefused(f"DAG with dag_id: '{dag.dag_id}' has import errors and cannot be triggered")
+    if dag.current_version is None or dag.is_stale:
+        raise ActionRefused(f"DAG with dag_id: '{dag.dag_id}' has no usable version: its file is gone. Put the file back, then trigger again.")
+    checked = _Checked(compiled.get_many([(dag.current_version.id, dag.current_version.spec_hash)])[dag.current_version.id])
+    allowed = checked.dag.allowed_run_types
+    if allowed is not None and run_type not in allowed:
+        raise ActionRefused(f"DAG with dag_id: '{dag.dag_id}' does not allow {run_type} runs (allowed_run_types: {', '.join(allowed)})")
+    return checked
+
+
+def check_conf(spec: DagSpec, conf: dict[str, Any]) -> None:
+    """Conf over the params' defaults against each param's JSON schema; raises ActionRefused 400 naming the param."""
+    for name, param in spec.params.items():
+        if name not in conf and "value" not in param:
+            raise ActionRefused(f"Invalid input for param {name}: it has no default, so conf must give it a value", field=f"conf.{name}")
+        value = conf.get(name, param.get("value"))
+        schema = param.get("schema") or {}
+        try:
+            jsonschema.validate(value, schema, format_checker=jsonschema.FormatChecker())
+        except jsonschema.ValidationError as e:
+            raise ActionRefused(f"Invalid input for param {name}: {e.message}", field=f"conf.{name}") from e
+        except jsonschema.SchemaError as e:
+            raise ActionRefused(f"The schema of param {name} is not valid: {e.message}. Correct the DAG file.", field=f"conf.{name}") from e
+
+
+def create_run(
+    dag: Dag,
+    checked: _Checked,
+    *,
+    run_id: str,
+    run_type: str,
+    logical_date: datetime | None,
+    interval: DataInterval | None,
+    run_after: datetime,
+    now: datetime,
+    conf: dict[str, Any] | None = None,
+    note: str | None = None,
+    triggered_by: str = "timetable",
+    user: str | None = None,
+) -> Run:
+    """Insert the run and its task instances in the caller's transaction; Conflict if run id or logical date is taken."""
+    version = dag.current_version
+    try:
+        with transaction.atomic():
+            run = Run.objects.create(
+                dag=dag,
+                run_id=run_id,
+                run_type=run_type,
+                state=RunState.QUEUED,
+                logical_date=logical_date,
+                data_interval_start=interval and interval.start,
+                data_interval_end=interval and interval.end,
+                run_after=run_after,
+                queued_at=now,
+                updated_at=now,
+                conf=conf or {},
+                note=note,
+                note_user=user if note else None,
+                triggered_by=triggered_by,
+                triggering_user_name=user,
+                dag_version=version,
+                bundle_version=dag.bundle_version,
+                expanded=True,
+                advance_at=run_after,
+            )
+    except IntegrityError as e:
+        raise Conflict(_taken(dag.dag_id, run_id, logical_date, str(e))) from e
+    instances.create_for_run(run.pk, checked.compiled, version.id if version else None, logical_date, now, run_type=run_type)
+    Event.objects.create(at=now, kind="run", verb="create", dag_id=dag.dag_id, run_pk=run.pk, run_id=run_id, payload={"state": "queued", "run_type": run_type})
+    return run
+
+
+def _taken(dag_id: str, run_id: str, logical_date: datetime | None, database_says: str) -> dict[str, str]:
+    what = f"logical_date {logical_date.isoformat()}" if "logical_date" in database_says and logical_date else f"run id {run_id}"
+    return {
+        "reason": "Unique constraint violation",
+        "statement": "hidden",
+        "orig_error": "hidden",
+        "message": f"DAG {dag_id} already has a run with {what}. Choose another, or clear that run to run it again.",
+    }
+
+
+def checked_of(dag: Dag) -> _Checked | None:
+    """The compiled current version of a DAG, or None if it has none."""
+    version = dag.current_version
+    return None if version is None else _Checked(compiled.get_many([(version.id, version.spec_hash)])[version.id])

@@ -1,0 +1,102 @@
+"""Scheduled → queued under every limit. Slots are counted from live rows under one advisory lock, never kept.
+
+Called at the end of `brain.advance` (so that the next task can leave with the same answer) and by the scheduler's tick.
+The decision is `trackside.core.admission`; this module counts, asks, and moves.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from apps.runs import claims, compiled, sql, transitions
+from trackside.core.admission import Candidate, Usage, admit
+from trackside.core.reasons import Reason
+
+BATCH = 512
+MAX_BATCHES = 20
+
+_USAGE = """
+SELECT pool, run_id, dag_id, task_id, state, sum(pool_slots), count(*) FROM runs_taskinstance
+WHERE state IN ('queued', 'running', 'restarting', 'deferred', 'awaiting_input') GROUP BY 1, 2, 3, 4, 5
+"""
+_CANDIDATES = """
+SELECT ti.id, ti.run_id, ti.dag_id, ti.task_id, ti.pool, ti.pool_slots, d.max_active_tasks, d.has_task_concurrency_limits,
+       v.id, v.spec_hash
+FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
+LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
+WHERE ti.state = 'scheduled' AND r.state = 'running' AND NOT d.is_paused
+  AND NOT ti.pool = ANY(%(full_pools)s::text[]) AND NOT ti.run_id = ANY(%(full_runs)s::bigint[]) AND NOT ti.id = ANY(%(seen)s::bigint[])
+ORDER BY ti.priority_weight DESC, r.logical_date NULLS LAST, r.run_after, ti.map_index, ti.id
+LIMIT %(limit)s FOR UPDATE OF ti SKIP LOCKED
+"""
+
+
+def anything_scheduled() -> bool:
+    """Whether admission could have work; cheap (partial index)."""
+    return bool(sql.rows("SELECT 1 FROM runs_taskinstance WHERE state = 'scheduled' LIMIT 1"))
+
+
+def run_once(now: datetime) -> int:
+    """Admit everything that fits; the number admitted. Holds the admission lock until the caller's transaction ends."""
+    claims.lock_admission()
+    usage = _usage()
+    seen: list[int] = []
+    waiting: dict[int, Reason] = {}
+    admitted_total = 0
+    for _ in range(MAX_BATCHES):
+        rows = sql.rows(_CANDIDATES, {"full_pools": _full_pools(usage), "full_runs": [], "seen": seen, "limit": BATCH})
+        if not rows:
+            break
+        admitted, refused = admit(_candidates(rows), usage)
+        admitted_total += len(transitions.admit(admitted, now))
+        waiting |= refused
+        seen += refused
+        if len(rows) < BATCH:
+            break
+    transitions.explain(waiting, now)
+    return admitted_total
+
+
+def explain_full_pools(now: datetime) -> None:
+    """Sentences for what waits for a full pool and is not looked at one by one while it stays full."""
+    usage = _usage()
+    for pool in _full_pools(usage):
+        total, used = usage.pools[pool], usage.pool_used[pool]
+        why = Reason("pool_full", f"Pool {pool} is full ({used} of {total} slots taken). It goes on when a task there ends.")
+        pks = [r[0] for r in sql.rows("SELECT id FROM runs_taskinstance WHERE state = 'scheduled' AND pool = %s AND reason_code IS DISTINCT FROM 'pool_full' LIMIT 5000", [pool])]
+        transitions.explain(dict.fromkeys(pks, why), now)
+
+
+def _usage() -> Usage:
+    usage = Usage()
+    deferred_too = set()
+    for name, slots, include_deferred in sql.rows("SELECT name, slots, include_deferred FROM runs_pool"):
+        usage.pools[name] = slots
+        if include_deferred:
+            deferred_too.add(name)
+    for pool, run_pk, dag_id, task_id, state, slots, count in sql.rows(_USAGE):
+        occupies = state in ("queued", "running", "restarting")
+        if occupies or (state == "deferred" and pool in deferred_too):
+            usage.pool_used[pool] += slots
+        if occupies:
+            usage.runs[run_pk] += count
+        usage.tasks[dag_id, task_id] += count
+        usage.run_tasks[run_pk, task_id] += count
+    return usage
+
+
+def _full_pools(usage: Usage) -> list[str]:
+    return [name for name, total in usage.pools.items() if 0 <= total <= usage.pool_used[name] and total > 0]
+
+
+def _candidates(rows: list[tuple]) -> list[Candidate]:
+    limited: dict[UUID, compiled.CompiledDag] = compiled.get_many({(r[8], r[9]) for r in rows if r[7] and r[8] is not None})
+    out = []
+    for pk, run_pk, dag_id, task_id, pool, slots, max_active_tasks, _, version_id, _ in rows:
+        c = Candidate(pk, run_pk, dag_id, task_id, pool, slots, max_active_tasks)
+        dag = limited.get(version_id)
+        if dag is not None and (task := dag.graph.tasks.get(task_id)) is not None:
+            c.task_limit, c.task_run_limit = task.max_active_tis_per_dag, task.max_active_tis_per_dagrun
+        out.append(c)
+    return out

@@ -1,0 +1,140 @@
+"""`advance(run_pks)`: lock → snapshot → plan → apply → admit. One brain, called where the news is.
+
+The execution API calls it in the request that reports a finished try; the scheduler's tick calls it for runs that are
+due. A run that raises is pushed away with back-off and shown; the others go on. Nothing is kept in memory: a crash
+anywhere rolls the transaction back and the run is planned again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from apps.runs import admission, claims, compiled, hooks, instances, snapshots, sql, transitions
+from trackside.core.planning import Plan, plan
+from trackside.core.snapshot import Snapshot
+from trackside.core.states import RunState, TaskState
+
+logger = logging.getLogger(__name__)
+
+LARGE_RUN = 2_000
+"""Unfinished task instances above which the execution API leaves planning to the scheduler."""
+BACK_OFF = (1, 2, 5, 15, 60, 300)
+"""Seconds a run that raised is pushed away, by consecutive troubles."""
+
+
+@dataclass(slots=True)
+class Advanced:
+    """What one call did, for wake-ups and counters."""
+
+    planned: int = 0
+    scheduled: int = 0
+    admitted: int = 0
+    ended: list[int] = field(default_factory=list)
+    """Runs that ended."""
+    must_kill: bool = False
+    """Running tries were fenced: workers should hear at once."""
+
+
+def advance(run_pks: Iterable[int], now: datetime, *, admit: bool = True) -> Advanced:
+    """Plan runs that the caller has locked in the current transaction, then admit what fits."""
+    done = Advanced()
+    for snapshot in _load(list(run_pks), now).values():
+        _advance_one(snapshot, now, done)
+    if admit and (done.scheduled or admission.anything_scheduled()):
+        done.admitted = admission.run_once(now)
+    return done
+
+
+def _load(run_pks: Sequence[int], now: datetime) -> dict[int, Snapshot]:
+    loaded = {pk: s for pk, s in snapshots.load(run_pks).items() if s.run.state == RunState.RUNNING}
+    for pk in set(run_pks) - set(loaded):
+        # ended meanwhile, or its DAG has no version: nothing to plan until something changes
+        sql.run("UPDATE runs_run SET advance_at = NULL WHERE id = %s", [pk])
+    return loaded
+
+
+def _advance_one(snapshot: Snapshot, now: datetime, done: Advanced) -> None:
+    run_pk = snapshot.run.pk
+    try:
+        with transaction.atomic():
+            decided = plan(snapshot, now)
+            _apply(snapshot, decided, now, done)
+        done.planned += 1
+    except Exception as e:
+        logger.exception("planning run %s of %s failed", snapshot.run.run_id, snapshot.dag.spec.dag_id)
+        _push_away(run_pk, e, now)
+
+
+def _push_away(run_pk: int, error: Exception, now: datetime) -> None:
+    """Poison never loops: this run waits longer each time, says why, and nobody else waits with it."""
+    troubles = sql.rows("UPDATE runs_run SET troubles = troubles + 1 WHERE id = %s RETURNING troubles", [run_pk])[0][0]
+    again = now + timedelta(seconds=BACK_OFF[min(troubles, len(BACK_OFF)) - 1])
+    text = f"Planning this run failed {troubles} times ({type(error).__name__}: {error}). It is tried again at {again:%H:%M:%S} UTC."
+    sql.run(
+        "UPDATE runs_run SET advance_at = %s, reason_code = 'trouble', reason = %s, reason_since = coalesce(reason_since, %s) WHERE id = %s",
+        [again, text[:2000], now, run_pk],
+    )
+
+
+def _apply(snapshot: Snapshot, decided: Plan, now: datetime, done: Advanced) -> None:
+    """Carry out a plan. Every verb guards its own old states, so the order only matters for reading the code."""
+    run_pk = snapshot.run.pk
+    transitions.remove(decided.remove, now)
+    transitions.skip(decided.skip, now)
+    transitions.upstream_fail(decided.upstream_fail, now)
+    stopped = transitions.mark(decided.stop_failed, TaskState.FAILED, now) + transitions.mark(decided.stop_skipped, TaskState.SKIPPED, now)
+    done.must_kill |= bool(stopped)
+    transitions.complete(decided.complete, now)
+    schedule = list(decided.schedule)
+    for e in decided.expand:
+        schedule += instances.expand(run_pk, snapshot.dag, snapshots.version_of(run_pk), e.pk, e.task_id, e.length, now)
+    done.scheduled += len(transitions.schedule(schedule, now))
+    transitions.explain(decided.reasons, now)
+    _settle_run(snapshot, decided, now, done)
+
+
+def _settle_run(snapshot: Snapshot, decided: Plan, now: datetime, done: Advanced) -> None:
+    run_pk = snapshot.run.pk
+    if decided.outcome is None:
+        transitions.planned_run(run_pk, now, decided.run_reason, decided.wake_at)
+        return
+    verb = "succeed" if decided.outcome is RunState.SUCCESS else "fail"
+    if transitions.move_run(verb, [run_pk], now, decided.run_reason):
+        done.ended.append(run_pk)
+        hooks.run_ended(run_pk, snapshot.dag, decided.outcome, decided.run_reason, now)
+
+
+def advance_due(limit: int, now: datetime) -> tuple[int, Advanced]:
+    """One transaction of the scheduler: lock due runs nobody else has, advance them; how many were taken."""
+    with transaction.atomic():
+        pks = claims.take_due_runs(limit)
+        if not pks:
+            return 0, Advanced()
+        _follow_versions(pks, now)
+        return len(pks), advance(pks, now)
+
+
+_BEHIND = """
+SELECT r.id, v.id, v.spec_hash FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id JOIN dags_dagversion v ON v.id = d.current_version_id
+WHERE r.id = ANY(%s::bigint[]) AND r.dag_version_id IS DISTINCT FROM v.id AND r.bundle_version IS NULL
+"""
+
+
+def _follow_versions(run_pks: Sequence[int], now: datetime) -> None:
+    """Runs of bundles without versions (a plain folder) go on with the newest DAG version (Airflow's rule)."""
+    for run_pk, version_id, spec_hash in sql.rows(_BEHIND, [list(run_pks)]):
+        instances.follow_version(run_pk, compiled.get_many([(version_id, spec_hash)])[version_id], version_id, now)
+
+
+def touch(run_pks: Iterable[int], at: datetime) -> None:
+    """Have the scheduler plan these open runs at `at` or earlier."""
+    sql.run(
+        "UPDATE runs_run SET advance_at = least(coalesce(advance_at, %s), %s) WHERE id = ANY(%s::bigint[]) AND state IN ('queued', 'running')",
+        [at, at, list(run_pks)],
+    )
+

@@ -1,0 +1,19 @@
+"""`manage.py scheduler`: decides when every task may run. Any number may run side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from apps.runs import wake
+from apps.runs.loop import Loop
+from apps.runs.scheduler import Scheduler
+
+
+class Command(BaseCommand):
+    help = "Create due runs, plan them, admit tasks, find lost tries. Any number may run side by side."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        scheduler = Scheduler()
+        Loop("scheduler", lambda: scheduler.tick().next_at, wake.SCHEDULER).run()

@@ -1,0 +1,84 @@
+"""Finds what nobody will end: tries of dead workers, fenced tries whose killer died, queues nobody serves.
+
+A lost try does not use the user's retries; it has a budget of its own (settings.MAX_INFRA_FAILURES), so that a task
+that kills its worker ends failed in time.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from apps.access import audit
+from apps.runs import claims, sql, transitions
+from apps.runs.transitions import End
+from trackside.core.reasons import Reason
+
+_LOST = """
+SELECT t.id, ti.id, ti.run_id, ti.state, ti.infra_failures, w.name
+FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id LEFT JOIN runs_process w ON w.id = t.worker_id
+WHERE (t.state = 'running' OR NOT t.kill_confirmed)
+  AND t.executor = 'local' AND (w.id IS NULL OR w.ended_at IS NOT NULL OR w.lease_until < clock_timestamp())
+ORDER BY ti.run_id LIMIT 500
+"""
+
+
+def find_lost(now: datetime) -> list[int]:
+    """End the tries of workers whose lease ran out; the runs that must be planned. One transaction."""
+    candidates = sql.rows(_LOST)
+    if not candidates:
+        return []
+    with transaction.atomic():
+        claims.lock_runs({c[2] for c in candidates})
+        rows = sql.rows(f"SELECT * FROM ({_LOST}) AS lost WHERE true")  # again, now that nobody else can end them
+        settle_lost([(try_id, pk, state, infra, worker or "its worker") for try_id, pk, _, state, infra, worker in rows], now)
+        run_pks = sorted({r[2] for r in rows})
+        sql.run("UPDATE runs_run SET advance_at = %s WHERE id = ANY(%s::bigint[]) AND state = 'running'", [now, run_pks])
+    return run_pks
+
+
+def settle_lost(lost: list[tuple[UUID, int, str, int, str]], now: datetime, *, why: str = "stopped answering") -> None:
+    """End lost tries: (try id, task instance pk, its state, its infra_failures, worker name); the runs are locked."""
+    retry, fail, cleared = [], [], []
+    for try_id, pk, state, infra_failures, worker in lost:
+        if state == "restarting":
+            cleared.append(pk)
+        elif state == "running":
+            error = f"Worker {worker} {why}; the task did not fail by itself."
+            if infra_failures < settings.MAX_INFRA_FAILURES:
+                retry.append(End(pk, try_id, error=f"{error} It starts again without using a retry.", next_at=now, lost=True))
+            else:
+                error += f" That happened {infra_failures + 1} times, so it is not started again; clear it to try once more."
+                fail.append(End(pk, try_id, error=error, lost=True))
+    transitions.retry(retry, now)
+    transitions.fail(fail, now)
+    transitions.clear(dict.fromkeys(cleared, 0), now)
+    confirm_kills([try_id for try_id, *_ in lost])
+    for end in (*retry, *fail):
+        audit.record("heartbeat timeout", audit.Actor("scheduler", "scheduler"), object_type="try", object_id=str(end.try_id), extra={"error": end.error})
+
+
+def confirm_kills(try_ids: list[UUID]) -> None:
+    """The processes of these fenced tries are gone."""
+    if try_ids:
+        sql.run("UPDATE runs_try SET kill_confirmed = true WHERE id = ANY(%s::uuid[]) AND NOT kill_confirmed", [try_ids])
+
+
+_UNSERVED = """
+SELECT ti.id, t.queue FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id AND ti.try_id = t.id
+WHERE t.state = 'queued' AND ti.state = 'queued' AND t.executor = 'local' AND t.queued_at < %(before)s
+  AND ti.reason_code IS DISTINCT FROM 'no_worker'
+  AND NOT EXISTS (SELECT 1 FROM runs_process w WHERE w.kind = 'worker' AND w.ended_at IS NULL AND w.lease_until > clock_timestamp() AND w.queues ? t.queue)
+LIMIT 2000
+"""
+
+
+def explain_unserved(now: datetime) -> None:
+    """Queued tries whose queue no living worker serves say so."""
+    rows = sql.rows(_UNSERVED, {"before": now - timedelta(seconds=3)})
+    transitions.explain(
+        {pk: Reason("no_worker", f"No worker serves queue {queue}. Start one: trackside worker --queues {queue}") for pk, queue in rows}, now
+    )

@@ -1,0 +1,206 @@
+"""`tick()`: 1 create due runs, 2 begin queued runs, 3 plan what is due, 4 admit, 5 find lost tries, 6 say when to wake.
+
+Stateless: any number of schedulers run side by side, each step takes rows nobody else has. The loop around it is
+`loop.py`; the command is `management/commands/scheduler.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from apps.dags import catalogue
+from apps.dags.models import Dag
+from apps.runs import admission, brain, claims, reaper, sql, transitions, wake
+from apps.runs.actions import creation
+from apps.runs.errors import Conflict
+from trackside.core.reasons import Reason
+from trackside.core.states import RunType
+from trackside.core.timetables import DataInterval, generate_run_id
+
+logger = logging.getLogger(__name__)
+
+RUNS_PER_DAG_AND_TICK = 10
+RUNS_PER_TRANSACTION = 20
+SAFETY = timedelta(seconds=5)
+REAP_EVERY = timedelta(seconds=2)
+
+
+@dataclass(slots=True)
+class Tick:
+    """Counters of one pass and the moment the next one is due."""
+
+    created: int = 0
+    begun: int = 0
+    planned: int = 0
+    scheduled: int = 0
+    admitted: int = 0
+    lost: int = 0
+    next_at: datetime | None = None
+
+
+class Scheduler:
+    """One scheduler process. Keeps nothing that matters: only when it last looked for lost tries."""
+
+    def __init__(self) -> None:
+        self._reaped_at: datetime | None = None
+
+    def tick(self) -> Tick:
+        """One pass over everything that is due."""
+        now = sql.now()
+        tick = Tick()
+        tick.created = create_due_runs(now)
+        tick.begun = begin_runs(now)
+        self._reap(now, tick)
+        self._advance(tick)
+        self._admit(tick)
+        tick.next_at = next_due(now)
+        wake_others(tick)
+        return tick
+
+    def _reap(self, now: datetime, tick: Tick) -> None:
+        if self._reaped_at is None or now - self._reaped_at >= REAP_EVERY:
+            self._reaped_at = now
+            tick.lost = len(reaper.find_lost(now))
+            reaper.explain_unserved(now)
+
+    def _advance(self, tick: Tick) -> None:
+        while True:
+            taken, done = brain.advance_due(RUNS_PER_TRANSACTION, sql.now())
+            tick.planned += done.planned
+            tick.scheduled += done.scheduled
+            tick.admitted += done.admitted
+            if done.must_kill:
+                wake.send(wake.WORK)
+            if taken < RUNS_PER_TRANSACTION:
+                return
+            wake_others(tick)
+
+    def _admit(self, tick: Tick) -> None:
+        if admission.anything_scheduled():
+            with transaction.atomic():
+                tick.admitted += admission.run_once(sql.now())
+
+
+def wake_others(tick: Tick) -> None:
+    """Tell workers and pages what this pass did."""
+    channels = []
+    if tick.admitted:
+        channels.append(wake.WORK)
+    if tick.created or tick.begun or tick.planned or tick.admitted or tick.lost:
+        channels.append(wake.LIVE)
+    if channels:
+        wake.send(*channels)
+
+
+# --- 1 runs that are due ------------------------------------------------------------------------------------------------
+def create_due_runs(now: datetime) -> int:
+    """Create the scheduled runs whose time has come, a few per DAG and tick; the number created."""
+    due = [r[0] for r in sql.rows(
+        "SELECT dag_id FROM dags_dag WHERE next_run_after <= %s AND NOT is_paused AND NOT is_stale AND NOT has_import_errors "
+        "ORDER BY next_run_after LIMIT 100", [now])]  # fmt: skip
+    return sum(_create_for(dag_id, now) for dag_id in due)
+
+
+def _create_for(dag_id: str, now: datetime) -> int:
+    try:
+        with transaction.atomic():
+            if not claims.take_dags([dag_id]):
+                return 0
+            dag = Dag.objects.select_related("current_version").get(dag_id=dag_id)
+            return _create_runs(dag, now)
+    except Exception as e:
+        # this DAG waits and says why; the others go on
+        logger.exception("creating runs of %s failed", dag_id)
+        Dag.objects.filter(dag_id=dag_id).update(
+            next_run_after=now + timedelta(minutes=1), blocked_reason=f"Creating its next run failed: {type(e).__name__}: {e}. Tried again in a minute."[:2000]
+        )
+        return 0
+
+
+def _create_runs(dag: Dag, now: datetime) -> int:
+    checked = creation.checked_of(dag)
+    created = 0
+    active = sql.rows("SELECT count(*) FROM runs_run WHERE dag_id = %s AND state IN ('queued', 'running') AND backfill_id IS NULL", [dag.dag_id])[0][0]
+    while checked and not dag.is_paused and dag.next_run_after and dag.next_run_after <= now and created < RUNS_PER_DAG_AND_TICK:
+        if active >= dag.max_active_runs:
+            _block(dag, f"{active} runs are active and max_active_runs is {dag.max_active_runs}. The next run is created when one ends.")
+            return created
+        run_after, logical_date = dag.next_run_after, dag.next_logical_date
+        has_interval = dag.next_interval_start is not None and dag.next_interval_end is not None
+        interval = DataInterval(dag.next_interval_start, dag.next_interval_end) if has_interval else None  # type: ignore[arg-type]
+        try:
+            creation.create_run(
+                dag, checked, run_id=generate_run_id(RunType.SCHEDULED, run_after, logical_date, creation.random_suffix()),
+                run_type=RunType.SCHEDULED, logical_date=logical_date, interval=interval, run_after=run_after, now=now,
+            )  # fmt: skip
+            created += 1
+            active += 1
+        except Conflict:
+            logger.info("%s already has a run for %s; going on to the next", dag.dag_id, logical_date)
+        catalogue.schedule_next(dag, interval, now)
+    _block(dag, None)
+    return created
+
+
+def _block(dag: Dag, why: str | None) -> None:
+    if dag.blocked_reason != why:
+        dag.blocked_reason = why
+        dag.save(update_fields=["blocked_reason"])
+
+
+# --- 2 runs that may begin ----------------------------------------------------------------------------------------------
+_QUEUED = """
+SELECT r.id, r.dag_id, r.run_after > %(now)s, d.is_paused, d.max_active_runs, r.reason_code, r.run_after
+FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id WHERE r.state = 'queued'
+ORDER BY r.backfill_order NULLS FIRST, r.run_after, r.id LIMIT 2000
+"""
+
+
+def begin_runs(now: datetime) -> int:
+    """Queued → running, oldest first, under max_active_runs; the others get their sentence. The number begun."""
+    queued = sql.rows(_QUEUED, {"now": now})
+    if not queued:
+        return 0
+    with transaction.atomic():
+        dags = set(claims.take_dags({q[1] for q in queued}))
+        running = dict(sql.rows(
+            "SELECT dag_id, count(*) FROM runs_run WHERE state = 'running' AND backfill_id IS NULL AND dag_id = ANY(%s::text[]) GROUP BY 1", [sorted(dags)]
+        ))  # fmt: skip
+        begin: list[int] = []
+        for pk, dag_id, is_early, paused, limit, code, run_after in queued:
+            if dag_id not in dags:
+                continue
+            if paused:
+                _hold(pk, code, Reason("paused", "The DAG is paused. Unpause it to let the run begin."), now)
+            elif is_early:
+                _hold(pk, code, Reason("run_after", f"It begins at {run_after:%Y-%m-%d %H:%M:%S} UTC."), now)
+            elif running.get(dag_id, 0) >= limit:
+                _hold(pk, code, Reason("max_active_runs", f"{limit} runs of this DAG are running (max_active_runs). It begins when one ends."), now)
+            else:
+                running[dag_id] = running.get(dag_id, 0) + 1
+                begin.append(pk)
+        return len(transitions.move_run("begin", begin, now, advance_at=now))
+
+
+def _hold(run_pk: int, code: str | None, why: Reason, now: datetime) -> None:
+    if code != why.code:
+        sql.run("UPDATE runs_run SET reason_code = %s, reason = %s, reason_since = %s WHERE id = %s AND state = 'queued'", [why.code, why.text, now, run_pk])
+
+
+# --- 6 when to look again -----------------------------------------------------------------------------------------------
+_NEXT = """
+SELECT least(
+    (SELECT min(advance_at) FROM runs_run WHERE state = 'running' AND advance_at IS NOT NULL),
+    (SELECT min(run_after) FROM runs_run WHERE state = 'queued' AND run_after > %(now)s),
+    (SELECT min(next_run_after) FROM dags_dag WHERE NOT is_paused AND NOT is_stale AND NOT has_import_errors AND blocked_reason IS NULL))
+"""
+
+
+def next_due(now: datetime) -> datetime:
+    """When time alone makes work; at most SAFETY ahead, because hints can be lost."""
+    first = sql.rows(_NEXT, {"now": now})[0][0]
+    return min(first, now + SAFETY) if first else now + SAFETY
