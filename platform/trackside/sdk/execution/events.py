@@ -1,0 +1,173 @@
+"""Asset events around a try: what triggered the run, what inlets saw, what the task says about its outlets.
+
+For `context.py` (`inlet_events`, `outlet_events`, `triggering_asset_events`) and `results.py`, which puts the outlets'
+events into the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trackside.sdk.exceptions import AirflowNotFoundException
+from trackside.sdk.execution.comms import Comms, call
+
+
+class AssetEvent(dict[str, Any]):
+    """One event off the wire; its keys are attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def identity(thing: Any) -> tuple[str, str, str]:
+    """(kind, name, uri) of an asset, an alias, or a reference to one; text is taken for an asset's name or URI."""
+    if isinstance(thing, str):
+        return ("uri", "", thing) if "://" in thing else ("asset", thing, "")
+    kind = "alias" if type(thing).__name__.endswith("Alias") else "asset"
+    return kind, getattr(thing, "name", None) or "", getattr(thing, "uri", None) or ""
+
+
+def _same(one: tuple[str, str, str], two: tuple[str, str, str]) -> bool:
+    if (one[0] == "alias") != (two[0] == "alias"):
+        return False
+    return bool((one[1] and one[1] == two[1]) or (one[2] and one[2] == two[2]))
+
+
+class TriggeringEvents(Mapping[Any, list[AssetEvent]]):
+    """Events that triggered the run, by asset (or its name or URI)."""
+
+    def __init__(self, events: list[dict[str, Any]]) -> None:
+        self._events: dict[tuple[str, str, str], list[AssetEvent]] = {}
+        for event in events:
+            asset = event.get("asset") or {}
+            name = asset.get("name") or event.get("name") or event.get("asset_name") or ""
+            uri = asset.get("uri") or event.get("uri") or event.get("asset_uri") or ""
+            self._events.setdefault(("asset", name, uri), []).append(AssetEvent(event))
+
+    def __getitem__(self, key: Any) -> list[AssetEvent]:
+        wanted = identity(key)
+        for found, events in self._events.items():
+            if _same(wanted, found):
+                return events
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        from trackside.sdk.assets import Asset
+
+        return iter([Asset(name=name or uri, uri=uri or None) for _, name, uri in self._events])
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+
+class InletEvents:
+    """Past events of the task's inlets: `inlet_events[asset]`, newest last. Asked for when read."""
+
+    def __init__(self, inlets: list[Any], comms: Comms) -> None:
+        self._inlets, self._comms = inlets, comms
+
+    def __len__(self) -> int:
+        return len(self._inlets)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._inlets)
+
+    def __getitem__(self, key: Any) -> list[AssetEvent]:
+        target = self._inlets[key] if isinstance(key, int) else key
+        kind, name, uri = identity(target)
+        params = {"alias": name} if kind == "alias" else {"name": name or None, "uri": uri or None}
+        try:
+            answer = call(self._comms, "GET", "/asset-events", params=params)
+        except AirflowNotFoundException:
+            return []
+        return [AssetEvent(event) for event in answer.get("asset_events", ())]
+
+    def for_asset(self, *, name: str | None = None, uri: str | None = None) -> list[AssetEvent]:
+        """Events of the asset of that name or URI."""
+        return self[name or uri]
+
+    def for_asset_alias(self, alias_name: str) -> list[AssetEvent]:
+        """Events of the alias of that name."""
+        answer = call(self._comms, "GET", "/asset-events", params={"alias": alias_name})
+        return [AssetEvent(event) for event in answer.get("asset_events", ())]
+
+
+class OutletEvent:
+    """What the task says about one outlet: `extra`, and for an alias the assets it stands for this time (`add`)."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+        self.extra: dict[str, Any] = {}
+        self.asset_alias_events: list[dict[str, Any]] = []
+        self.partition_keys: list[str] = []
+
+    def add(self, asset: Any, extra: dict[str, Any] | None = None) -> None:
+        """Emit an event of `asset` through this alias."""
+        kind, name, _ = identity(self.key)
+        if kind != "alias":
+            return
+        _, asset_name, asset_uri = identity(asset)
+        self.asset_alias_events.append(
+            {
+                "alias": name,
+                "name": asset_name or asset_uri,
+                "uri": asset_uri or asset_name,
+                "group": getattr(asset, "group", None) or "asset",
+                "asset_extra": dict(getattr(asset, "extra", None) or {}),
+                "extra": extra if extra is not None else dict(self.extra),
+            }
+        )
+
+    def add_partitions(self, *keys: str) -> None:
+        """Name the partitions that were written."""
+        self.partition_keys.extend(keys)
+
+
+class OutletEvents(Mapping[Any, OutletEvent]):
+    """`outlet_events[asset]`: made when first named."""
+
+    def __init__(self) -> None:
+        self._events: dict[tuple[str, str, str], OutletEvent] = {}
+
+    def __getitem__(self, key: Any) -> OutletEvent:
+        wanted = identity(key)
+        for found, event in self._events.items():
+            if _same(wanted, found):
+                return event
+        return self._events.setdefault(wanted, OutletEvent(key))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([event.key for event in self._events.values()])
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def for_asset(self, *, name: str | None = None, uri: str | None = None) -> OutletEvent:
+        """The event of the asset of that name or URI."""
+        return self[name or uri]
+
+    def for_asset_alias(self, alias_name: str) -> OutletEvent:
+        """The event of the alias of that name."""
+        from trackside.sdk.assets import AssetAlias
+
+        return self[AssetAlias(alias_name)]
+
+
+def outlet_report(outlets: list[Any], events: OutletEvents) -> list[dict[str, Any]]:
+    """The report's `asset_events`: one per asset outlet, and one per asset emitted through an alias."""
+    report: list[dict[str, Any]] = []
+    for outlet in outlets:
+        kind, name, uri = identity(outlet)
+        event = events[outlet]
+        if kind == "alias":
+            report.extend(event.asset_alias_events)
+        elif name or uri:
+            entry: dict[str, Any] = {"name": name or None, "uri": uri or None, "extra": event.extra}
+            if event.partition_keys:
+                entry["partition_keys"] = event.partition_keys
+            report.append(entry)
+    return report

@@ -1,0 +1,118 @@
+"""TriggerDagRunOperator: starts a run of another DAG, and may wait for its end.
+
+Next door: `execution/triggering.py` does the asking; the operator only says what it wants.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from trackside.sdk.exceptions import AirflowException, DagRunTriggerException
+from trackside.sdk.execution.records import DagRunType
+from trackside.sdk.execution.xcom import XCom
+from trackside.sdk.links import BaseOperatorLink
+from trackside.sdk.operator import BaseOperator
+from trackside.sdk.types import NOTSET, ArgNotSet, is_arg_set
+
+XCOM_RUN_ID = "trigger_run_id"
+
+
+class TriggerDagRunLink(BaseOperatorLink):
+    """To the run that was started."""
+
+    name = "Triggered DAG"  # type: ignore[assignment]
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Page of the run."""
+        run_id = XCom.get_value(ti_key=ti_key, key=XCOM_RUN_ID) or operator.trigger_run_id
+        if not run_id:
+            return ""
+        return f"/dags/{quote(operator.trigger_dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+class TriggerDagRunOperator(BaseOperator):
+    """Starts a run of `trigger_dag_id`.
+
+    `logical_date`: not given means now, None means none. An existing run of the same id fails the task, skips it
+    (`skip_when_already_exists`) or is started over (`reset_dag_run`). `poke_interval`: seconds between looks.
+    """
+
+    template_fields: Collection[str] = (
+        *("trigger_dag_id", "trigger_run_id", "logical_date", "conf", "wait_for_completion"),
+        *("skip_when_already_exists", "note", "run_after"),
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"conf": "py"}
+    ui_color = "#ffefeb"
+    operator_extra_links: Collection[Any] = (TriggerDagRunLink(),)
+
+    def __init__(
+        self,
+        *,
+        trigger_dag_id: str,
+        trigger_run_id: str | None = None,
+        conf: dict[str, Any] | str | None = None,
+        logical_date: str | dt.datetime | ArgNotSet | None = NOTSET,
+        run_after: str | dt.datetime | None = None,
+        note: str | None = None,
+        reset_dag_run: bool = False,
+        wait_for_completion: bool = False,
+        poke_interval: int = 60,
+        allowed_states: Sequence[str] | None = None,
+        failed_states: Sequence[str] | None = None,
+        skip_when_already_exists: bool = False,
+        fail_when_dag_is_paused: bool = False,
+        deferrable: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.trigger_dag_id, self.trigger_run_id, self.conf = trigger_dag_id, trigger_run_id, conf
+        self.logical_date, self.run_after, self.note = logical_date, run_after, note
+        self.reset_dag_run, self.wait_for_completion = reset_dag_run, wait_for_completion
+        self.poke_interval, self.deferrable = poke_interval, deferrable
+        self.allowed_states = [str(s) for s in allowed_states] if allowed_states else ["success"]
+        self.failed_states = ["failed"] if failed_states is None else [str(s) for s in failed_states]
+        self.skip_when_already_exists = skip_when_already_exists
+        self.fail_when_dag_is_paused = fail_when_dag_is_paused
+
+    def execute(self, context: Any) -> None:
+        """Say what is wanted; `DagRunTriggerException` carries it out."""
+        now = dt.datetime.now(dt.UTC)
+        day = _moment(self.logical_date) if is_arg_set(self.logical_date) else now
+        conf = json.loads(self.conf) if isinstance(self.conf, str) and self.conf else self.conf
+        try:
+            json.dumps(conf)
+        except TypeError as error:
+            raise ValueError("conf parameter should be JSON Serializable") from error
+        if self.fail_when_dag_is_paused and context["ti"].get_dag(self.trigger_dag_id).get("is_paused"):
+            raise AirflowException(f"Dag {self.trigger_dag_id} is paused")
+        run_id = self.trigger_run_id or DagRunType.MANUAL.generate_run_id(suffix=(day or now).isoformat())
+        self.trigger_run_id = str(run_id)
+        extra = {"run_after": _moment(self.run_after), "note": self.note}
+        raise DagRunTriggerException(
+            trigger_dag_id=self.trigger_dag_id,
+            dag_run_id=self.trigger_run_id,
+            conf=conf,  # type: ignore[arg-type]
+            logical_date=day,
+            reset_dag_run=self.reset_dag_run,
+            skip_when_already_exists=self.skip_when_already_exists,
+            wait_for_completion=self.wait_for_completion,
+            allowed_states=self.allowed_states,
+            failed_states=self.failed_states,
+            poke_interval=self.poke_interval,
+            deferrable=self.deferrable,
+            **{key: value for key, value in extra.items() if value is not None},
+        )
+
+
+def _moment(value: Any) -> dt.datetime | None:
+    if value is None or isinstance(value, dt.datetime):
+        return value
+    import pendulum
+
+    parsed = pendulum.parse(str(value))
+    assert isinstance(parsed, dt.datetime)
+    return parsed
