@@ -36,6 +36,8 @@ class Advanced:
     admitted: int = 0
     ended: list[int] = field(default_factory=list)
     """Runs that ended."""
+    wake_at: datetime | None = None
+    """Earliest moment at which time alone may change one of the runs."""
     must_kill: bool = False
     """Running tries were fenced: workers should hear at once."""
 
@@ -102,6 +104,8 @@ def _settle_run(snapshot: Snapshot, decided: Plan, now: datetime, done: Advanced
     run_pk = snapshot.run.pk
     if decided.outcome is None:
         transitions.planned_run(run_pk, now, decided.run_reason, decided.wake_at)
+        if decided.wake_at is not None and (done.wake_at is None or decided.wake_at < done.wake_at):
+            done.wake_at = decided.wake_at
         return
     verb = "succeed" if decided.outcome is RunState.SUCCESS else "fail"
     if transitions.move_run(verb, [run_pk], now, decided.run_reason):

@@ -21,6 +21,12 @@ PICK_TRIES = """
     LIMIT %(limit)s FOR UPDATE OF t, ti SKIP LOCKED
 """
 
+# One certain try, for a runner that was started for it.
+PICK_ONE_TRY = """
+    SELECT t.id, t.ti_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
+    WHERE t.id = %(try_id)s AND t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id FOR UPDATE OF t, ti SKIP LOCKED
+"""
+
 
 def lock_runs(run_pks: Iterable[int]) -> list[int]:
     """Lock these runs, waiting for whoever has them (short transactions only); those that still exist, ascending."""

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 RUNS_PER_DAG_AND_TICK = 10
 RUNS_PER_TRANSACTION = 20
 SAFETY = timedelta(seconds=5)
+RETRY_SKIPPED = timedelta(milliseconds=50)
 REAP_EVERY = timedelta(seconds=2)
 
 
@@ -53,11 +54,11 @@ class Scheduler:
         now = sql.now()
         tick = Tick()
         tick.created = create_due_runs(now)
-        tick.begun = begin_runs(now)
+        tick.begun, skipped = begin_runs(now)
         self._reap(now, tick)
         self._advance(tick)
         self._admit(tick)
-        tick.next_at = next_due(now)
+        tick.next_at = min(next_due(now), now + RETRY_SKIPPED) if skipped else next_due(now)
         wake_others(tick)
         return tick
 
@@ -160,11 +161,15 @@ ORDER BY r.backfill_order NULLS FIRST, r.run_after, r.id LIMIT 2000
 """
 
 
-def begin_runs(now: datetime) -> int:
-    """Queued → running, oldest first, under max_active_runs; the others get their sentence. The number begun."""
+def begin_runs(now: datetime) -> tuple[int, bool]:
+    """Queued → running, oldest first, under max_active_runs; the others get their sentence.
+
+    The number begun, and whether DAGs were skipped because somebody else works on them (look again soon: their
+    holder may have read before our run was there).
+    """
     queued = sql.rows(_QUEUED, {"now": now})
     if not queued:
-        return 0
+        return 0, False
     with transaction.atomic():
         dags = set(claims.take_dags({q[1] for q in queued}))
         running = dict(sql.rows(
@@ -183,7 +188,7 @@ def begin_runs(now: datetime) -> int:
             else:
                 running[dag_id] = running.get(dag_id, 0) + 1
                 begin.append(pk)
-        return len(transitions.move_run("begin", begin, now, advance_at=now))
+        return len(transitions.move_run("begin", begin, now, advance_at=now)), len(dags) < len({q[1] for q in queued})
 
 
 def _hold(run_pk: int, code: str | None, why: Reason, now: datetime) -> None:

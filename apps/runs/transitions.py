@@ -129,7 +129,7 @@ def admit(ids: Sequence[int], now: datetime) -> list[Changed]:
 
 
 _START = f"""
-WITH picked AS ({claims.PICK_TRIES}), numbered AS (
+WITH picked AS ({{picked}}), numbered AS (
     SELECT id, ti_id, row_number() OVER () AS n FROM picked
 ), tries AS (
     UPDATE runs_try t SET state = 'running', worker_id = %(worker)s, worker_epoch = %(epoch)s, hostname = %(hostname)s,
@@ -154,6 +154,8 @@ WITH picked AS ({claims.PICK_TRIES}), numbered AS (
 )
 SELECT id, try_id, n FROM changed ORDER BY n
 """
+_START_MANY = _START.replace("{picked}", claims.PICK_TRIES)
+_START_ONE = _START.replace("{picked}", claims.PICK_ONE_TRY)
 
 
 def start(
@@ -167,7 +169,13 @@ def start(
         "worker": worker, "epoch": epoch, "hostname": hostname, "executor": executor, "queues": list(queues),
         "hashes": list(hashes), "limit": len(hashes), "now": now,
     }  # fmt: skip
-    return [(row[0], row[1], row[2]) for row in sql.rows(_START, parameters)] if hashes else []
+    return [(row[0], row[1], row[2]) for row in sql.rows(_START_MANY, parameters)] if hashes else []
+
+
+def start_one(try_id: UUID, *, hostname: str, digest: str, now: datetime) -> list[tuple[int, UUID, int]]:
+    """Claim one certain try for a runner of its own (pod, message); empty if it is not queued."""
+    parameters = {"try_id": try_id, "worker": None, "epoch": 0, "hostname": hostname, "hashes": [digest], "now": now}
+    return [(row[0], row[1], row[2]) for row in sql.rows(_START_ONE, parameters)]
 
 
 def requeue(try_ids: Sequence[UUID], now: datetime) -> list[Changed]:

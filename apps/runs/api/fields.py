@@ -1,0 +1,135 @@
+"""Wire forms of runs and task instances, and what their rows need beyond a join (`attach`, once per page)."""
+
+from __future__ import annotations
+
+import getpass
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from apps.access.rest.fields import anything, constant, listed, moment, nested, number, text, whole
+from apps.access.rest.operations import Call
+from apps.dags.api.fields import VERSION_FIELDS
+from apps.dags.models import DagVersion
+from apps.runs import compiled
+from apps.runs.models import Run, TaskInstance
+from trackside.core.spec import TaskSpec
+from trackside.core.states import RunState, RunType, TaskState, TriggeredBy
+
+RUN_FIELDS = (
+    text("dag_run_id", "run_id"),
+    text("dag_id"),
+    moment("logical_date"),
+    moment("queued_at"),
+    moment("start_date"),
+    moment("end_date"),
+    number("duration", null=True),
+    moment("data_interval_start"),
+    moment("data_interval_end"),
+    moment("run_after", null=False),
+    moment("last_scheduling_decision"),
+    text("run_type", words=RunType),
+    text("state", words=RunState),
+    text("triggered_by", words=TriggeredBy, null=True),
+    text("triggering_user_name", null=True),
+    anything("conf"),
+    text("note", null=True),
+    listed("dag_versions", VERSION_FIELDS, "shown_versions"),
+    text("bundle_version", null=True),
+    text("dag_display_name", "dag.dag_display_name"),
+    text("partition_key", null=True),
+    moment("partition_date"),
+)
+
+
+def attach_versions(runs: list[Run], call: Call) -> None:
+    """Give each run the versions its task instances ran with, oldest first: two queries for a page."""
+    by_run: dict[int, set[UUID]] = {run.pk: {run.dag_version_id} if run.dag_version_id else set() for run in runs}
+    pairs = TaskInstance.objects.filter(run__in=by_run, dag_version__isnull=False).values_list("run_id", "dag_version_id")
+    for run_pk, version_id in pairs.distinct():
+        if version_id is not None:
+            by_run[run_pk].add(version_id)
+    known = {run.dag_version_id: run.dag_version for run in runs if run.dag_version is not None}
+    wanted = set().union(*by_run.values()) - known.keys()
+    if wanted:
+        known |= DagVersion.objects.select_related("dag").defer("spec", "source").in_bulk(list(wanted))
+    for run in runs:
+        versions = [known[v] for v in by_run[run.pk] if v in known]
+        run.shown_versions = sorted(versions, key=lambda v: v.number)  # type: ignore[attr-defined, union-attr]
+
+
+@cache
+def server_user() -> str:
+    """Name of the account the server runs under: what Airflow shows for instances that did not start yet."""
+    return getpass.getuser()
+
+
+def wire_state(state: str | None) -> str | None:
+    """Nothing decided yet is null on the wire."""
+    return None if state == TaskState.NONE else state
+
+
+_SHARED = (
+    moment("start_date"),
+    moment("end_date"),
+    number("duration", null=True),
+    text("state", lambda t: wire_state(t.state), words=[s for s in TaskState if s != TaskState.NONE], null=True),
+    whole("try_number"),
+    whole("max_tries"),
+    text("task_display_name"),
+    text("dag_display_name", "run.dag.dag_display_name"),
+    text("hostname", null=True),
+    text("unixname", lambda t: t.unixname or server_user(), null=True),
+    text("pool"),
+    whole("pool_slots"),
+    text("queue", null=True),
+    whole("priority_weight", null=True),
+    text("operator", "operator_class", null=True),
+    text("operator_name", "operator", null=True),
+    moment("queued_when", "queued_at"),
+    moment("scheduled_when", "scheduled_at"),
+    whole("pid", null=True),
+    text("executor", null=True),
+    text("executor_config", "shown_executor_config"),
+)
+"""Fields that task instances and their tries have in common."""
+
+_DAG_VERSION = nested("dag_version", VERSION_FIELDS, lambda t: t.dag_version or t.run.dag_version)
+
+TI_FIELDS = (
+    text("id", "try_id"),
+    text("task_id"),
+    text("dag_id"),
+    text("dag_run_id", "run.run_id"),
+    whole("map_index"),
+    moment("logical_date", "run.logical_date"),
+    moment("run_after", "run.run_after", null=False),
+    *_SHARED,
+    text("note", null=True),
+    text("rendered_map_index", null=True),
+    anything("rendered_fields", lambda t: t.rendered_fields or {}),
+    constant("trigger"),
+    constant("triggerer_job"),
+    _DAG_VERSION,
+)
+
+TRY_FIELDS = (
+    text("task_id"),
+    text("dag_id"),
+    text("dag_run_id", "run.run_id"),
+    whole("map_index"),
+    *_SHARED,
+    _DAG_VERSION,
+)
+
+
+def attach_specs(tis: list[Any], call: Call) -> None:
+    """Give each instance what only the DAG's spec knows: class of the operator, executor_config. From memory, as a rule."""
+    versions = {v.pk: v.spec_hash for t in tis if (v := t.dag_version or t.run.dag_version) is not None}
+    dags = compiled.get_many(versions.items()) if versions else {}
+    for t in tis:
+        version = t.dag_version or t.run.dag_version
+        dag = dags.get(version.pk) if version is not None else None
+        task: TaskSpec | None = dag.graph.tasks.get(t.task_id) if dag is not None else None
+        t.operator_class = (task.class_name if task is not None else "") or t.operator
+        t.shown_executor_config = str(task.executor_config) if task is not None else "{}"

@@ -1,0 +1,286 @@
+"""What task code may ask with its try's token: connections, variables, XComs, and facts about runs.
+
+Every call first checks that the try still runs; a fenced try gets 410 and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from django.db import transaction
+
+from apps.access.audit import Actor
+from apps.access.models import Connection, Variable
+from apps.dags.models import Dag
+from apps.runs import sql
+from apps.runs.actions import creation
+from apps.runs.errors import ActionRefused
+from apps.runs.execution import reports, tokens
+from apps.runs.execution.refusal import Refused
+from trackside.core.messages import RunRecord
+from trackside.core.states import RunType, TriggeredBy
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The running try that asks."""
+
+    try_id: UUID
+    ti_pk: int
+    run_pk: int
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    user: str | None
+
+
+_CALLER = """
+SELECT t.id, ti.id, ti.run_id, ti.dag_id, r.run_id, ti.task_id, ti.map_index, r.triggering_user_name, t.token_hash, t.state = 'running' AND ti.try_id = t.id
+FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id WHERE t.id = %s
+"""
+
+
+def caller(token: str) -> Caller:
+    """Who asks; 401 for no try's token, 410 for a try that was ended or handed to somebody else."""
+    parts = tokens.split(token)
+    if parts is None:
+        raise Refused(401, "This is not a try token.")
+    rows = sql.rows(_CALLER, [parts[0]])
+    if not rows:
+        raise Refused(410, "This try does not exist any more.")
+    *facts, kept, running = rows[0]
+    if not running or not tokens.matches(parts[1], kept):
+        raise Refused(410, "This try was ended by the server: kill it and stop.")
+    return Caller(*facts)
+
+
+# --- connections and variables ------------------------------------------------------------------------------------------
+def get_connection(*, token: str, body: Any, query: dict[str, str], conn_id: str) -> dict[str, Any]:
+    """A connection with its secrets."""
+    caller(token)
+    c = Connection.objects.filter(conn_id=conn_id).first()
+    if c is None:
+        raise Refused(404, f"The conn_id `{conn_id}` isn't defined. Create it in the admin under Connections.")
+    return {
+        "conn_id": c.conn_id, "conn_type": c.conn_type, "description": c.description, "host": c.host, "schema": c.schema, "login": c.login,
+        "password": c.password, "port": c.port, "extra": c.extra,
+    }  # fmt: skip
+
+
+def get_variable(*, token: str, body: Any, query: dict[str, str], key: str) -> dict[str, Any]:
+    """A variable's value."""
+    caller(token)
+    v = Variable.objects.filter(key=key).first()
+    if v is None:
+        raise Refused(404, f"Variable {key} does not exist")
+    return {"key": v.key, "value": v.value}
+
+
+def list_variables(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+    """Keys that begin with a prefix."""
+    caller(token)
+    return {"keys": list(Variable.objects.filter(key__startswith=query.get("prefix", "")).order_by("key").values_list("key", flat=True)[:10_000])}
+
+
+def put_variable(*, token: str, body: dict[str, Any], query: dict[str, str], key: str) -> dict[str, Any]:
+    """Set a variable."""
+    caller(token)
+    if not 0 < len(key) <= 250:
+        raise Refused(422, "A variable's key must have 1 to 250 characters.")
+    values: dict[str, Any] = {"value": str(body.get("value") if body.get("value") is not None else "")}
+    if body.get("description") is not None:
+        values["description"] = body["description"]
+    Variable.objects.update_or_create(key=key, defaults=values)
+    return {}
+
+
+def delete_variable(*, token: str, body: Any, query: dict[str, str], key: str) -> dict[str, Any]:
+    """Delete a variable; how many there were."""
+    caller(token)
+    return {"deleted": Variable.objects.filter(key=key).delete()[0]}
+
+
+# --- XComs --------------------------------------------------------------------------------------------------------------
+_GET_XCOMS = """
+SELECT x.task_id, x.map_index, x.key, x.value, r.run_id, x.length, x.dag_id FROM runs_xcom x JOIN runs_run r ON r.id = x.run_id
+WHERE x.dag_id = %(dag)s AND (%(prior)s OR r.run_id = %(run)s) AND (%(task)s::text IS NULL OR x.task_id = %(task)s) AND (%(key)s::text IS NULL OR x.key = %(key)s)
+  AND (%(index)s::int IS NULL OR x.map_index = %(index)s)
+  AND (NOT %(prior)s OR r.run_id = %(run)s OR r.logical_date <= (SELECT logical_date FROM runs_run WHERE dag_id = %(dag)s AND run_id = %(run)s))
+ORDER BY r.logical_date DESC NULLS LAST, r.id DESC, x.task_id, x.map_index LIMIT 20000
+"""
+
+
+def get_xcoms(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+    """XComs of a task or run; own DAG and run unless named."""
+    me = caller(token)
+    index = query.get("map_index")
+    rows = sql.rows(_GET_XCOMS, {
+        "dag": query.get("dag_id") or me.dag_id, "run": query.get("run_id") or me.run_id, "task": query.get("task_id") or None,
+        "key": query.get("key") or None, "index": int(index) if index not in (None, "") else None,
+        "prior": query.get("include_prior_dates", "").lower() in ("1", "true"),
+    })  # fmt: skip
+    return {
+        "xcoms": [
+            {"task_id": r[0], "map_index": r[1], "key": r[2], "value": orjson.loads(r[3]), "run_id": r[4], "length": r[5], "dag_id": r[6]} for r in rows
+        ]
+    }
+
+
+def push_xcom(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
+    """Store an XCom of the own task instance."""
+    me = caller(token)
+    key = body.get("key")
+    if not isinstance(key, str) or not 0 < len(key) <= 512:
+        raise Refused(422, "An XCom key must be a text of 1 to 512 characters.")
+    value = orjson.dumps(body.get("value")).decode()
+    if len(value) > settings.MAX_XCOM_BYTES:
+        raise Refused(413, f"XCom {key!r} has {len(value):,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}. Store it elsewhere and push its address.")
+    with transaction.atomic():
+        reports.store_xcoms([(me.run_pk, me.dag_id, me.task_id, me.map_index, key, value, body.get("length"))], sql.now())
+    return {}
+
+
+def delete_xcom(*, token: str, body: Any, query: dict[str, str], key: str) -> dict[str, Any]:
+    """Delete an XCom of the own task instance."""
+    me = caller(token)
+    n = sql.run("DELETE FROM runs_xcom WHERE run_id = %s AND task_id = %s AND map_index = %s AND key = %s", [me.run_pk, me.task_id, me.map_index, key])
+    return {"deleted": n}
+
+
+# --- runs and task instances ----------------------------------------------------------------------------------------------
+_RUN = """
+SELECT dag_id, run_id, run_type, state, logical_date, data_interval_start, data_interval_end, run_after, queued_at, start_date, end_date,
+       clear_number, conf::text, note, triggered_by, triggering_user_name, partition_key
+FROM runs_run WHERE
+"""
+
+
+def _iso(value: datetime | None) -> str | None:
+    return value.isoformat() if value else None
+
+
+def _record(r: tuple) -> dict[str, Any]:
+    return RunRecord(
+        r[0], r[1], r[2], r[3], *map(_iso, r[4:11]), clear_number=r[11], conf=orjson.loads(r[12]), note=r[13], triggered_by=r[14],
+        triggering_user_name=r[15], partition_key=r[16],
+    ).to_dict()  # fmt: skip
+
+
+def _list(query: dict[str, str], name: str) -> list[str] | None:
+    """A comma-separated or JSON list of a query parameter; None if it is not there."""
+    raw = query.get(name)
+    if not raw:
+        return None
+    if raw.startswith("["):
+        try:
+            return [str(x) for x in orjson.loads(raw)]
+        except orjson.JSONDecodeError as e:
+            raise Refused(422, f"{name} is not a list: {e}") from e
+    return raw.split(",")
+
+
+def _moments(query: dict[str, str], name: str) -> list[datetime] | None:
+    texts = _list(query, name)
+    try:
+        return None if texts is None else [datetime.fromisoformat(t) for t in texts]
+    except ValueError as e:
+        raise Refused(422, f"{name}: {e}") from e
+
+
+def previous_run(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+    """The run before a logical date (own run's by default), optionally in a state."""
+    me = caller(token)
+    before = _moments(query, "logical_date")
+    date = before[0] if before else sql.rows("SELECT logical_date FROM runs_run WHERE id = %s", [me.run_pk])[0][0]
+    if date is None:
+        return {"run": None}
+    rows = sql.rows(
+        _RUN + "dag_id = %s AND logical_date < %s AND (%s::text IS NULL OR state = %s) ORDER BY logical_date DESC LIMIT 1",
+        [query.get("dag_id") or me.dag_id, date, query.get("state") or None, query.get("state") or None],
+    )
+    return {"run": _record(rows[0]) if rows else None}
+
+
+def count_runs(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+    """How many runs of a DAG match."""
+    me = caller(token)
+    n = sql.rows(
+        "SELECT count(*) FROM runs_run WHERE dag_id = %(dag)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s::text[])) "
+        "AND (%(dates)s::timestamptz[] IS NULL OR logical_date = ANY(%(dates)s::timestamptz[])) AND (%(ids)s::text[] IS NULL OR run_id = ANY(%(ids)s::text[]))",
+        {"dag": query.get("dag_id") or me.dag_id, "states": _list(query, "states"), "dates": _moments(query, "logical_dates"), "ids": _list(query, "run_ids")},
+    )[0][0]
+    return {"count": n}
+
+
+def run_state(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+    """State of one run, null if there is none."""
+    me = caller(token)
+    rows = sql.rows("SELECT state FROM runs_run WHERE dag_id = %s AND run_id = %s", [query.get("dag_id") or me.dag_id, query.get("run_id") or me.run_id])
+    return {"state": rows[0][0] if rows else None}
+
+
+_MATCHING = """
+FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id
+WHERE ti.dag_id = %(dag)s AND (%(tasks)s::text[] IS NULL OR ti.task_id = ANY(%(tasks)s::text[])) AND (%(states)s::text[] IS NULL OR ti.state = ANY(%(states)s::text[]))
+  AND (%(dates)s::timestamptz[] IS NULL OR r.logical_date = ANY(%(dates)s::timestamptz[])) AND (%(ids)s::text[] IS NULL OR r.run_id = ANY(%(ids)s::text[]))
+  AND (%(index)s::int IS NULL OR ti.map_index = %(index)s)
+"""
+
+
+def _matching(me: Caller, query: dict[str, str]) -> dict[str, Any]:
+    dag_id = query.get("dag_id") or me.dag_id
+    tasks = _list(query, "task_ids")
+    if query.get("task_group_id"):
+        from apps.runs.compiled import of_version
+
+        version = sql.rows("SELECT current_version_id FROM dags_dag WHERE dag_id = %s", [dag_id])
+        inside = list(of_version(version[0][0]).graph.group_tasks(query["task_group_id"])) if version and version[0][0] else []
+        tasks = [*(tasks or []), *inside]
+    index = query.get("map_index")
+    return {
+        "dag": dag_id, "tasks": tasks, "states": _list(query, "states"), "dates": _moments(query, "logical_dates"), "ids": _list(query, "run_ids"),
+        "index": int(index) if index not in (None, "") else None,
+    }  # fmt: skip
+
+
+def count_task_instances(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+    """How many task instances match."""
+    return {"count": sql.rows("SELECT count(*) " + _MATCHING, _matching(caller(token), query))[0][0]}
+
+
+def task_states(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+    """run id → task id (with _index when mapped) → state (null for none)."""
+    out: dict[str, dict[str, str | None]] = {}
+    for run_id, task_id, map_index, state in sql.rows("SELECT r.run_id, ti.task_id, ti.map_index, ti.state " + _MATCHING, _matching(caller(token), query)):
+        out.setdefault(run_id, {})[task_id if map_index < 0 else f"{task_id}_{map_index}"] = None if state == "none" else state
+    return {"states": out}
+
+
+def trigger_run(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
+    """Trigger a run of another DAG (TriggerDagRunOperator)."""
+    me = caller(token)
+    date = body.get("logical_date")
+    try:
+        run = creation.trigger(
+            str(body.get("dag_id")), actor=Actor(me.user or "operator", "worker"), run_id=body.get("run_id"),
+            logical_date=datetime.fromisoformat(date) if date else None, conf=body.get("conf") or {}, note=body.get("note"),
+            run_type=RunType.OPERATOR_TRIGGERED, triggered_by=TriggeredBy.OPERATOR,
+        )  # fmt: skip
+    except ActionRefused as e:
+        raise Refused(e.status, str(e.detail)) from e
+    return {"dag_id": run.dag_id, "run_id": run.run_id, "state": run.state}
+
+
+def get_dag(*, token: str, body: Any, query: dict[str, str], dag_id: str) -> dict[str, Any]:
+    """A few facts about a DAG."""
+    caller(token)
+    dag = Dag.objects.filter(dag_id=dag_id).first()
+    if dag is None:
+        raise Refused(404, f"The Dag with dag_id: `{dag_id}` was not found")
+    return {"dag_id": dag.dag_id, "is_paused": dag.is_paused, "is_stale": dag.is_stale, "owners": dag.owners, "bundle_name": dag.bundle_name}

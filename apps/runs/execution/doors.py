@@ -1,0 +1,129 @@
+"""The other door: start, heartbeat, update, finish and logs of single tries, and what workers send beside exchanges."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from apps.runs import logs, processes, reaper, sql, wake
+from apps.runs.execution import exchange, orders, reports, tokens
+from apps.runs.execution.refusal import Refused
+from trackside.core.messages import FinishReport
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as e:
+        raise Refused(404, "Not a try id.") from e
+
+
+def _own(try_id: str, token: str, *, running: bool = True) -> UUID:
+    """The try, if `token` is its token (and it still runs)."""
+    parts = tokens.split(token)
+    identity = _uuid(try_id)
+    if parts is None or parts[0] != identity:
+        raise Refused(401, "This token belongs to another try.")
+    rows = sql.rows("SELECT t.state, t.token_hash, ti.try_id = t.id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id WHERE t.id = %s", [identity])
+    if not rows:
+        raise Refused(410, "This try does not exist any more.")
+    state, kept, current = rows[0]
+    if state != "running" or not current:
+        if running:
+            raise Refused(410, "This try was ended by the server: kill it and stop.")
+    elif not tokens.matches(parts[1], kept):
+        raise Refused(410, "This try was handed to somebody else: kill it and stop.")
+    return identity
+
+
+def start(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:
+    """Claim one try for a runner of its own. The token is spent by the claim; asking again gives 409."""
+    identity = _uuid(try_id)
+    if not tokens.is_start_token(token, identity):
+        raise Refused(401, "This start token is not for this try.")
+    with transaction.atomic():
+        found = sql.rows("SELECT state, executor, queue FROM runs_try WHERE id = %s", [identity])
+        if not found:
+            raise Refused(410, "This try does not exist any more.")
+        order = orders.claim_one(identity, hostname=str(body.get("hostname", ""))[:1000], now=sql.now())
+        if order is None:
+            raise Refused(409 if found[0][0] in ("queued", "running") else 410, f"This try is {found[0][0]}; it is not started again.")
+    wake.send(wake.LIVE)
+    return order
+
+
+def heartbeat(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:
+    """The runner is alive."""
+    identity = _own(try_id, token)
+    sql.run("UPDATE runs_try SET heartbeat_at = clock_timestamp() WHERE id = %s AND state = 'running'", [identity])
+    return {"lease_s": settings.LEASE}
+
+
+def update(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:
+    """Facts about a running try."""
+    _own(try_id, token)
+    with transaction.atomic():
+        exchange.store_updates([{**body, "try_id": try_id}])
+    return {}
+
+
+def finish(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:
+    """The try ended."""
+    identity = _own(try_id, token, running=False)
+    with transaction.atomic():
+        now = sql.now()
+        settled = reports.settle([FinishReport.from_dict({**body, "try_id": str(identity), "token": token})], now)
+        done = exchange.advance_now(settled.run_pks, now)
+    exchange.wake_after(done, settled, started=0)
+    answer = settled.answers[0]
+    if answer["status"] != 200:
+        raise Refused(answer["status"], answer.get("detail", ""))
+    return answer
+
+
+def try_logs(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:
+    """A log chunk of a runner's own try."""
+    identity = _own(try_id, token, running=False)
+    return _store(identity, body)
+
+
+def worker_logs(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
+    """Log chunks of many tries of one worker."""
+    if not tokens.is_worker(token):
+        raise Refused(401, "The worker token is wrong.")
+    chunks = body.get("chunks") or []
+    ids = {c.get("try_id"): _uuid(str(c.get("try_id"))) for c in chunks}
+    mine = {r[0] for r in sql.rows("SELECT id FROM runs_try WHERE id = ANY(%s::uuid[]) AND worker_id = %s", [list(ids.values()), _uuid(str(body.get("worker_id")))])}
+    settled = []
+    for chunk in chunks:
+        identity = ids[chunk.get("try_id")]
+        if identity not in mine:
+            settled.append({"try_id": str(identity), "status": 410, "size": 0})
+        else:
+            settled.append({"try_id": str(identity), **_store(identity, chunk)})
+    return {"settled": settled}
+
+
+def _store(identity: UUID, chunk: dict[str, Any]) -> dict[str, Any]:
+    offset, text = int(chunk.get("offset") or 0), str(chunk.get("text") or "")
+    raw = text.encode("utf-8", "replace")
+    size = logs.append(identity, offset, raw)
+    complete = size >= offset + len(raw)
+    if complete and chunk.get("end"):
+        sql.run("UPDATE runs_try SET log_size = %s, log_ended = true WHERE id = %s", [size, identity])
+    return {"status": 200 if complete else 409, "size": size}
+
+
+def goodbye(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
+    """A worker stops: what it still held is lost at once instead of after its lease."""
+    if not tokens.is_worker(token):
+        raise Refused(401, "The worker token is wrong.")
+    processes.end(_uuid(str(body.get("worker_id"))))
+    run_pks = reaper.find_lost(sql.now())
+    if run_pks:
+        wake.send(wake.SCHEDULER, wake.LIVE)
+    return {}
+

@@ -1,0 +1,122 @@
+"""Start orders: everything a task process needs to begin, in one answer, for many tries in two queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+
+from apps.runs import compiled, sql, transitions
+from apps.runs.execution import tokens
+from trackside.core.messages import RunRecord, StartOrder
+
+PREFETCH_BYTES = 65_536
+PREFETCH_ROWS = 200
+
+_FACTS = """
+SELECT ti.id, ti.try_id, ti.run_id, ti.dag_id, ti.task_id, ti.map_index, ti.try_number, ti.max_tries, ti.start_date, ti.queued_at, ti.pool, ti.queue,
+       ti.priority_weight, ti.hostname, ti.operator, ti.reschedules, ti.next_method, ti.next_kwargs::text,
+       r.run_id, r.run_type, r.state, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after, r.queued_at, r.start_date, r.clear_number,
+       r.conf::text, r.note, r.triggered_by, r.triggering_user_name, r.partition_key,
+       d.fileloc, d.relative_fileloc, v.bundle_name, v.bundle_version, v.id, v.number, v.file_hash, v.spec_hash
+FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
+LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
+WHERE ti.id = ANY(%s::bigint[])
+"""
+_XCOMS = """
+SELECT run_id, task_id, map_index, value FROM runs_xcom
+WHERE run_id = ANY(%s::bigint[]) AND task_id = ANY(%s::text[]) AND key = 'return_value' AND octet_length(value) <= %s ORDER BY id
+"""
+
+
+def _iso(value: datetime | None) -> str | None:
+    return value.isoformat() if value is not None else None
+
+
+def build(claimed: Sequence[tuple[int, UUID, int]], secrets: Sequence[str]) -> list[dict[str, Any]]:
+    """StartOrders for what `transitions.start` claimed, best first."""
+    if not claimed:
+        return []
+    facts = {r[0]: r for r in sql.rows(_FACTS, [[pk for pk, _, _ in claimed]])}
+    dags = compiled.get_many({(r[37], r[40]) for r in facts.values() if r[37] is not None})
+    upstream = {pk: _upstream(r, dags) for pk, r in facts.items()}
+    xcoms = _prefetch(facts, upstream)
+    counts = _mapped_counts(facts)
+    return [
+        _order(facts[pk], f"{try_id}.{secrets[n - 1]}", upstream[pk], xcoms, counts) for pk, try_id, n in claimed if pk in facts
+    ]
+
+
+def _upstream(r: tuple, dags: dict[UUID, compiled.CompiledDag]) -> tuple[str, ...]:
+    dag = dags.get(r[37])
+    return dag.graph.upstream.get(r[4], ()) if dag else ()
+
+
+def _prefetch(facts: dict[int, tuple], upstream: dict[int, tuple[str, ...]]) -> dict[int, dict[str, list[dict[str, Any]]]]:
+    """run → upstream task → its return values, small ones only."""
+    wanted = {t for tasks in upstream.values() if len(tasks) <= PREFETCH_ROWS for t in tasks}
+    out: dict[int, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    if wanted:
+        for run_pk, task_id, map_index, value in sql.rows(_XCOMS, [sorted({r[2] for r in facts.values()}), sorted(wanted), PREFETCH_BYTES + 1]):
+            out[run_pk][task_id].append({"task_id": task_id, "map_index": map_index, "key": "return_value", "value": value})
+    return out
+
+
+def _mapped_counts(facts: dict[int, tuple]) -> dict[tuple[int, str], int]:
+    mapped = [(r[2], r[4]) for r in facts.values() if r[5] >= 0]
+    if not mapped:
+        return {}
+    return {
+        (run_pk, task_id): n
+        for run_pk, task_id, n in sql.rows(
+            "SELECT run_id, task_id, count(*) FROM runs_taskinstance WHERE run_id = ANY(%s::bigint[]) AND task_id = ANY(%s::text[]) AND map_index >= 0 "
+            "AND state <> 'removed' GROUP BY 1, 2",
+            [sorted({m[0] for m in mapped}), sorted({m[1] for m in mapped})],
+        )
+    }
+
+
+def _order(
+    r: tuple, token: str, upstream: tuple[str, ...], xcoms: dict[int, dict[str, list[dict[str, Any]]]], counts: dict[tuple[int, str], int]
+) -> dict[str, Any]:
+    records = [x for t in upstream for x in xcoms.get(r[2], {}).get(t, ())]
+    complete = len(upstream) <= PREFETCH_ROWS and len(records) <= PREFETCH_ROWS and all(len(x["value"]) <= PREFETCH_BYTES for x in records)
+    run = RunRecord(
+        dag_id=r[3], run_id=r[18], run_type=r[19], state=r[20], logical_date=_iso(r[21]), data_interval_start=_iso(r[22]), data_interval_end=_iso(r[23]),
+        run_after=_iso(r[24]), queued_at=_iso(r[25]), start_date=_iso(r[26]), clear_number=r[27], conf=orjson.loads(r[28]), note=r[29],
+        triggered_by=r[30], triggering_user_name=r[31], partition_key=r[32],
+    )  # fmt: skip
+    return StartOrder(
+        try_id=str(r[1]), token=token, dag_id=r[3], task_id=r[4], run=run.to_dict(), map_index=r[5], try_number=r[6], max_tries=r[7],
+        ti_start_date=_iso(r[8]), queued_at=_iso(r[9]), pool=r[10], queue=r[11], priority_weight=r[12], hostname=r[13], operator=r[14],
+        reschedule_count=r[15], next_method=r[16], next_kwargs=orjson.loads(r[17]) if r[17] else None,
+        dag_file=r[33], relative_fileloc=r[34], bundle_name=r[35] or "dags-folder", bundle_version=r[36], dag_version_id=str(r[37]) if r[37] else None,
+        dag_version_number=r[38] or 1, file_hash=r[39] or "",
+        xcoms=[{**x, "value": orjson.loads(x["value"])} for x in records] if complete else [], xcoms_complete=complete,
+        expanded_ti_count=counts.get((r[2], r[4])),
+        heartbeat_s=settings.HEARTBEAT, self_fence_s=settings.SELF_FENCE, kill_grace_s=settings.KILL_GRACE,
+    ).to_dict()  # fmt: skip
+
+
+def claim(*, worker: UUID | None, epoch: int, hostname: str, queues: Sequence[str], limit: int, now: datetime, executor: str = "local") -> list[dict[str, Any]]:
+    """Claim up to `limit` queued tries and build their orders, in the caller's transaction."""
+    if limit <= 0:
+        return []
+    secrets = [tokens.new_secret() for _ in range(limit)]
+    claimed = transitions.start(
+        worker=worker, epoch=epoch, hostname=hostname, executor=executor, queues=queues, hashes=[tokens.digest(s) for s in secrets], now=now
+    )
+    return build(claimed, secrets)
+
+
+def claim_one(try_id: UUID, *, hostname: str, now: datetime) -> dict[str, Any] | None:
+    """Claim exactly this try; None if it is not queued (any more)."""
+    secret = tokens.new_secret()
+    claimed = transitions.start_one(try_id, hostname=hostname, digest=tokens.digest(secret), now=now)
+    found = build(claimed, [secret])
+    return found[0] if found else None

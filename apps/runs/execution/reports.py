@@ -1,0 +1,237 @@
+"""A try ended: finish reports become transitions. Idempotent; many reports, one transaction.
+
+Order: lock the runs, read the tries, judge each report (fenced, repeated, real), apply set-based, then the caller calls
+`brain.advance` for the runs that changed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+
+from apps.runs import claims, compiled, reaper, sql, transitions
+from apps.runs.execution import tokens
+from apps.runs.snapshots import DECISION_KEY
+from apps.runs.transitions import End
+from trackside.core import retries
+from trackside.core.messages import FinishReport
+from trackside.core.states import TaskState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Held:
+    """A try as the database knows it, under the run's lock."""
+
+    try_id: UUID
+    token_hash: str | None
+    try_state: str
+    final_state: str | None
+    kill_confirmed: bool
+    pk: int
+    ti_state: str
+    current: bool
+    run_pk: int
+    dag_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    max_tries: int
+    infra_failures: int
+    logical_date: datetime | None
+    version_id: UUID | None
+    spec_hash: str | None
+    worker: str | None
+
+
+_HELD = """
+SELECT t.id, t.token_hash, t.state, t.final_state, t.kill_confirmed, ti.id, ti.state, ti.try_id = t.id, ti.run_id, ti.dag_id, ti.task_id, ti.map_index,
+       ti.try_number, ti.max_tries, ti.infra_failures, r.logical_date, v.id, v.spec_hash, w.name
+FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
+LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id) LEFT JOIN runs_process w ON w.id = t.worker_id
+WHERE t.id = ANY(%s::uuid[])
+"""
+
+
+@dataclass(slots=True)
+class Settled:
+    """What became of a batch of reports."""
+
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    run_pks: set[int] = field(default_factory=set)
+    """Runs whose tasks changed: plan them."""
+
+
+def settle(reports: Sequence[FinishReport], now: datetime) -> Settled:
+    """Apply finish reports in the caller's transaction."""
+    settled = Settled()
+    by_id: dict[UUID, FinishReport] = {}
+    for report in reports:
+        try:
+            by_id[UUID(report.try_id)] = report
+        except ValueError:
+            settled.answers.append({"try_id": report.try_id, "status": 404, "detail": "Not a try id."})
+    ids = list(by_id)
+    claims.lock_runs(r[0] for r in sql.rows(
+        "SELECT DISTINCT ti.run_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id WHERE t.id = ANY(%s::uuid[])", [ids]))  # fmt: skip
+    held = {h.try_id: h for h in (_Held(*row) for row in sql.rows(_HELD, [ids]))}
+    real: list[tuple[_Held, FinishReport]] = []
+    for try_id, report in by_id.items():
+        answer = _judge(held.get(try_id), report, settled, now)
+        settled.answers.append({"try_id": report.try_id, **answer})
+        if answer["status"] == 200 and held[try_id].try_state == "running":
+            real.append((held[try_id], report))
+    _apply(real, now)
+    settled.run_pks |= {h.run_pk for h, _ in real}
+    return settled
+
+
+def _judge(h: _Held | None, report: FinishReport, settled: Settled, now: datetime) -> dict[str, Any]:
+    if h is None:
+        return {"status": 410, "detail": "This try does not exist any more."}
+    if h.try_state == "running" and h.current:
+        if not tokens.matches(report.token.rpartition(".")[2], h.token_hash):
+            return {"status": 410, "detail": "This try was handed to somebody else."}
+        if (error := _malformed(report)) is not None:
+            # never lose the end of a try: a report that cannot be stored is a failure that says so
+            report.outcome, report.error, report.xcoms, report.rendered_fields = "failed_no_retry", error, [], None
+        return {"status": 200}
+    if not h.kill_confirmed:
+        reaper.confirm_kills([h.try_id])
+        if h.ti_state == TaskState.RESTARTING and h.current:
+            transitions.clear({h.pk: 0}, now)
+            settled.run_pks.add(h.run_pk)
+    if h.try_state in ("success", "failed", "skipped", "parked"):
+        return {"status": 200, "detail": "Known already."}
+    return {"status": 410, "detail": "This try was ended by the server."}
+
+
+def _malformed(report: FinishReport) -> str | None:
+    """Why a report cannot be stored as it is, or None."""
+    for record in report.xcoms:
+        size = len(orjson.dumps(record.get("value")))
+        if size > settings.MAX_XCOM_BYTES:
+            return f"XCom {record.get('key')!r} has {size:,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}. Store it elsewhere and return its address."
+        if not isinstance(record.get("key"), str) or not 0 < len(record["key"]) <= 512:
+            return f"XCom key {record.get('key')!r} must be a text of 1 to 512 characters."
+    if report.outcome == "rescheduled" and not report.reschedule_at:
+        return "The task asked to be rescheduled but named no time."
+    return None
+
+
+def _apply(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> None:
+    groups: dict[str, list[End]] = defaultdict(list)
+    dags = compiled.get_many({(h.version_id, h.spec_hash) for h, r in real if h.version_id and r.outcome in ("failed", "skipped", "success")})  # type: ignore[misc]
+    lost = []
+    for h, report in real:
+        if report.outcome in ("lost", "killed"):
+            lost.append((h.try_id, h.pk, h.ti_state, h.infra_failures, h.worker or "its worker"))
+        else:
+            verb, end = _end(h, report, dags.get(h.version_id), now)  # type: ignore[arg-type]
+            groups[verb].append(end)
+    if lost:
+        reaper.settle_lost(lost, now, why="lost its process")
+    _store_xcoms(real, now)
+    transitions.succeed(groups["succeed"], now)
+    transitions.skip_self(groups["skip_self"], now)
+    transitions.fail(groups["fail"], now)
+    transitions.retry(groups["retry"], now)
+    transitions.reschedule(groups["reschedule"], now)
+    transitions.defer(groups["defer"], now)
+    transitions.await_input(groups["await_input"], now)
+    for h, report in real:
+        if report.skip and report.outcome == "success":
+            _skip_decided(h, report.skip, dags.get(h.version_id), now)  # type: ignore[arg-type]
+
+
+def _end(h: _Held, report: FinishReport, dag: compiled.CompiledDag | None, now: datetime) -> tuple[str, End]:
+    end = End(
+        h.pk, h.try_id, duration=report.duration_s, exit_code=report.exit_code, signal=report.signal, error=_clip(report.error),
+        rendered_fields=_json(report.rendered_fields), rendered_map_index=(report.rendered_map_index or "")[:250] or None,
+        log_size=report.log_size or 0,
+    )  # fmt: skip
+    match report.outcome:
+        case "success":
+            return "succeed", end
+        case "skipped":
+            return "skip_self", end
+        case "rescheduled":
+            end.next_at = datetime.fromisoformat(report.reschedule_at or now.isoformat())
+            return "reschedule", end
+        case "deferred" | "awaiting_input":
+            deferral = report.deferral or {}
+            end.next_method, end.next_kwargs = deferral.get("next_method"), _json(deferral.get("next_kwargs") or {})
+            if deferral.get("timeout_s") is not None:
+                end.next_at = now + timedelta(seconds=float(deferral["timeout_s"]))
+            return "defer" if report.outcome == "deferred" else "await_input", end
+    end.error = end.error or "The task failed without saying why."
+    task = dag.graph.tasks.get(h.task_id) if dag else None
+    if report.outcome == "failed_no_retry" or task is None or not retries.may_retry(h.try_number, h.max_tries):
+        return "fail", end
+    if report.retry_delay_s is not None:
+        end.next_at = now + timedelta(seconds=report.retry_delay_s)
+    else:
+        end.next_at = retries.next_try_at(task, dag_id=h.dag_id, logical_date=h.logical_date, try_number=h.try_number, ended=now)
+    return "retry", end
+
+
+def _clip(text: str | None) -> str | None:
+    return text.replace("\x00", "")[:4000] if text else text
+
+
+def _json(value: Any) -> str | None:
+    # PostgreSQL's jsonb cannot hold U+0000
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode().replace("\\u0000", "") if value is not None else None
+
+
+_STORE_XCOMS = """
+INSERT INTO runs_xcom (run_id, dag_id, task_id, map_index, key, value, length, timestamp)
+SELECT e.run_id, e.dag_id, e.task_id, e.map_index, e.key, e.value, e.length, %(now)s
+FROM unnest(%(runs)s::bigint[], %(dags)s::text[], %(tasks)s::text[], %(indexes)s::int[], %(keys)s::text[], %(values)s::text[], %(lengths)s::int[])
+    AS e(run_id, dag_id, task_id, map_index, key, value, length)
+ON CONFLICT (run_id, task_id, map_index, key) DO UPDATE SET value = excluded.value, length = excluded.length, timestamp = excluded.timestamp
+"""
+
+
+def _store_xcoms(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> None:
+    entries = {}
+    for h, report in real:
+        for record in report.xcoms:
+            entries[h.run_pk, h.task_id, h.map_index, record["key"]] = (h.dag_id, orjson.dumps(record.get("value")).decode(), record.get("length"))
+        if report.skip and report.outcome == "success":
+            mode = report.skip.get("mode", "followed")
+            entries[h.run_pk, h.task_id, h.map_index, DECISION_KEY] = (h.dag_id, orjson.dumps({mode: report.skip.get("ids", [])}).decode(), None)
+    store_xcoms([(run_pk, d, task, index, key, value, length) for (run_pk, task, index, key), (d, value, length) in entries.items()], now)
+
+
+def store_xcoms(entries: Sequence[tuple[int, str, str, int, str, str, int | None]], now: datetime) -> None:
+    """Upsert XComs: (run pk, dag id, task id, map index, key, JSON text, length)."""
+    if not entries:
+        return
+    runs, dags, tasks, indexes, keys, values, lengths = map(list, zip(*entries, strict=True))
+    sql.run(_STORE_XCOMS, {
+        "runs": runs, "dags": dags, "tasks": tasks, "indexes": indexes, "keys": keys,
+        "values": [v.replace("\\u0000", "\\ufffd") if "\x00" in v else v for v in values], "lengths": lengths, "now": now,
+    })  # fmt: skip
+
+
+def _skip_decided(h: _Held, decision: dict[str, Any], dag: compiled.CompiledDag | None, now: datetime) -> None:
+    """A short circuit skips what it names at once, whatever the trigger rules there say (branches: the planner decides)."""
+    if dag is None or decision.get("mode") != "skipped":
+        return
+    ids = [t for t in decision.get("ids", []) if t in dag.graph.tasks and not dag.graph.tasks[t].is_teardown]
+    same_group = [t for t in ids if dag.group_of.get(t) is not None and dag.group_of[t] == dag.group_of.get(h.task_id)]
+    pks = [r[0] for r in sql.rows(
+        "SELECT id FROM runs_taskinstance WHERE run_id = %s AND task_id = ANY(%s::text[]) AND state IN ('none', 'scheduled', 'queued') "
+        "AND (NOT task_id = ANY(%s::text[]) OR map_index IN (%s, -1))", [h.run_pk, ids, same_group, h.map_index])]  # fmt: skip
+    changed = transitions.skip(pks, now)
+    transitions.explain({c.pk: transitions.Reason("branch", f"{h.task_id} ended this way early.") for c in changed}, now)
