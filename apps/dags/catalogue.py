@@ -1,0 +1,104 @@
+"""The catalogue's domain calls: what could run, and what people set about it.
+
+For the DAG processor (`store_parse_result`, `touch_files`, `files_gone`), REST, pages, admin (`set_paused`,
+`request_parse`) and the scheduler (`schedule_next`). Next door: `storing`, `versions`, `problems`, `next_runs`, and
+`hooks`, through which `apps.runs` answers and listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.access import audit
+from apps.access.audit import Actor
+from apps.dags import hooks, storing
+from apps.dags.models import Dag, DagFile
+from apps.dags.next_runs import NEXT_COLUMNS, next_run_fields, schedule_next
+from apps.dags.storing import FileFacts, Stored
+from trackside.runner.parsing import ParseResult
+
+__all__ = [
+    "NEXT_COLUMNS",
+    "FileFacts",
+    "Stored",
+    "files_gone",
+    "next_run_fields",
+    "request_parse",
+    "schedule_next",
+    "set_paused",
+    "store_parse_result",
+    "touch_files",
+]
+
+
+def store_parse_result(
+    file: DagFile,
+    result: ParseResult,
+    *,
+    facts: FileFacts | None = None,
+    grace: Collection[str] | None = None,
+    now: datetime | None = None,
+) -> Stored | None:
+    """Store what a parse of `file` gave, in one transaction. None if the file's row is gone.
+
+    `facts`: when the parse began and what the file looked like then. `grace`: DAGs that the parse before this one
+    lacked, too; only these become stale (None: every DAG that is lacking). Storing the same result again changes nothing.
+    """
+    now = now or timezone.now()
+    return storing.store(file, result, facts or FileFacts(now), grace, now)
+
+
+def touch_files(parsed: Collection[tuple[int, float]], now: datetime | None = None) -> None:
+    """Files (id, seconds) were parsed and came out as before: note when, in two statements for all of them."""
+    if not parsed:
+        return
+    now = now or timezone.now()
+    ids = [pk for pk, _ in parsed]
+    DagFile.objects.filter(pk__in=ids).update(last_parsed_at=now, seen_at=now)
+    Dag.objects.filter(file_id__in=ids, is_stale=False).update(last_parsed_time=now)
+
+
+def files_gone(file_ids: Collection[int]) -> list[str]:
+    """Forget files that no longer exist; their DAGs become stale. Returns the ids of those DAGs."""
+    with transaction.atomic():
+        files = DagFile.objects.select_for_update().filter(pk__in=list(file_ids)).order_by("pk")
+        found = [f.pk for f in files]
+        dags = Dag.objects.select_for_update().filter(file_id__in=found, is_stale=False).order_by("dag_id")
+        dag_ids = [d.dag_id for d in dags]
+        storing.make_stale(dag_ids)
+        DagFile.objects.filter(pk__in=found).delete()
+    return dag_ids
+
+
+def set_paused(dag_ids: Collection[str], paused: bool, *, actor: Actor, now: datetime | None = None) -> list[str]:
+    """Pause or unpause DAGs; returns the ids of those that changed. Unknown ids are passed over.
+
+    Unpausing plans the next run anew: without catchup what was missed stays missed, with catchup it comes.
+    """
+    now = now or timezone.now()
+    with transaction.atomic():
+        wanted = Dag.objects.filter(pk__in=list(dag_ids), is_paused=not paused).order_by("dag_id")
+        dags = list(wanted.select_for_update(of=("self",)))
+        for dag in dags:
+            dag.is_paused = paused
+            fields = ["is_paused"]
+            if not paused:
+                schedule_next(dag, hooks.last_automated_interval(dag.dag_id), now)
+                fields += NEXT_COLUMNS
+            dag.save(update_fields=fields)
+            audit.record("paused", actor, dag_id=dag.dag_id, object_type="dag", object_id=dag.dag_id,
+                         extra={"is_paused": paused})  # fmt: skip
+        changed = [dag.dag_id for dag in dags]
+        hooks.dag_changed(changed, "paused" if paused else "unpaused")
+    return changed
+
+
+def request_parse(file: DagFile, *, actor: Actor, now: datetime | None = None) -> None:
+    """Have a file parsed first, within about a scan interval, whether it changed or not."""
+    with transaction.atomic():
+        DagFile.objects.filter(pk=file.pk).update(reparse_requested_at=now or timezone.now())
+        audit.record("reparse_dag_file", actor, object_type="dag_file", object_id=file.relative_path)
