@@ -46,8 +46,8 @@ class Database:
         if self._server is None:
             await asyncio.Event().wait()
             raise AssertionError
-        while (code := self._server.poll()) is None:
-            await asyncio.sleep(LOOK_EVERY)  # noqa: ASYNC110 (a thread reaps the server, and offers no event)
+        while (code := self._server.poll()) is None:  # noqa: ASYNC110 (a thread reaps it, and offers no event)
+            await asyncio.sleep(LOOK_EVERY)
         self.up.clear()
         return code
 

@@ -1,8 +1,8 @@
 """Becomes a child of the stack: `python -I -S launch.py <parent's pid> <program> …`.
 
-It ties its life to its parent's, then execs. A program of its own, because Python code between fork and exec is not safe in a process with threads. The kernel kills
-what is left when the supervisor dies, however it dies; everything in Trackside survives a SIGKILL. Imports nothing of
-ours: it must start in milliseconds.
+It ties its life to its parent's, then execs. A program of its own, because Python code between fork and exec is not
+safe in a process with threads. The kernel kills what is left when the supervisor dies, however it dies; everything in
+Trackside survives a SIGKILL. Imports nothing of ours: it must start in milliseconds.
 """
 
 from __future__ import annotations

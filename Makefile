@@ -1,0 +1,40 @@
+# Trackside: the verbs. `make` or `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help up test lint bench build clean
+BIN := .venv/bin
+
+help: ## list the verbs
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+up: .venv/ready ## run a whole Trackside here (PORT=8080, HOME_DIR=~/.trackside, DAGS=examples); Ctrl-C stops it
+	@tools/frontend
+	@exec $(BIN)/python -m config.standalone $(if $(PORT),--port $(PORT)) $(if $(HOME_DIR),--home $(HOME_DIR)) $(if $(DAGS),--dags-folder $(DAGS))
+
+test: lint ## lint, unit tests and end-to-end tests: everything
+	@tools/frontend
+	@tools/browser
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: .venv/ready-dev ## style, types and import contracts; needs no database
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy platform/trackside platform/config apps
+	@$(BIN)/lint-imports
+
+bench: .venv/ready ## time Trackside against its budgets (docs/architecture.md)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+build: .venv/ready-dev ## the front end into static/dist, the wheel for workers and pods into dist/
+	@tools/frontend
+	@cd platform && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
+
+clean: ## remove what was built or cached; .venv and the homes of instances stay
+	@rm -rf dist build static/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artifacts
+	@find apps platform tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/ready: requirements.txt platform/pyproject.toml
+	@tools/environment requirements.txt
+	@touch $@
+
+.venv/ready-dev: requirements-dev.txt .venv/ready
+	@tools/environment requirements-dev.txt
+	@touch $@
