@@ -219,7 +219,7 @@ class Templater:
                     "this attribute."
                 ) from None
             try:
-                if callable(value) and not _is_reference(value):
+                if callable(value) and not is_reference(value):
                     rendered = value(context=context, jinja_env=jinja_env)
                 else:
                     rendered = self.render_template(value, context, jinja_env, seen_oids)
@@ -244,7 +244,7 @@ class Templater:
             if self.template_ext and content.endswith(tuple(self.template_ext)):
                 return _render(env.get_template(content), context)
             return render_text(content, context, env)
-        if _is_reference(content):
+        if is_reference(content):
             return content.resolve(context)
         return self._render_collection(content, context, env, seen)
 
@@ -268,7 +268,7 @@ class Templater:
         return content
 
 
-def _is_reference(value: Any) -> bool:
+def is_reference(value: Any) -> bool:
     """Results of other tasks and literals; a pathlib.Path has `resolve` too, but refers to no task."""
     return hasattr(value, "resolve") and hasattr(value, "iter_references")
 

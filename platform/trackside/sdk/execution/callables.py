@@ -59,7 +59,7 @@ def make_kwargs_callable(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class ExecutionCallableRunner:
-    """Calls a function; what a generator yields about assets goes to the outlet events, its return value is the result."""
+    """Calls a function; what a generator yields about assets goes to the outlet events, its return value comes back."""
 
     def __init__(self, func: Callable[..., Any], outlet_events: Any = None, *, logger: Any = None) -> None:
         self.func, self._events = func, outlet_events

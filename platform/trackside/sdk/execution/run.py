@@ -11,7 +11,7 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trackside.core.messages import FinishReport, StartOrder
@@ -20,13 +20,14 @@ from trackside.sdk.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
 from trackside.sdk.execution import current, outcomes
 from trackside.sdk.execution.callbacks import run_callbacks
 from trackside.sdk.execution.comms import Comms
-from trackside.sdk.execution.context import Context, build_context, context_to_airflow_vars
+from trackside.sdk.execution.context import Context, build_context, context_to_airflow_vars, merged_params
 from trackside.sdk.execution.events import outlet_report
 from trackside.sdk.execution.limits import execution_timeout, kill, on_sigterm
 from trackside.sdk.execution.logs import error_line
 from trackside.sdk.execution.rendering import rendered_fields
 from trackside.sdk.execution.results import push_result
 from trackside.sdk.execution.ti import RuntimeTaskInstance
+from trackside.sdk.templating import Templater, environment_for, is_reference, render_text
 
 log = logging.getLogger("airflow.task")
 Report = Callable[[FinishReport], None]
@@ -96,14 +97,36 @@ class _CurrentTask:
 
 def _render(ti: RuntimeTaskInstance, context: Context) -> None:
     """Render the template fields, and show them at once."""
-    if not getattr(ti.task, "_template_files_resolved", False) and hasattr(ti.task, "resolve_template_files"):
-        ti.task.resolve_template_files()
-    ti.render_templates(context)
-    task = ti.task = context["task"]  # a mapped task was replaced by this index's own operator
+    seen = _unmap(ti, context) if getattr(ti.task, "is_mapped", False) else set()
+    task = ti.task
+    if not getattr(task, "_template_files_resolved", False):
+        task.resolve_template_files()
+    env = task.get_template_env()
+    if type(task).render_template_fields is Templater.render_template_fields:
+        task._do_render_template_fields(task, task.template_fields, context, env, seen)
+    else:
+        task.render_template_fields(context, env)
     ti.rendered_map_index = _map_index_label(ti, context)
     fields = rendered_fields(task)
     if fields or ti.rendered_map_index is not None:
         ti.comms.update(rendered_fields=fields, rendered_map_index=ti.rendered_map_index)
+
+
+def _unmap(ti: RuntimeTaskInstance, context: Context) -> set[int]:
+    """Replace a mapped task by the operator of this index. Returns the ids of values that came from other tasks.
+
+    Those are data, not templates: they must not be rendered.
+    """
+    mapped = ti.task
+    arguments = mapped.expand_input.resolve(context)
+    task = ti.task = context["task"] = mapped.unmap(arguments)
+    context["params"] = merged_params(ti.dag, task, ti.dag_run.conf)
+    source = mapped.expand_input.value
+    if is_reference(source):
+        return {id(value) for value in arguments.values()}
+    if isinstance(source, Mapping):
+        return {id(arguments[key]) for key, value in source.items() if is_reference(value) and key in arguments}
+    return set()
 
 
 def _map_index_label(ti: RuntimeTaskInstance, context: Context) -> str | None:
@@ -112,8 +135,6 @@ def _map_index_label(ti: RuntimeTaskInstance, context: Context) -> str | None:
     if not template or not ti.is_mapped:
         return None
     from jinja2.exceptions import UndefinedError
-
-    from trackside.sdk.templating import environment_for, render_text
 
     try:
         return str(render_text(template, context, environment_for(None, ti.dag)))[:250]

@@ -50,8 +50,8 @@ class BranchDateTimeOperator(BaseBranchOperator):
         super().__init__(**kwargs)
         if target_lower is None and target_upper is None:
             raise AirflowException(
-                "Both target_upper and target_lower are None. At least one must be defined to be compared to the current "
-                "datetime"
+                "Both target_upper and target_lower are None. At least one must be defined to be compared to the "
+                "current datetime"
             )
         self.target_lower, self.target_upper = target_lower, target_upper
         self.follow_task_ids_if_true, self.follow_task_ids_if_false = follow_task_ids_if_true, follow_task_ids_if_false

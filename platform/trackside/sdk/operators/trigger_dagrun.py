@@ -91,7 +91,7 @@ class TriggerDagRunOperator(BaseOperator):
             raise AirflowException(f"Dag {self.trigger_dag_id} is paused")
         run_id = self.trigger_run_id or DagRunType.MANUAL.generate_run_id(suffix=(day or now).isoformat())
         self.trigger_run_id = str(run_id)
-        extra = {"run_after": _moment(self.run_after), "note": self.note}
+        extra: dict[str, Any] = {"run_after": _moment(self.run_after), "note": self.note}
         raise DagRunTriggerException(
             trigger_dag_id=self.trigger_dag_id,
             dag_run_id=self.trigger_run_id,

@@ -38,6 +38,7 @@ class WeekDay(enum.IntEnum):
             return {cls.convert(week_day)}
         if not isinstance(week_day, Iterable):
             raise TypeError(
-                f"Unsupported Type for week_day parameter: {type(week_day)}. It should be one of str, set or WeekDay enum"
+                f"Unsupported Type for week_day parameter: {type(week_day)}. "
+                "It should be one of str, set or WeekDay enum"
             )
         return {cls.convert(day) for day in week_day}
