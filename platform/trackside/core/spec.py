@@ -36,6 +36,8 @@ class TaskSpec(_Record):
     task_id: str
     operator: str = "BaseOperator"
     """Class name shown to people (custom_operator_name wins)."""
+    class_name: str = ""
+    """Name of the operator class itself, under which Airflow knows it."""
     module: str = ""
     """Module of the operator class, under the name the DAG file imported it by (`airflow.…`)."""
     task_display_name: str | None = None
