@@ -10,14 +10,14 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet, Sum
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest
 from django.utils.html import format_html
 
 from apps.access import policy
-from apps.access.adminbase import PolicyAdmin, ReadOnlyAdmin, actor_of, admin_link, list_link, pretty
+from apps.access.adminbase import PolicyAdmin, ReadOnlyAdmin, admin_link, list_link, pretty
 from apps.access.adminsite import site
-from apps.runs.actions import pools
+from apps.runs import wake
 from apps.runs.models import Pool, Process, Run, TaskInstance, Try
 
 _HOLDS_SLOTS = ("queued", "running", "restarting")
@@ -45,7 +45,7 @@ def _state(state: str | None) -> str:
 
 @admin.register(Pool, site=site)
 class PoolAdmin(PolicyAdmin):
-    """Pools; changes go through the domain calls, which audit them and wake admission."""
+    """Pools. A change wakes the scheduler: tasks that waited for a slot may go on."""
 
     kind = "pool"
     audit_name = "pool"
@@ -53,22 +53,33 @@ class PoolAdmin(PolicyAdmin):
     list_display = ("name", "slots", "used", "include_deferred", "description")
     list_filter = ("include_deferred", ("team_name", admin.EmptyFieldListFilter))
     search_fields = ("name", "description")
-    readonly_fields = ()
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Slots in use, counted from live rows in one query for the whole list."""
-        held = TaskInstance.objects.filter(state__in=_HOLDS_SLOTS).order_by().values_list("pool")
-        self._used = dict(held.annotate(Sum("pool_slots")))
-        return super().changelist_view(request, extra_context)
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Pool]:
+        """With the slots in use, counted from live rows."""
+        held = TaskInstance.objects.filter(pool=OuterRef("name"), state__in=_HOLDS_SLOTS).order_by().values("pool")
+        return (
+            super().get_queryset(request).annotate(slots_used=Subquery(held.annotate(n=Sum("pool_slots")).values("n")))
+        )
 
-    @admin.display(description="Slots in use")
-    def used(self, obj: Pool) -> int:
+    @admin.display(description="Slots in use", ordering="slots_used")
+    def used(self, obj: Any) -> int:
         """Held by queued and running tasks."""
-        return int(getattr(self, "_used", {}).get(obj.name, 0))
+        return obj.slots_used or 0
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """DAG files name the pool: it keeps its name."""
         return ("name",) if obj else ()
+
+    def audit(self, request: HttpRequest, verb: str, obj: Any, message: Any = None) -> None:
+        """Every change also wakes the scheduler."""
+        super().audit(request, verb, obj, message)
+        wake.send_on_commit(wake.SCHEDULER)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """No deletion in bulk: it would take the default pool along."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """The default pool stays."""
@@ -88,9 +99,26 @@ class RunAdmin(ReadOnlyAdmin):
     list_select_related = ("dag",)
     ordering = ("-run_after", "-id")
     fields = (
-        "run_id", "dag_link", "shown_state", "reason", "run_type", "triggered_by", "triggering_user_name", "logical_date", "data_interval_start",
-        "data_interval_end", "run_after", "queued_at", "start_date", "end_date", "version_link", "clear_number", "note", "shown_conf", "tasks_link",
-    )  # fmt: skip
+        "run_id",
+        "dag_link",
+        "shown_state",
+        "reason",
+        "run_type",
+        "triggered_by",
+        "triggering_user_name",
+        "logical_date",
+        "data_interval_start",
+        "data_interval_end",
+        "run_after",
+        "queued_at",
+        "start_date",
+        "end_date",
+        "version_link",
+        "clear_number",
+        "note",
+        "shown_conf",
+        "tasks_link",
+    )
     readonly_fields = ("dag_link", "shown_state", "version_link", "shown_conf", "tasks_link")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
@@ -129,17 +157,51 @@ class TaskInstanceAdmin(ReadOnlyAdmin):
 
     kind = "task"
     audit_name = "task_instance"
-    list_display = ("task_id", "map_index", "shown_state", "run_link", "dag_id", "try_number", "pool", "start_date", "duration", "reason")
+    list_display = (
+        "task_id",
+        "map_index",
+        "shown_state",
+        "run_link",
+        "dag_id",
+        "try_number",
+        "pool",
+        "start_date",
+        "duration",
+        "reason",
+    )
     list_filter = ("state", "pool", "start_date")
     search_fields = ("dag_id", "task_id", "run__run_id")
     date_hierarchy = "start_date"
     list_select_related = ("run",)
     ordering = ("-id",)
     fields = (
-        "dag_id", "run_link", "task_id", "map_index", "shown_state", "reason", "try_number", "max_tries", "infra_failures", "operator", "pool",
-        "pool_slots", "queue", "priority_weight", "executor", "hostname", "pid", "scheduled_at", "queued_at", "start_date", "end_date", "duration",
-        "next_at", "reschedules", "note", "tries_link",
-    )  # fmt: skip
+        "dag_id",
+        "run_link",
+        "task_id",
+        "map_index",
+        "shown_state",
+        "reason",
+        "try_number",
+        "max_tries",
+        "infra_failures",
+        "operator",
+        "pool",
+        "pool_slots",
+        "queue",
+        "priority_weight",
+        "executor",
+        "hostname",
+        "pid",
+        "scheduled_at",
+        "queued_at",
+        "start_date",
+        "end_date",
+        "duration",
+        "next_at",
+        "reschedules",
+        "note",
+        "tries_link",
+    )
     readonly_fields = ("run_link", "shown_state", "tries_link")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TaskInstance]:
@@ -173,7 +235,18 @@ class TryAdmin(ReadOnlyAdmin):
 
     kind = "task"
     audit_name = "try"
-    list_display = ("task_link", "number", "shown_state", "final_state", "queued_at", "start_date", "duration", "worker", "exit_code", "error")
+    list_display = (
+        "task_link",
+        "number",
+        "shown_state",
+        "final_state",
+        "queued_at",
+        "start_date",
+        "duration",
+        "worker",
+        "exit_code",
+        "error",
+    )
     list_display_links = ("number",)
     list_filter = ("state", "final_state", "executor", "queued_at")
     search_fields = ("ti__dag_id", "ti__task_id", "ti__run__run_id")
@@ -181,9 +254,29 @@ class TryAdmin(ReadOnlyAdmin):
     list_select_related = ("ti", "worker")
     ordering = ("-queued_at",)
     fields = (
-        "id", "task_link", "number", "shown_state", "final_state", "error", "retry_reason", "exit_code", "signal", "executor", "queue", "worker",
-        "hostname", "pid", "queued_at", "start_date", "end_date", "duration", "heartbeat_at", "kill_confirmed", "log_size", "log_ended",
-    )  # fmt: skip
+        "id",
+        "task_link",
+        "number",
+        "shown_state",
+        "final_state",
+        "error",
+        "retry_reason",
+        "exit_code",
+        "signal",
+        "executor",
+        "queue",
+        "worker",
+        "hostname",
+        "pid",
+        "queued_at",
+        "start_date",
+        "end_date",
+        "duration",
+        "heartbeat_at",
+        "kill_confirmed",
+        "log_size",
+        "log_ended",
+    )
     readonly_fields = ("task_link", "shown_state")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Try]:
@@ -212,9 +305,34 @@ class ProcessAdmin(ReadOnlyAdmin):
 
     kind = "monitor"
     audit_name = "process"
-    list_display = ("kind", "name", "hostname", "pid", "version", "started_at", "heartbeat_at", "lease_until", "ended_at", "slots")
+    list_display = (
+        "kind",
+        "name",
+        "hostname",
+        "pid",
+        "version",
+        "started_at",
+        "heartbeat_at",
+        "lease_until",
+        "ended_at",
+        "slots",
+    )
     list_filter = ("kind", ("ended_at", admin.EmptyFieldListFilter))
     search_fields = ("kind", "name", "hostname")
     date_hierarchy = "started_at"
     ordering = ("-started_at",)
-    fields = ("id", "kind", "name", "hostname", "pid", "version", "started_at", "heartbeat_at", "lease_until", "ended_at", "slots", "queues", "info")
+    fields = (
+        "id",
+        "kind",
+        "name",
+        "hostname",
+        "pid",
+        "version",
+        "started_at",
+        "heartbeat_at",
+        "lease_until",
+        "ended_at",
+        "slots",
+        "queues",
+        "info",
+    )

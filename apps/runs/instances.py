@@ -84,3 +84,21 @@ def follow_version(run_pk: int, dag: CompiledDag, version_id: UUID, now: datetim
     existing = {r[0] for r in sql.rows("SELECT DISTINCT task_id FROM runs_taskinstance WHERE run_id = %s", [run_pk])}
     missing = [t for t in dag.spec.tasks if t.task_id not in existing and (run[0] is None or _takes_part(t, run[0]))]
     insert(run_pk, dag, version_id, [(t, -1) for t in missing], now)
+
+
+_REFRESH = """
+UPDATE runs_taskinstance ti SET pool = e.pool, pool_slots = e.slots, queue = e.queue, priority_weight = e.weight, executor = e.executor, operator = e.operator
+FROM unnest(%(pks)s::bigint[], %(pools)s::text[], %(slots)s::int[], %(queues)s::text[], %(weights)s::int[], %(executors)s::text[], %(operators)s::text[])
+    AS e(pk, pool, slots, queue, weight, executor, operator)
+WHERE ti.id = e.pk
+"""
+
+
+def refresh(what: list[tuple[int, TaskSpec]], dag: CompiledDag) -> None:
+    """Let instances follow what their task says now: pool, slots, queue, weight, executor (Airflow's rule on clear)."""
+    if what:
+        tasks = [t for _, t in what]
+        sql.run(_REFRESH, {
+            "pks": [pk for pk, _ in what], "pools": [t.pool for t in tasks], "slots": [t.pool_slots for t in tasks], "queues": [t.queue for t in tasks],
+            "weights": [dag.graph.priority[t.task_id] for t in tasks], "executors": [t.executor for t in tasks], "operators": [t.operator for t in tasks],
+        })  # fmt: skip

@@ -224,7 +224,7 @@ def bulk_dag_runs(call: Call, dag_id: str) -> dict[str, Any]:
     def key(entity: BulkRunBody | str) -> tuple[str, str]:
         if isinstance(entity, str):
             return dag_id, entity
-        return _agreed(dag_id, entity.dag_id), entity.dag_run_id
+        return agreed(dag_id, entity.dag_id, "DAG"), entity.dag_run_id
 
     def find(entity: BulkRunBody | str) -> Run:
         dag, run_id = key(entity)
@@ -262,14 +262,14 @@ def _existing(call: Call, entities: Any, key: Any) -> set[str]:
     return {f"{d}.{r}" for d, r in rows.values_list("dag_id", "run_id") if (d, r) in pairs}
 
 
-def _agreed(path_id: str, body_id: str | None) -> str:
-    """The DAG both say; the body may only name another one where the path says `~`."""
+def agreed(path_id: str, body_id: str | None, what: str) -> str:
+    """The id both say; the body may only name another one where the path says `~`."""
     if path_id != "~":
         if body_id not in (None, path_id, "~"):
-            raise Problem(400, f"The body names the DAG {body_id}, the path {path_id}.")
+            raise Problem(400, f"The body names the {what} {body_id}, the path {path_id}.")
         return path_id
     if body_id in (None, "~"):
-        raise Problem(400, "Name the DAG of each object: the path says ~.")
+        raise Problem(400, f"Name the {what} of each object: the path says ~.")
     return str(body_id)
 
 

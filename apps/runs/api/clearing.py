@@ -1,0 +1,195 @@
+"""REST: clearing. Dry run is the default everywhere, as in Airflow: it lists what would be cleared and changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import model_validator
+
+from apps.access.rest.body import Body, Moment, Note
+from apps.access.rest.errors import not_found
+from apps.access.rest.operations import Call, operation
+from apps.access.rest.resources import Resource
+from apps.dags.api.lookups import the_dag
+from apps.runs.api.fields import TI_FIELDS, attach_specs
+from apps.runs.api.lookups import in_order, run_rows, the_run, ti_rows
+from apps.runs.api.runs import RUNS
+from apps.runs.api.task_instances import TASK_INSTANCES
+from apps.runs.models import Run, TaskInstance
+
+PLAIN_INSTANCES = Resource("task_instances", fields=TI_FIELDS, attach=attach_specs)
+"""Collections without cursor fields."""
+
+
+class ClearTaskInstancesBody(Body):
+    """Which task instances to clear. Without `dag_run_id` it is about all runs of the DAG in the range of logical dates."""
+
+    dry_run: bool = True
+    start_date: Moment | None = None
+    end_date: Moment | None = None
+    only_failed: bool = True
+    only_running: bool = False
+    reset_dag_runs: bool = True
+    task_ids: list[str | tuple[str, int]] | None = None
+    dag_run_id: str | None = None
+    include_upstream: bool = False
+    include_downstream: bool = False
+    include_future: bool = False
+    include_past: bool = False
+    run_on_latest_version: bool | None = None
+    prevent_running_task: bool = False
+    note: Note | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fields_fit_together(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        if data.get("only_failed") and data.get("only_running"):
+            raise ValueError("only_failed and only_running both are set to True")
+        if data.get("dag_run_id") and (data.get("start_date") or data.get("end_date")):
+            raise ValueError("Name a run (dag_run_id) or a range of logical dates (start_date, end_date), not both")
+        if data.get("task_ids") == []:
+            raise ValueError("task_ids list should have at least 1 element.")
+        return data
+
+    @model_validator(mode="after")
+    def _range_goes_forward(self) -> ClearTaskInstancesBody:
+        if self.start_date and self.end_date and self.start_date > self.end_date:
+            raise ValueError("end_date is sooner than start_date")
+        return self
+
+
+def shown(call: Call, tis: list[TaskInstance], resource: Resource = TASK_INSTANCES) -> dict[str, Any]:
+    """A collection of these task instances, read anew."""
+    return resource.collection(in_order([ti.pk for ti in tis], ti_rows(call)), call)
+
+
+@operation(
+    "POST /dags/{dag_id}/clearTaskInstances",
+    may=("edit", "task"),
+    body=ClearTaskInstancesBody,
+    returns=TASK_INSTANCES.list_schema,
+)
+def post_clear_task_instances(call: Call, dag_id: str) -> dict[str, Any]:
+    """Clear task instances of a run or of several, with what lies up- or downstream, in past or future runs."""
+    from apps.runs.actions import clearing
+
+    body: ClearTaskInstancesBody = call.body
+    the_dag(call, dag_id)
+    runs = None
+    if body.dag_run_id is not None:
+        runs = [the_run(call, dag_id, body.dag_run_id).pk]
+    request = clearing.ClearRequest(
+        dag_id=dag_id,
+        run_pks=runs,
+        task_ids=list(body.task_ids) if body.task_ids is not None else None,
+        only_failed=body.only_failed,
+        only_running=body.only_running,
+        upstream=body.include_upstream,
+        downstream=body.include_downstream,
+        future=body.include_future,
+        past=body.include_past,
+        start_date=body.start_date,
+        end_date=body.end_date,
+        reset_dag_runs=body.reset_dag_runs,
+        run_on_latest_version=body.run_on_latest_version,
+        prevent_running_task=body.prevent_running_task,
+        note=body.note,
+    )
+    if body.dry_run:
+        return shown(call, clearing.preview(request))
+    return shown(call, clearing.clear(request, actor=call.actor))
+
+
+class RunClearBody(Body):
+    """How to clear a run."""
+
+    dry_run: bool = True
+    only_failed: bool = False
+    only_new: bool = False
+    run_on_latest_version: bool | None = None
+    note: Note | None = None
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> RunClearBody:
+        if self.only_failed and self.only_new:
+            raise ValueError("only_failed and only_new are mutually exclusive")
+        return self
+
+
+def _clear(call: Call, run: Run, body: RunClearBody) -> list[TaskInstance]:
+    from apps.runs.actions import clearing
+
+    return clearing.clear_run(
+        run,
+        actor=call.actor,
+        only_failed=body.only_failed,
+        only_new=body.only_new,
+        run_on_latest_version=body.run_on_latest_version,
+        note=body.note,
+        dry_run=body.dry_run,
+    )
+
+
+@operation("POST /dags/{dag_id}/dagRuns/{dag_run_id}/clear", may=("edit", "run"), body=RunClearBody, returns=RUNS.schema)
+def clear_dag_run(call: Call, dag_id: str, dag_run_id: str) -> dict[str, Any]:
+    """Run a run again: all of it, its failed tasks, or the tasks that are new in the DAG."""
+    the_dag(call, dag_id)
+    run = the_run(call, dag_id, dag_run_id)
+    cleared = _clear(call, run, call.body)
+    if call.body.dry_run:
+        return shown(call, cleared, PLAIN_INSTANCES)
+    return RUNS.one(the_run(call, dag_id, dag_run_id), call)
+
+
+class RunToClear(Body):
+    """Names a run."""
+
+    dag_run_id: str
+    dag_id: str | None = None
+
+
+class ClearRunsBody(RunClearBody):
+    """Several runs of the DAG, named or chosen by partition."""
+
+    dag_runs: list[RunToClear] | None = None
+    partition_key: str | None = None
+    partition_date_start: Moment | None = None
+    partition_date_end: Moment | None = None
+
+    @model_validator(mode="after")
+    def _names_something(self) -> ClearRunsBody:
+        if not self.dag_runs and not self.partition_key and not self.partition_date_start and not self.partition_date_end:
+            raise ValueError("dag_runs or a selection of partitions is required")
+        return self
+
+
+@operation("POST /dags/{dag_id}/clearDagRuns", may=("edit", "run"), body=ClearRunsBody, returns=RUNS.list_schema)
+def clear_dag_runs(call: Call, dag_id: str) -> dict[str, Any]:
+    """Run several runs again."""
+    body: ClearRunsBody = call.body
+    the_dag(call, dag_id)
+    runs = _chosen_runs(call, dag_id, body)
+    cleared = [ti for run in runs for ti in _clear(call, run, body)]
+    if body.dry_run:
+        return shown(call, cleared, PLAIN_INSTANCES)
+    return RUNS.collection(in_order([run.pk for run in runs], run_rows(call)), call)
+
+
+def _chosen_runs(call: Call, dag_id: str, body: ClearRunsBody) -> list[Run]:
+    rows = run_rows(call).filter(dag_id=dag_id)
+    if body.dag_runs:
+        names = [r.dag_run_id for r in body.dag_runs]
+        found = {run.run_id: run for run in rows.filter(run_id__in=names)}
+        missing = [n for n in names if n not in found]
+        if missing:
+            raise not_found(f"The DagRuns with dag_id: `{dag_id}` and run_ids {', '.join(missing)} were not found")
+        return [found[n] for n in dict.fromkeys(names)]
+    if body.partition_key:
+        rows = rows.filter(partition_key=body.partition_key)
+    if body.partition_date_start:
+        rows = rows.filter(partition_date__gte=body.partition_date_start)
+    if body.partition_date_end:
+        rows = rows.filter(partition_date__lte=body.partition_date_end)
+    return list(rows.filter(partition_key__isnull=False).order_by("run_after", "pk"))
