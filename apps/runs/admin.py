@@ -57,9 +57,7 @@ class PoolAdmin(PolicyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Pool]:
         """With the slots in use, counted from live rows."""
         held = TaskInstance.objects.filter(pool=OuterRef("name"), state__in=_HOLDS_SLOTS).order_by().values("pool")
-        return (
-            super().get_queryset(request).annotate(slots_used=Subquery(held.annotate(n=Sum("pool_slots")).values("n")))
-        )
+        return super().get_queryset(request).annotate(slots_used=Subquery(held.annotate(n=Sum("pool_slots")).values("n")))
 
     @admin.display(description="Slots in use", ordering="slots_used")
     def used(self, obj: Any) -> int:

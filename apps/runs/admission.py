@@ -64,7 +64,13 @@ def explain_full_pools(now: datetime) -> None:
     for pool in _full_pools(usage):
         total, used = usage.pools[pool], usage.pool_used[pool]
         why = Reason("pool_full", f"Pool {pool} is full ({used} of {total} slots taken). It goes on when a task there ends.")
-        pks = [r[0] for r in sql.rows("SELECT id FROM runs_taskinstance WHERE state = 'scheduled' AND pool = %s AND reason_code IS DISTINCT FROM 'pool_full' LIMIT 5000", [pool])]
+        pks = [
+            r[0]
+            for r in sql.rows(
+                "SELECT id FROM runs_taskinstance WHERE state = 'scheduled' AND pool = %s AND reason_code IS DISTINCT FROM 'pool_full' LIMIT 5000",
+                [pool],
+            )
+        ]
         transitions.explain(dict.fromkeys(pks, why), now)
 
 

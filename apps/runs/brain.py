@@ -141,4 +141,3 @@ def touch(run_pks: Iterable[int], at: datetime) -> None:
         "UPDATE runs_run SET advance_at = least(coalesce(advance_at, %s), %s) WHERE id = ANY(%s::bigint[]) AND state IN ('queued', 'running')",
         [at, at, list(run_pks)],
     )
-

@@ -56,7 +56,11 @@ def take_due_runs(limit: int) -> list[int]:
 def take_dags(dag_ids: Iterable[str]) -> list[str]:
     """Lock DAG rows (creation and start of runs under max_active_runs), skipping those in other hands."""
     return [
-        r[0] for r in sql.rows("SELECT dag_id FROM dags_dag WHERE dag_id = ANY(%s::text[]) ORDER BY dag_id FOR NO KEY UPDATE SKIP LOCKED", [sorted(set(dag_ids))])
+        r[0]
+        for r in sql.rows(
+            "SELECT dag_id FROM dags_dag WHERE dag_id = ANY(%s::text[]) ORDER BY dag_id FOR NO KEY UPDATE SKIP LOCKED",
+            [sorted(set(dag_ids))],
+        )
     ]
 
 

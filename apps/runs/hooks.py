@@ -22,11 +22,19 @@ def _pause_after_failures(dag_id: str, limit: int) -> None:
     states = [
         r[0]
         for r in sql.rows(
-            "SELECT state FROM runs_run WHERE dag_id = %s AND state IN ('success', 'failed') ORDER BY run_after DESC, id DESC LIMIT %s", [dag_id, limit]
+            "SELECT state FROM runs_run WHERE dag_id = %s AND state IN ('success', 'failed') ORDER BY run_after DESC, id DESC LIMIT %s",
+            [dag_id, limit],
         )
     ]
-    if len(states) == limit and all(s == "failed" for s in states) and sql.run(
-        "UPDATE dags_dag SET is_paused = true, blocked_reason = %s WHERE dag_id = %s AND NOT is_paused",
-        [f"Paused because the last {limit} runs failed (max_consecutive_failed_dag_runs). Unpause it when the cause is mended.", dag_id],
+    if (
+        len(states) == limit
+        and all(s == "failed" for s in states)
+        and sql.run(
+            "UPDATE dags_dag SET is_paused = true, blocked_reason = %s WHERE dag_id = %s AND NOT is_paused",
+            [
+                f"Paused because the last {limit} runs failed (max_consecutive_failed_dag_runs). Unpause it when the cause is mended.",
+                dag_id,
+            ],
+        )
     ):
         audit.record("paused", audit.Actor("scheduler", "scheduler"), dag_id=dag_id, extra={"failed_runs": limit})

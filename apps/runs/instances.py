@@ -24,7 +24,9 @@ RETURNING id, task_id, map_index
 """
 
 
-def insert(run_pk: int, dag: CompiledDag, version_id: UUID | None, what: Iterable[tuple[TaskSpec, int]], now: datetime) -> list[tuple[int, str, int]]:
+def insert(
+    run_pk: int, dag: CompiledDag, version_id: UUID | None, what: Iterable[tuple[TaskSpec, int]], now: datetime
+) -> list[tuple[int, str, int]]:
     """Create (task, map index) instances that do not exist yet; (pk, task id, map index) of each new one."""
     pairs = list(what)
     if not pairs:
@@ -41,7 +43,9 @@ def insert(run_pk: int, dag: CompiledDag, version_id: UUID | None, what: Iterabl
     })  # type: ignore[return-value]  # fmt: skip
 
 
-def create_for_run(run_pk: int, dag: CompiledDag, version_id: UUID | None, logical_date: datetime | None, now: datetime, *, run_type: str) -> None:
+def create_for_run(
+    run_pk: int, dag: CompiledDag, version_id: UUID | None, logical_date: datetime | None, now: datetime, *, run_type: str
+) -> None:
     """Instances of every task that takes part in a run: not before a task's start_date, not after its end_date.
 
     Backfills ignore the dates of tasks (Airflow's rule). Mapped tasks over literal lists exist at once with all their

@@ -53,7 +53,9 @@ class Loop:
                 pause = 0.1
             except OperationalError as e:
                 # the database is away: everything is in it, so there is nothing to do but to come back
-                logger.warning("%s: database unavailable, again in %.1f s: %s", self.kind, pause, str(e).strip().splitlines()[0] if str(e) else e)
+                logger.warning(
+                    "%s: database unavailable, again in %.1f s: %s", self.kind, pause, str(e).strip().splitlines()[0] if str(e) else e
+                )
                 close_old_connections()
                 connection.close()
                 self._stopping.wait(pause)

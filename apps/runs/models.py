@@ -62,9 +62,7 @@ class Run(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("dag", "run_id"), name="run_id_once_per_dag"),
             models.UniqueConstraint(fields=("dag", "logical_date"), name="logical_date_once_per_dag"),
-            models.CheckConstraint(
-                condition=Q(state__in=[str(s) for s in RunState]), name="run_state_is_known"
-            ),
+            models.CheckConstraint(condition=Q(state__in=[str(s) for s in RunState]), name="run_state_is_known"),
             models.CheckConstraint(
                 condition=~Q(state__in=[str(s) for s in RUN_FINISHED]) | Q(end_date__isnull=False),
                 name="finished_run_has_end",
@@ -137,9 +135,7 @@ class TaskInstance(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("run", "task_id", "map_index"), name="task_instance_once"),
             models.UniqueConstraint(fields=("try_id",), name="task_instance_try_id"),
-            models.CheckConstraint(
-                condition=Q(state__in=[str(s) for s in TaskState]), name="task_state_is_known"
-            ),
+            models.CheckConstraint(condition=Q(state__in=[str(s) for s in TaskState]), name="task_state_is_known"),
             models.CheckConstraint(condition=Q(pool_slots__gte=1), name="pool_slots_positive"),
         )
         indexes = (
@@ -225,9 +221,7 @@ class XCom(models.Model):
     timestamp = models.DateTimeField(default=now)
 
     class Meta:
-        constraints = (
-            models.UniqueConstraint(fields=("run", "task_id", "map_index", "key"), name="xcom_once"),
-        )
+        constraints = (models.UniqueConstraint(fields=("run", "task_id", "map_index", "key"), name="xcom_once"),)
 
     def __str__(self) -> str:
         return f"{self.dag_id}.{self.task_id} {self.key}"
@@ -270,9 +264,7 @@ class Process(models.Model):
     """Counters and the last loop's duration, for the health page."""
 
     class Meta:
-        indexes = (
-            models.Index(fields=("kind", "lease_until"), name="process_alive", condition=Q(ended_at__isnull=True)),
-        )
+        indexes = (models.Index(fields=("kind", "lease_until"), name="process_alive", condition=Q(ended_at__isnull=True)),)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name or self.hostname}"

@@ -58,7 +58,13 @@ def settle_lost(lost: list[tuple[UUID, int, str, int, str]], now: datetime, *, w
     transitions.clear(dict.fromkeys(cleared, 0), now)
     confirm_kills([try_id for try_id, *_ in lost])
     for end in (*retry, *fail):
-        audit.record("heartbeat timeout", audit.Actor("scheduler", "scheduler"), object_type="try", object_id=str(end.try_id), extra={"error": end.error})
+        audit.record(
+            "heartbeat timeout",
+            audit.Actor("scheduler", "scheduler"),
+            object_type="try",
+            object_id=str(end.try_id),
+            extra={"error": end.error},
+        )
 
 
 def confirm_kills(try_ids: list[UUID]) -> None:
@@ -80,5 +86,6 @@ def explain_unserved(now: datetime) -> None:
     """Queued tries whose queue no living worker serves say so."""
     rows = sql.rows(_UNSERVED, {"before": now - timedelta(seconds=3)})
     transitions.explain(
-        {pk: Reason("no_worker", f"No worker serves queue {queue}. Start one: trackside worker --queues {queue}") for pk, queue in rows}, now
+        {pk: Reason("no_worker", f"No worker serves queue {queue}. Start one: trackside worker --queues {queue}") for pk, queue in rows},
+        now,
     )

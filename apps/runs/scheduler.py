@@ -117,7 +117,8 @@ def _create_for(dag_id: str, now: datetime) -> int:
         # this DAG waits and says why; the others go on
         logger.exception("creating runs of %s failed", dag_id)
         Dag.objects.filter(dag_id=dag_id).update(
-            next_run_after=now + timedelta(minutes=1), blocked_reason=f"Creating its next run failed: {type(e).__name__}: {e}. Tried again in a minute."[:2000]
+            next_run_after=now + timedelta(minutes=1),
+            blocked_reason=f"Creating its next run failed: {type(e).__name__}: {e}. Tried again in a minute."[:2000],
         )
         return 0
 
@@ -125,7 +126,9 @@ def _create_for(dag_id: str, now: datetime) -> int:
 def _create_runs(dag: Dag, now: datetime) -> int:
     checked = creation.checked_of(dag)
     created = 0
-    active = sql.rows("SELECT count(*) FROM runs_run WHERE dag_id = %s AND state IN ('queued', 'running') AND backfill_id IS NULL", [dag.dag_id])[0][0]
+    active = sql.rows(
+        "SELECT count(*) FROM runs_run WHERE dag_id = %s AND state IN ('queued', 'running') AND backfill_id IS NULL", [dag.dag_id]
+    )[0][0]
     while checked and not dag.is_paused and dag.next_run_after and dag.next_run_after <= now and created < RUNS_PER_DAG_AND_TICK:
         if active >= dag.max_active_runs:
             _block(dag, f"{active} runs are active and max_active_runs is {dag.max_active_runs}. The next run is created when one ends.")
@@ -184,7 +187,12 @@ def begin_runs(now: datetime) -> tuple[int, bool]:
             elif is_early:
                 _hold(pk, code, Reason("run_after", f"It begins at {run_after:%Y-%m-%d %H:%M:%S} UTC."), now)
             elif running.get(dag_id, 0) >= limit:
-                _hold(pk, code, Reason("max_active_runs", f"{limit} runs of this DAG are running (max_active_runs). It begins when one ends."), now)
+                _hold(
+                    pk,
+                    code,
+                    Reason("max_active_runs", f"{limit} runs of this DAG are running (max_active_runs). It begins when one ends."),
+                    now,
+                )
             else:
                 running[dag_id] = running.get(dag_id, 0) + 1
                 begin.append(pk)
@@ -193,7 +201,10 @@ def begin_runs(now: datetime) -> tuple[int, bool]:
 
 def _hold(run_pk: int, code: str | None, why: Reason, now: datetime) -> None:
     if code != why.code:
-        sql.run("UPDATE runs_run SET reason_code = %s, reason = %s, reason_since = %s WHERE id = %s AND state = 'queued'", [why.code, why.text, now, run_pk])
+        sql.run(
+            "UPDATE runs_run SET reason_code = %s, reason = %s, reason_since = %s WHERE id = %s AND state = 'queued'",
+            [why.code, why.text, now, run_pk],
+        )
 
 
 # --- 6 when to look again -----------------------------------------------------------------------------------------------

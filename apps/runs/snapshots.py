@@ -45,7 +45,9 @@ def load(run_pks: Sequence[int]) -> dict[int, Snapshot]:
     rows = sql.rows(_RUNS, [list(run_pks)])
     dags = compiled.get_many({(r[12], r[13]) for r in rows if r[12] is not None})
     loaded = [
-        _Loaded(RunRow(*r[:6], ignores_past=r[6], reason_code=r[7], reason=r[8]), dags[r[12]], r[10], r[9], r[11]) for r in rows if r[12] in dags
+        _Loaded(RunRow(*r[:6], ignores_past=r[6], reason_code=r[7], reason=r[8]), dags[r[12]], r[10], r[9], r[11])
+        for r in rows
+        if r[12] in dags
     ]
     tasks: dict[int, list[TaskRow]] = defaultdict(list)
     for run_pk, *columns in sql.rows(_TASKS, [list(run_pks)]):
@@ -75,7 +77,11 @@ def _decisions(run_pks: list[int]) -> dict[int, dict[tuple[str, int], dict[str, 
 
 def _lengths(dags: dict[int, CompiledDag]) -> dict[int, dict[str, dict[int, int]]]:
     out: dict[int, dict[str, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
-    wanted = {pk: [s for t in dag.spec.tasks for s in mapping.sources(t, dag)] for pk, dag in dags.items() if dag.mapped_groups or any(t.mapped for t in dag.spec.tasks)}
+    wanted = {
+        pk: [s for t in dag.spec.tasks for s in mapping.sources(t, dag)]
+        for pk, dag in dags.items()
+        if dag.mapped_groups or any(t.mapped for t in dag.spec.tasks)
+    }
     if wanted:
         names = sorted({s for sources in wanted.values() for s in sources})
         for run_pk, task_id, map_index, length in sql.rows(
@@ -121,6 +127,7 @@ def _past(x: _Loaded) -> PastRun | None:
 def version_of(run_pk: int) -> UUID | None:
     """The DAG version a run is planned with."""
     rows = sql.rows(
-        "SELECT coalesce(r.dag_version_id, d.current_version_id) FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id WHERE r.id = %s", [run_pk]
+        "SELECT coalesce(r.dag_version_id, d.current_version_id) FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id WHERE r.id = %s",
+        [run_pk],
     )
     return rows[0][0] if rows else None

@@ -357,7 +357,9 @@ def clear(retries: Mapping[int, int], now: datetime) -> list[Changed]:
     """Back to none with a new try to come; max_tries = tries so far + retries (Airflow's rule)."""
     if not retries:
         return []
-    parked = [r[0] for r in sql.rows("SELECT try_id FROM runs_taskinstance WHERE id = ANY(%s::bigint[]) AND state <> 'running'", [list(retries)])]
+    parked = [
+        r[0] for r in sql.rows("SELECT try_id FROM runs_taskinstance WHERE id = ANY(%s::bigint[]) AND state <> 'running'", [list(retries)])
+    ]
     _fence(parked, now, final_state=None)
     return _move("clear", _CLEAR, now, ids=list(retries), retries=list(retries.values()))
 
@@ -376,7 +378,9 @@ def explain(why: Mapping[int, Reason | None], now: datetime) -> int:
     if not why:
         return 0
     values = list(why.values())
-    return sql.run(_EXPLAIN, {"ids": list(why), "codes": [w and w.code for w in values], "texts": [w and w.text for w in values], "now": now})
+    return sql.run(
+        _EXPLAIN, {"ids": list(why), "codes": [w and w.code for w in values], "texts": [w and w.text for w in values], "now": now}
+    )
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -403,7 +407,9 @@ _RUN_SETS = {
 _RUN_STATEMENTS = {verb: _MOVE_RUN.format(sets=sets) for verb, sets in _RUN_SETS.items()}
 
 
-def move_run(verb: str, run_pks: Sequence[int], now: datetime, why: Reason | None = None, *, advance_at: datetime | None = None) -> list[int]:
+def move_run(
+    verb: str, run_pks: Sequence[int], now: datetime, why: Reason | None = None, *, advance_at: datetime | None = None
+) -> list[int]:
     """Make a run transition (`core.states.RUN_TRANSITIONS`); the pks that moved."""
     rule = RUN_TRANSITIONS[verb]
     parameters = {

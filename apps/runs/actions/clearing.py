@@ -113,7 +113,11 @@ def clear_instances(chosen: Sequence[TaskInstance], *, reset_runs: bool = True) 
         sql.run("UPDATE runs_run SET clear_number = clear_number + 1 WHERE id = ANY(%s::bigint[])", [run_pks])
     brain.touch(run_pks, now)
     wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE)
-    return list(TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen]).select_related("run", "dag_version").order_by("run__run_after", "run_id", "id"))
+    return list(
+        TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen])
+        .select_related("run", "dag_version")
+        .order_by("run__run_after", "run_id", "id")
+    )
 
 
 def _retries(chosen: Sequence[TaskInstance]) -> list[tuple[TaskInstance, int]]:
@@ -127,7 +131,9 @@ def _retries(chosen: Sequence[TaskInstance]) -> list[tuple[TaskInstance, int]]:
             [list(by_run)],
         )
     )
-    hashes: dict[UUID, str] = dict(sql.rows("SELECT id, spec_hash FROM dags_dagversion WHERE id = ANY(%s::uuid[])", [[v for v in versions.values() if v]]))
+    hashes: dict[UUID, str] = dict(
+        sql.rows("SELECT id, spec_hash FROM dags_dagversion WHERE id = ANY(%s::uuid[])", [[v for v in versions.values() if v]])
+    )
     dags = compiled.get_many(list(hashes.items()))
     out = []
     for run_pk, tis in by_run.items():
@@ -144,7 +150,11 @@ def _audit(chosen: Sequence[TaskInstance], actor: audit.Actor) -> None:
     for run_pk in dict.fromkeys(ti.run_id for ti in chosen):
         tis = [ti for ti in chosen if ti.run_id == run_pk]
         audit.record(
-            "clear_task_instances", actor, dag_id=tis[0].dag_id, run_id=tis[0].run.run_id, extra={"count": len(tis), "tasks": sorted({ti.task_id for ti in tis})[:100]}
+            "clear_task_instances",
+            actor,
+            dag_id=tis[0].dag_id,
+            run_id=tis[0].run.run_id,
+            extra={"count": len(tis), "tasks": sorted({ti.task_id for ti in tis})[:100]},
         )
 
 

@@ -84,7 +84,12 @@ def trigger(
             user=actor.name,
         )
         audit.record(
-            "trigger_dag_run", actor, dag_id=dag_id, run_id=run.run_id, logical_date=logical_date, extra={"conf_keys": sorted(conf), "dag_id": dag_id}
+            "trigger_dag_run",
+            actor,
+            dag_id=dag_id,
+            run_id=run.run_id,
+            logical_date=logical_date,
+            extra={"conf_keys": sorted(conf), "dag_id": dag_id},
         )
         wake.send_on_commit(wake.SCHEDULER, wake.LIVE)
     return run
@@ -102,7 +107,9 @@ def _check_dag(dag: Dag, run_type: str) -> _Checked:
     if dag.has_import_errors:
         raise ActionRefused(f"DAG with dag_id: '{dag.dag_id}' has import errors and cannot be triggered")
     if dag.current_version is None or dag.is_stale:
-        raise ActionRefused(f"DAG with dag_id: '{dag.dag_id}' has no usable version: its file is gone. Put the file back, then trigger again.")
+        raise ActionRefused(
+            f"DAG with dag_id: '{dag.dag_id}' has no usable version: its file is gone. Put the file back, then trigger again."
+        )
     checked = _Checked(compiled.get_many([(dag.current_version.id, dag.current_version.spec_hash)])[dag.current_version.id])
     allowed = checked.dag.allowed_run_types
     if allowed is not None and run_type not in allowed:
@@ -168,7 +175,15 @@ def create_run(
     except IntegrityError as e:
         raise Conflict(_taken(dag.dag_id, run_id, logical_date, str(e))) from e
     instances.create_for_run(run.pk, checked.compiled, version.id if version else None, logical_date, now, run_type=run_type)
-    Event.objects.create(at=now, kind="run", verb="create", dag_id=dag.dag_id, run_pk=run.pk, run_id=run_id, payload={"state": "queued", "run_type": run_type})
+    Event.objects.create(
+        at=now,
+        kind="run",
+        verb="create",
+        dag_id=dag.dag_id,
+        run_pk=run.pk,
+        run_id=run_id,
+        payload={"state": "queued", "run_type": run_type},
+    )
     return run
 
 

@@ -46,7 +46,9 @@ def delete_dag(dag: Dag, *, actor: audit.Actor) -> None:
     with transaction.atomic():
         claims.lock_runs(Run.objects.filter(dag=dag, state=RunState.RUNNING).values_list("pk", flat=True))
         if TaskInstance.objects.filter(dag_id=dag.dag_id, state__in=OCCUPYING).exists():
-            raise Conflict(f"Task instances of dag with id: '{dag.dag_id}' are still running. Wait until they end, or mark them failed first.")
+            raise Conflict(
+                f"Task instances of dag with id: '{dag.dag_id}' are still running. Wait until they end, or mark them failed first."
+            )
         tries = list(Try.objects.filter(ti__dag_id=dag.dag_id).values_list("id", flat=True))
         audit.record("delete_dag", actor, dag_id=dag.dag_id)
         Event.objects.create(kind="dag", verb="delete", dag_id=dag.dag_id)

@@ -73,7 +73,9 @@ def mark(request: MarkRequest, *, actor: audit.Actor) -> list[TaskInstance]:
         _audit(chosen, request.state, actor)
         wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE)
     return list(
-        TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen], state=request.state).select_related("run", "dag_version").order_by("run__run_after", "run_id", "id")
+        TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen], state=request.state)
+        .select_related("run", "dag_version")
+        .order_by("run__run_after", "run_id", "id")
     )
 
 

@@ -88,7 +88,9 @@ def runs_between(dag_id: str, start: datetime | None, end: datetime | None) -> Q
     return runs
 
 
-def instances(runs: QuerySet[Run] | Sequence[Run], task_ids: Iterable[str] | None, exact: Sequence[tuple[str, int]] = ()) -> QuerySet[TaskInstance]:
+def instances(
+    runs: QuerySet[Run] | Sequence[Run], task_ids: Iterable[str] | None, exact: Sequence[tuple[str, int]] = ()
+) -> QuerySet[TaskInstance]:
     """Instances of tasks (all if None) in runs; `exact` adds single map indexes."""
     found = TaskInstance.objects.filter(run__in=runs).exclude(state="removed")
     if task_ids is None and not exact:

@@ -85,7 +85,11 @@ def get_variable(*, token: str, body: Any, query: dict[str, str], key: str) -> d
 def list_variables(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """Keys that begin with a prefix."""
     caller(token)
-    return {"keys": list(Variable.objects.filter(key__startswith=query.get("prefix", "")).order_by("key").values_list("key", flat=True)[:10_000])}
+    return {
+        "keys": list(
+            Variable.objects.filter(key__startswith=query.get("prefix", "")).order_by("key").values_list("key", flat=True)[:10_000]
+        )
+    }
 
 
 def put_variable(*, token: str, body: dict[str, Any], query: dict[str, str], key: str) -> dict[str, Any]:
@@ -127,7 +131,8 @@ def get_xcoms(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]
     })  # fmt: skip
     return {
         "xcoms": [
-            {"task_id": r[0], "map_index": r[1], "key": r[2], "value": orjson.loads(r[3]), "run_id": r[4], "length": r[5], "dag_id": r[6]} for r in rows
+            {"task_id": r[0], "map_index": r[1], "key": r[2], "value": orjson.loads(r[3]), "run_id": r[4], "length": r[5], "dag_id": r[6]}
+            for r in rows
         ]
     }
 
@@ -140,7 +145,10 @@ def push_xcom(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dic
         raise Refused(422, "An XCom key must be a text of 1 to 512 characters.")
     value = orjson.dumps(body.get("value")).decode()
     if len(value) > settings.MAX_XCOM_BYTES:
-        raise Refused(413, f"XCom {key!r} has {len(value):,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}. Store it elsewhere and push its address.")
+        raise Refused(
+            413,
+            f"XCom {key!r} has {len(value):,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}. Store it elsewhere and push its address.",
+        )
     with transaction.atomic():
         reports.store_xcoms([(me.run_pk, me.dag_id, me.task_id, me.map_index, key, value, body.get("length"))], sql.now())
     return {}
@@ -149,7 +157,10 @@ def push_xcom(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dic
 def delete_xcom(*, token: str, body: Any, query: dict[str, str], key: str) -> dict[str, Any]:
     """Delete an XCom of the own task instance."""
     me = caller(token)
-    n = sql.run("DELETE FROM runs_xcom WHERE run_id = %s AND task_id = %s AND map_index = %s AND key = %s", [me.run_pk, me.task_id, me.map_index, key])
+    n = sql.run(
+        "DELETE FROM runs_xcom WHERE run_id = %s AND task_id = %s AND map_index = %s AND key = %s",
+        [me.run_pk, me.task_id, me.map_index, key],
+    )
     return {"deleted": n}
 
 
@@ -213,7 +224,12 @@ def count_runs(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any
     n = sql.rows(
         "SELECT count(*) FROM runs_run WHERE dag_id = %(dag)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s::text[])) "
         "AND (%(dates)s::timestamptz[] IS NULL OR logical_date = ANY(%(dates)s::timestamptz[])) AND (%(ids)s::text[] IS NULL OR run_id = ANY(%(ids)s::text[]))",
-        {"dag": query.get("dag_id") or me.dag_id, "states": _list(query, "states"), "dates": _moments(query, "logical_dates"), "ids": _list(query, "run_ids")},
+        {
+            "dag": query.get("dag_id") or me.dag_id,
+            "states": _list(query, "states"),
+            "dates": _moments(query, "logical_dates"),
+            "ids": _list(query, "run_ids"),
+        },
     )[0][0]
     return {"count": n}
 
@@ -221,7 +237,9 @@ def count_runs(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any
 def run_state(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """State of one run, null if there is none."""
     me = caller(token)
-    rows = sql.rows("SELECT state FROM runs_run WHERE dag_id = %s AND run_id = %s", [query.get("dag_id") or me.dag_id, query.get("run_id") or me.run_id])
+    rows = sql.rows(
+        "SELECT state FROM runs_run WHERE dag_id = %s AND run_id = %s", [query.get("dag_id") or me.dag_id, query.get("run_id") or me.run_id]
+    )
     return {"state": rows[0][0] if rows else None}
 
 
@@ -257,7 +275,9 @@ def count_task_instances(*, token: str, body: Any, query: dict[str, str]) -> dic
 def task_states(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """run id → task id (with _index when mapped) → state (null for none)."""
     out: dict[str, dict[str, str | None]] = {}
-    for run_id, task_id, map_index, state in sql.rows("SELECT r.run_id, ti.task_id, ti.map_index, ti.state " + _MATCHING, _matching(caller(token), query)):
+    for run_id, task_id, map_index, state in sql.rows(
+        "SELECT r.run_id, ti.task_id, ti.map_index, ti.state " + _MATCHING, _matching(caller(token), query)
+    ):
         out.setdefault(run_id, {})[task_id if map_index < 0 else f"{task_id}_{map_index}"] = None if state == "none" else state
     return {"states": out}
 
@@ -283,4 +303,10 @@ def get_dag(*, token: str, body: Any, query: dict[str, str], dag_id: str) -> dic
     dag = Dag.objects.filter(dag_id=dag_id).first()
     if dag is None:
         raise Refused(404, f"The Dag with dag_id: `{dag_id}` was not found")
-    return {"dag_id": dag.dag_id, "is_paused": dag.is_paused, "is_stale": dag.is_stale, "owners": dag.owners, "bundle_name": dag.bundle_name}
+    return {
+        "dag_id": dag.dag_id,
+        "is_paused": dag.is_paused,
+        "is_stale": dag.is_stale,
+        "owners": dag.owners,
+        "bundle_name": dag.bundle_name,
+    }

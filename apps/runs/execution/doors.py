@@ -27,7 +27,10 @@ def _own(try_id: str, token: str, *, running: bool = True) -> UUID:
     identity = _uuid(try_id)
     if parts is None or parts[0] != identity:
         raise Refused(401, "This token belongs to another try.")
-    rows = sql.rows("SELECT t.state, t.token_hash, ti.try_id = t.id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id WHERE t.id = %s", [identity])
+    rows = sql.rows(
+        "SELECT t.state, t.token_hash, ti.try_id = t.id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id WHERE t.id = %s",
+        [identity],
+    )
     if not rows:
         raise Refused(410, "This try does not exist any more.")
     state, kept, current = rows[0]
@@ -96,7 +99,12 @@ def worker_logs(*, token: str, body: dict[str, Any], query: dict[str, str]) -> d
         raise Refused(401, "The worker token is wrong.")
     chunks = body.get("chunks") or []
     ids = {c.get("try_id"): _uuid(str(c.get("try_id"))) for c in chunks}
-    mine = {r[0] for r in sql.rows("SELECT id FROM runs_try WHERE id = ANY(%s::uuid[]) AND worker_id = %s", [list(ids.values()), _uuid(str(body.get("worker_id")))])}
+    mine = {
+        r[0]
+        for r in sql.rows(
+            "SELECT id FROM runs_try WHERE id = ANY(%s::uuid[]) AND worker_id = %s", [list(ids.values()), _uuid(str(body.get("worker_id")))]
+        )
+    }
     settled = []
     for chunk in chunks:
         identity = ids[chunk.get("try_id")]
@@ -126,4 +134,3 @@ def goodbye(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dict[
     if run_pks:
         wake.send(wake.SCHEDULER, wake.LIVE)
     return {}
-

@@ -154,7 +154,9 @@ def store_updates(updates: list[dict[str, Any]]) -> None:
 def _claim(worker: UUID, epoch: int, request: ExchangeRequest, now: datetime) -> list[dict[str, Any]]:
     if request.free <= 0 or epoch != request.epoch:
         return []
-    if not sql.rows("SELECT 1 FROM runs_try WHERE state = 'queued' AND executor = 'local' AND queue = ANY(%s::text[]) LIMIT 1", [request.queues]):
+    if not sql.rows(
+        "SELECT 1 FROM runs_try WHERE state = 'queued' AND executor = 'local' AND queue = ANY(%s::text[]) LIMIT 1", [request.queues]
+    ):
         return []
     locked = sql.rows("SELECT epoch, slots FROM runs_process WHERE id = %s FOR NO KEY UPDATE", [worker])
     if not locked or locked[0][0] != request.epoch:

@@ -47,9 +47,7 @@ def build(claimed: Sequence[tuple[int, UUID, int]], secrets: Sequence[str]) -> l
     upstream = {pk: _upstream(r, dags) for pk, r in facts.items()}
     xcoms = _prefetch(facts, upstream)
     counts = _mapped_counts(facts)
-    return [
-        _order(facts[pk], f"{try_id}.{secrets[n - 1]}", upstream[pk], xcoms, counts) for pk, try_id, n in claimed if pk in facts
-    ]
+    return [_order(facts[pk], f"{try_id}.{secrets[n - 1]}", upstream[pk], xcoms, counts) for pk, try_id, n in claimed if pk in facts]
 
 
 def _upstream(r: tuple, dags: dict[UUID, compiled.CompiledDag]) -> tuple[str, ...]:
@@ -62,7 +60,9 @@ def _prefetch(facts: dict[int, tuple], upstream: dict[int, tuple[str, ...]]) -> 
     wanted = {t for tasks in upstream.values() if len(tasks) <= PREFETCH_ROWS for t in tasks}
     out: dict[int, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     if wanted:
-        for run_pk, task_id, map_index, value in sql.rows(_XCOMS, [sorted({r[2] for r in facts.values()}), sorted(wanted), PREFETCH_BYTES + 1]):
+        for run_pk, task_id, map_index, value in sql.rows(
+            _XCOMS, [sorted({r[2] for r in facts.values()}), sorted(wanted), PREFETCH_BYTES + 1]
+        ):
             out[run_pk][task_id].append({"task_id": task_id, "map_index": map_index, "key": "return_value", "value": value})
     return out
 
@@ -103,7 +103,9 @@ def _order(
     ).to_dict()  # fmt: skip
 
 
-def claim(*, worker: UUID | None, epoch: int, hostname: str, queues: Sequence[str], limit: int, now: datetime, executor: str = "local") -> list[dict[str, Any]]:
+def claim(
+    *, worker: UUID | None, epoch: int, hostname: str, queues: Sequence[str], limit: int, now: datetime, executor: str = "local"
+) -> list[dict[str, Any]]:
     """Claim up to `limit` queued tries and build their orders, in the caller's transaction."""
     if limit <= 0:
         return []

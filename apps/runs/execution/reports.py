@@ -130,7 +130,9 @@ def _malformed(report: FinishReport) -> str | None:
 
 def _apply(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> None:
     groups: dict[str, list[End]] = defaultdict(list)
-    dags = compiled.get_many({(h.version_id, h.spec_hash) for h, r in real if h.version_id and r.outcome in ("failed", "skipped", "success")})  # type: ignore[misc]
+    dags = compiled.get_many(
+        {(h.version_id, h.spec_hash) for h, r in real if h.version_id and r.outcome in ("failed", "skipped", "success")}
+    )  # type: ignore[misc]
     lost = []
     for h, report in real:
         if report.outcome in ("lost", "killed"):
@@ -206,10 +208,18 @@ def _store_xcoms(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> N
     entries = {}
     for h, report in real:
         for record in report.xcoms:
-            entries[h.run_pk, h.task_id, h.map_index, record["key"]] = (h.dag_id, orjson.dumps(record.get("value")).decode(), record.get("length"))
+            entries[h.run_pk, h.task_id, h.map_index, record["key"]] = (
+                h.dag_id,
+                orjson.dumps(record.get("value")).decode(),
+                record.get("length"),
+            )
         if report.skip and report.outcome == "success":
             mode = report.skip.get("mode", "followed")
-            entries[h.run_pk, h.task_id, h.map_index, DECISION_KEY] = (h.dag_id, orjson.dumps({mode: report.skip.get("ids", [])}).decode(), None)
+            entries[h.run_pk, h.task_id, h.map_index, DECISION_KEY] = (
+                h.dag_id,
+                orjson.dumps({mode: report.skip.get("ids", [])}).decode(),
+                None,
+            )
     store_xcoms([(run_pk, d, task, index, key, value, length) for (run_pk, task, index, key), (d, value, length) in entries.items()], now)
 
 

@@ -1,0 +1,71 @@
+"""What the ledger does when the catalogue changes, and what it answers the catalogue. Registered by `apps.RunsConfig`.
+
+`apps.dags` must not import this app; it calls through `apps.dags.hooks`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from apps.dags import hooks
+from apps.runs import processes, sql, wake
+from apps.runs.models import Event, Process
+from trackside.core.timetables import DataInterval
+
+_process: dict[str, Process] = {}
+_beaten: dict[str, float] = {}
+
+
+def register() -> None:
+    """Tell the catalogue whom to ask and whom to tell."""
+    hooks.register(
+        last_automated_interval=last_automated_interval, versions_in_use=versions_in_use, dag_changed=dag_changed, process_beat=process_beat
+    )
+
+
+def last_automated_interval(dag_id: str) -> DataInterval | None:
+    """Data interval of the newest scheduled or backfilled run."""
+    rows = sql.rows(
+        "SELECT data_interval_start, data_interval_end FROM runs_run WHERE dag_id = %s AND run_type IN ('scheduled', 'backfill') "
+        "AND data_interval_start IS NOT NULL ORDER BY logical_date DESC NULLS LAST LIMIT 1",
+        [dag_id],
+    )
+    return DataInterval(*rows[0]) if rows else None
+
+
+def versions_in_use(version_ids: Collection[UUID]) -> Iterable[UUID]:
+    """Versions that a run, task instance or try refers to."""
+    ids = list(version_ids)
+    return [
+        r[0]
+        for r in sql.rows(
+            "SELECT v FROM unnest(%(ids)s::uuid[]) AS v WHERE EXISTS (SELECT 1 FROM runs_run WHERE dag_version_id = v) "
+            "OR EXISTS (SELECT 1 FROM runs_taskinstance WHERE dag_version_id = v) OR EXISTS (SELECT 1 FROM runs_try WHERE dag_version_id = v)",
+            {"ids": ids},
+        )
+    ]
+
+
+def dag_changed(dag_ids: Collection[str], verb: str) -> None:
+    """One event per DAG; open runs are looked at again, because a pause, a new version or a mended file may move them."""
+    Event.objects.bulk_create([Event(kind="dag", verb=verb, dag_id=dag_id) for dag_id in dag_ids] or [Event(kind="import_error", verb=verb)])
+    if dag_ids:
+        sql.run(
+            "UPDATE runs_run SET advance_at = clock_timestamp() WHERE dag_id = ANY(%s::text[]) AND state = 'running'", [list(dag_ids)]
+        )
+    wake.send_on_commit(wake.SCHEDULER, wake.LIVE)
+
+
+def process_beat(kind: str, info: dict[str, Any]) -> None:
+    """Keep a process row of the catalogue's processor alive."""
+    if time.monotonic() - _beaten.get(kind, 0.0) < settings.HEARTBEAT:
+        return
+    mine = _process.get(kind)
+    if mine is None or not processes.beat(mine.pk, lease=settings.LEASE, **info):
+        _process[kind] = processes.register(kind, lease=settings.LEASE, **info)
+    _beaten[kind] = time.monotonic()
