@@ -114,7 +114,7 @@ _TRIGGERS = _of(
     *("BaseTrigger", "BaseEventTrigger", "TriggerEvent", "StartTriggerArgs", "TaskSuccessEvent", "TaskFailedEvent"),
     *("TaskSkippedEvent", "BaseTaskEndEvent"),
 )
-_TI = {name: "sdk.execution.ti:RuntimeTaskInstance" for name in ("RuntimeTaskInstance", "TaskInstance")}
+_TI = dict.fromkeys(("RuntimeTaskInstance", "TaskInstance"), "sdk.execution.ti:RuntimeTaskInstance")
 _RUNNERS = {
     **_of("sdk.execution.callables", "ExecutionCallableRunner", "create_executable_runner"),
     "create_async_executable_runner": "sdk.execution.callables:create_executable_runner",

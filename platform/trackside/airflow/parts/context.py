@@ -19,7 +19,7 @@ def is_async_callable(func: Any) -> bool:
     """Whether calling it gives a coroutine."""
     while isinstance(func, functools.partial):
         func = func.func
-    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(type(func), "__call__", None))
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(vars(type(func)).get("__call__"))
 
 
 class ParsingContext(NamedTuple):

@@ -25,14 +25,14 @@ class KeywordParameters:
     def determine(cls, func: Callable[..., Any], args: Collection[Any], kwargs: Mapping[str, Any]) -> KeywordParameters:
         """Choose from `kwargs`. Raises ValueError if a positional argument has the name of a context entry."""
         parameters = inspect.signature(func).parameters
-        for name in list(parameters)[: len(args)]:
-            if parameters[name].kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD) and (
-                name in kwargs
-            ):
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        taken = [name for name, p in parameters.items() if p.kind in positional][: len(args)]
+        for name in taken:
+            if name in kwargs:
                 raise ValueError(f"The key {name!r} in args is a part of kwargs and therefore reserved.")
         if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
             return cls(dict(kwargs))
-        return cls({name: kwargs[name] for name in list(parameters)[len(args) :] if name in kwargs})
+        return cls({name: kwargs[name] for name in parameters if name not in taken and name in kwargs})
 
     def unpacking(self) -> Mapping[str, Any]:
         """The arguments."""

@@ -84,7 +84,7 @@ class Context(dict[str, Any]):
 def build_context(ti: RuntimeTaskInstance) -> Context:
     """The context of a try."""
     task, run = ti.task, ti.dag_run
-    inlets, outlets = list(getattr(task, "inlets", None) or ()), list(getattr(task, "outlets", None) or ())
+    inlets, outlets = task.inlets, task.outlets
     context = Context(
         dag=ti.dag,
         dag_run=run,

@@ -21,7 +21,7 @@ from trackside.sdk.execution import current, outcomes
 from trackside.sdk.execution.callbacks import run_callbacks
 from trackside.sdk.execution.comms import Comms
 from trackside.sdk.execution.context import Context, build_context, context_to_airflow_vars, merged_params
-from trackside.sdk.execution.events import outlet_report
+from trackside.sdk.execution.events import InletEvents, outlet_report
 from trackside.sdk.execution.limits import execution_timeout, kill, on_sigterm
 from trackside.sdk.execution.logs import error_line
 from trackside.sdk.execution.rendering import rendered_fields
@@ -121,6 +121,7 @@ def _unmap(ti: RuntimeTaskInstance, context: Context) -> set[int]:
     arguments = mapped.expand_input.resolve(context)
     task = ti.task = context["task"] = mapped.unmap(arguments)
     context["params"] = merged_params(ti.dag, task, ti.dag_run.conf)
+    context.update(inlets=task.inlets, outlets=task.outlets, inlet_events=InletEvents(task.inlets, ti.comms))
     source = mapped.expand_input.value
     if is_reference(source):
         return {id(value) for value in arguments.values()}

@@ -66,10 +66,8 @@ class BashOperator(BaseOperator):
 
     def get_env(self, context: Any) -> dict[str, str]:
         """The environment of the command."""
-        if self.env is None:
-            env = dict(os.environ)
-        else:
-            env = {**os.environ, **self.env} if self.append_env else dict(self.env)
+        inherited = dict(os.environ) if self.env is None or self.append_env else {}
+        env = {**inherited, **(self.env or {})}
         env.update(context_to_airflow_vars(context, in_env_var_format=True))
         return env
 

@@ -22,28 +22,29 @@ class LatestOnlyOperator(BaseBranchOperator):
         if run.run_type == DagRunType.MANUAL:
             self.log.info("Manually triggered DAG_Run: allowing execution to proceed.")
             return everything
-        start, end = self._window(context)
+        start, end = _window(context["dag"], run)
         now = datetime.now(UTC)
         self.log.info("Checking latest only with left_window: %s right_window: %s now: %s", start, end, now)
-        if start is None or end is None:
-            return everything
-        if (end < now) if start == end else not start < now <= end:
+        if end is not None and start is not None and not start < now <= end:
             self.log.info("Not latest execution, skipping downstream.")
             return []
         self.log.info("Latest, allowing execution to proceed.")
         return everything
 
-    def _window(self, context: Any) -> tuple[Any, Any]:
-        """Begin and end of the time in which this run is the latest: the interval after its own."""
-        run, dag = context["dag_run"], context["dag"]
-        found = _next_interval(dag, run)
-        return found if found is not None else (run.data_interval_start, run.data_interval_end)
 
+def _window(dag: Any, run: Any) -> tuple[datetime | None, datetime | None]:
+    """From the end of the run's own interval to the time of the run after it; None where that cannot be told."""
+    from trackside.core.timetables import from_dict
+    from trackside.core.timetables.base import DataInterval, PlannedElsewhere, Restriction
 
-def _next_interval(dag: Any, run: Any) -> tuple[datetime, datetime] | None:
-    """The interval of the run after this one, from the DAG's timetable; None if it cannot be told."""
-    timetable = getattr(dag, "timetable", None)
-    following = getattr(timetable, "next_after", None) or getattr(timetable, "next_dagrun_info", None)
-    if following is None:
-        return None
-    return None
+    start, end = run.data_interval_start or run.run_after, run.data_interval_end or run.run_after
+    if start is None or end is None:
+        return None, None
+    timetable = from_dict(dag.timetable.to_spec())
+    try:
+        following = timetable.next_run(
+            last=DataInterval(start, end), restriction=Restriction(None, None, True), now=datetime.now(UTC)
+        )
+    except PlannedElsewhere:
+        return end, None
+    return end, following.run_after if following is not None else None

@@ -1,0 +1,117 @@
+"""What is behind `@task`, `@task.branch`, `@task.short_circuit` and `@task.bash`.
+
+For `decorators.py`, which finds the `…_task` names here when a file first uses them. Each class joins
+`DecoratedOperator` (the function and its arguments) with the operator that does the work.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar
+
+from trackside.sdk.decorated import DecoratedOperator
+from trackside.sdk.execution.callables import ExecutionCallableRunner, determine_kwargs
+from trackside.sdk.operators.bash import BashOperator
+from trackside.sdk.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
+from trackside.sdk.types import SET_DURING_EXECUTION
+
+_LATER = {
+    "sensor_task": "trackside.sdk.sensors.decorated",
+    "virtualenv_task": "trackside.sdk.operators.decorated_venv",
+    "external_python_task": "trackside.sdk.operators.decorated_venv",
+    "branch_virtualenv_task": "trackside.sdk.operators.decorated_venv",
+    "branch_external_python_task": "trackside.sdk.operators.decorated_venv",
+}
+"""Kinds whose operators are imported only when a file uses them."""
+
+
+class _PythonDecoratedOperator(DecoratedOperator, PythonOperator):
+    """`@task`: calls the function."""
+
+    template_fields: Collection[str] = ("templates_dict", "op_args", "op_kwargs")
+    template_fields_renderers: ClassVar[dict[str, str]] = PythonOperator.template_fields_renderers
+    custom_operator_name = "@task"
+    _airflow_module = "airflow.providers.standard.decorators.python"
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        op_args: Collection[Any] | None = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        call = {"python_callable": python_callable, "op_args": op_args, "op_kwargs": op_kwargs}
+        super().__init__(kwargs_to_upstream=call, **call, **kwargs)  # type: ignore[arg-type]  # one dict, three types
+
+
+class _BranchPythonDecoratedOperator(_PythonDecoratedOperator, BranchPythonOperator):
+    """`@task.branch`: the function names the tasks to follow."""
+
+    custom_operator_name = "@task.branch"
+    _airflow_module = "airflow.providers.standard.decorators.branch_python"
+
+
+class _ShortCircuitDecoratedOperator(_PythonDecoratedOperator, ShortCircuitOperator):
+    """`@task.short_circuit`: a false result skips what follows."""
+
+    custom_operator_name = "@task.short_circuit"
+    _airflow_module = "airflow.providers.standard.decorators.short_circuit"
+
+
+class _BashDecoratedOperator(DecoratedOperator, BashOperator):
+    """`@task.bash`: the function returns the command."""
+
+    template_fields: Collection[str] = (*DecoratedOperator.template_fields, *BashOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **DecoratedOperator.template_fields_renderers,
+        **BashOperator.template_fields_renderers,
+    }
+    custom_operator_name = "@task.bash"
+    overwrite_rtif_after_execution = True
+    _airflow_module = "airflow.providers.standard.decorators.bash"
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        op_args: Collection[Any] | None = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.pop("multiple_outputs", None):
+            warnings.warn("`multiple_outputs=True` is not supported in @task.bash tasks. Ignoring.", stacklevel=3)
+        super().__init__(
+            python_callable=python_callable,
+            op_args=op_args,
+            op_kwargs=op_kwargs,
+            bash_command=SET_DURING_EXECUTION,
+            multiple_outputs=False,
+            **kwargs,
+        )
+
+    def execute(self, context: Any) -> Any:
+        """Ask the function for the command, render it, run it."""
+        context.update(self.op_kwargs)
+        kwargs = determine_kwargs(self.python_callable, self.op_args, context)
+        command = ExecutionCallableRunner(self.python_callable, context.get("outlet_events")).run(*self.op_args, **kwargs)
+        if not isinstance(command, str) or not command.strip():
+            raise TypeError("The returned value from the TaskFlow callable must be a non-empty string.")
+        self.bash_command = command
+        context["ti"].render_templates()
+        return super().execute(context)
+
+
+python_task = _PythonDecoratedOperator
+branch_task = _BranchPythonDecoratedOperator
+short_circuit_task = _ShortCircuitDecoratedOperator
+bash_task = _BashDecoratedOperator
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LATER[name]), name)
