@@ -26,7 +26,8 @@ async def web_answers(url: str, *, patience: float = 2.0) -> bool:
                 writer.close()
     except (OSError, TimeoutError):
         return False
-    return status.split()[1:2] == [b"200"]
+    code = status.split()[1:2]
+    return bool(code) and code[0].isdigit() and int(code[0]) < 500
 
 
 def live_processes(database_url: str) -> set[tuple[str, int]]:
