@@ -46,7 +46,8 @@ def store_parse_result(
     """Store what a parse of `file` gave, in one transaction. None if the file's row is gone.
 
     `facts`: when the parse began and what the file looked like then. `grace`: DAGs that the parse before this one
-    lacked, too; only these become stale (None: every DAG that is lacking). Storing the same result again changes nothing.
+    lacked, too; only these become stale (None: every DAG that is lacking). Storing the same result again changes
+    nothing.
     """
     now = now or timezone.now()
     return storing.store(file, result, facts or FileFacts(now), grace, now)

@@ -16,11 +16,13 @@ LastAutomatedInterval = Callable[[str], DataInterval | None]
 VersionsInUse = Callable[[Collection[UUID]], Iterable[UUID]]
 DagChanged = Callable[[Collection[str], str], None]
 ProcessBeat = Callable[[str, dict[str, Any]], None]
+ProcessEnd = Callable[[str], None]
 
 _last_automated_interval: LastAutomatedInterval = lambda dag_id: None  # noqa: E731
 _versions_in_use: VersionsInUse = lambda version_ids: version_ids  # noqa: E731
 _dag_changed: DagChanged = lambda dag_ids, verb: None  # noqa: E731
 _process_beat: ProcessBeat = lambda kind, info: None  # noqa: E731
+_process_end: ProcessEnd = lambda kind: None  # noqa: E731
 
 
 def register(
@@ -29,13 +31,15 @@ def register(
     versions_in_use: VersionsInUse | None = None,
     dag_changed: DagChanged | None = None,
     process_beat: ProcessBeat | None = None,
+    process_end: ProcessEnd | None = None,
 ) -> None:
     """Replace the given hooks; the others stay. See the functions of the same names for what each must do."""
-    global _last_automated_interval, _versions_in_use, _dag_changed, _process_beat
+    global _last_automated_interval, _versions_in_use, _dag_changed, _process_beat, _process_end
     _last_automated_interval = last_automated_interval or _last_automated_interval
     _versions_in_use = versions_in_use or _versions_in_use
     _dag_changed = dag_changed or _dag_changed
     _process_beat = process_beat or _process_beat
+    _process_end = process_end or _process_end
 
 
 def last_automated_interval(dag_id: str) -> DataInterval | None:
@@ -61,3 +65,8 @@ def dag_changed(dag_ids: Collection[str], verb: str) -> None:
 def process_beat(kind: str, info: dict[str, Any]) -> None:
     """Tell that this process lives; called every few seconds. `info`: counters for the health page."""
     _process_beat(kind, info)
+
+
+def process_end(kind: str) -> None:
+    """Tell that this process ends in good order."""
+    _process_end(kind)

@@ -1,0 +1,24 @@
+"""`manage.py dag_processor`: keep the catalogue in step with the DAG folder, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from apps.dags.processor import Processor
+
+
+class Command(BaseCommand):
+    help = "Parse the files of the DAG folder and keep the catalogue in step with them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--folder", type=Path, help="DAG folder instead of TRACKSIDE_DAGS_FOLDER")
+
+    def handle(self, *args: Any, folder: Path | None = None, **options: Any) -> None:
+        processor = Processor(folder.absolute() if folder else None)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, processor.stop)
+        processor.run()
