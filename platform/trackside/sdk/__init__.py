@@ -34,12 +34,13 @@ _table("param", "Param ParamsDict")
 _table("connection", "Connection")
 _table("variable", "Variable")
 _table("execution.xcom", "BaseXCom XCom")
-_table("object_storage", "ObjectStoragePath")
+_table("storage", "ObjectStoragePath")
 _table("hooks", "BaseHook")
 _table("notifier", "BaseNotifier")
-_table("execution.context", "Context get_current_context get_parsing_context")
-_table("execution.ti", "TaskInstance")
-_table("execution.state_store", "NEVER_EXPIRE")
+_table("execution.context", "Context")
+_table("execution.current", "get_current_context")
+_table("execution.ti", "RuntimeTaskInstance")
+_table("state_store", "NEVER_EXPIRE")
 _table("enums", "DagRunState TaskInstanceState TriggerRule WeightRule")
 _table("assets", "Asset AssetAlias AssetAll AssetAny AssetWatcher AssetAccessControl Metadata Dataset Model")
 _table("asset_decorator", "asset")
@@ -60,30 +61,35 @@ _table(
     "retry_policy",
     "RetryPolicy ExceptionRetryPolicy ChainRetryPolicy RetryRule RetryDecision RetryAction",
 )
-_MODULES = {"macros": "macros", "conf": "configuration", "lineage": "lineage"}
-"""Names that are modules (or, for conf, an object of the same name inside)."""
+_ELSEWHERE = {
+    "conf": "trackside.airflow.parts.configuration:conf",
+    "get_parsing_context": "trackside.airflow.parts.context:get_parsing_context",
+    "TaskInstance": "trackside.sdk.execution.ti:RuntimeTaskInstance",
+    "macros": "trackside.sdk.macros:",
+    "lineage": "trackside.sdk.lineage:",
+}
+"""Names that are called differently where they live, or are modules."""
 
-__all__ = sorted([*_NAMES, *_MODULES])  # noqa: PLE0605  # the table is the list
+__all__ = sorted([*_NAMES, *_ELSEWHERE])
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        value = _import(name, _MODULES[name])
-        if name == "conf":
-            value = value.conf
+    if name in _ELSEWHERE:
+        module, _, attribute = _ELSEWHERE[name].partition(":")
     elif name in _NAMES:
-        try:
-            value = getattr(_import(name, _NAMES[name]), name)
-        except AttributeError as error:
-            raise AttributeError(f"airflow.sdk.{name} is not available in Trackside yet") from error
+        module, attribute = f"{__name__}.{_NAMES[name]}", name
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = _import(name, module)
+    if attribute:
+        if not hasattr(value, attribute):
+            raise AttributeError(f"airflow.sdk.{name} is not available in Trackside yet")
+        value = getattr(value, attribute)
     globals()[name] = value
     return value
 
 
-def _import(name: str, module: str) -> Any:
-    full = f"{__name__}.{module}"
+def _import(name: str, full: str) -> Any:
     try:
         return importlib.import_module(full)
     except ModuleNotFoundError as error:

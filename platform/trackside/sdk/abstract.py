@@ -266,8 +266,8 @@ class AbstractOperator(Dependable):
     def extra_link_list(self) -> list[BaseOperatorLink]:
         """The operator's links to elsewhere."""
         cls = self.operator_class if isinstance(self.operator_class, type) else type(self)
-        links = getattr(self, "operator_extra_links", None) or getattr(cls, "operator_extra_links", ())
-        return list(links) if not isinstance(links, property) else []
+        links: Any = getattr(self, "operator_extra_links", None) or getattr(cls, "operator_extra_links", None) or ()
+        return [] if isinstance(links, property) else list(links)
 
     @property
     def extra_links(self) -> list[str]:

@@ -328,11 +328,13 @@ class DAG:
 
     def test(self, *args: Any, **kwargs: Any) -> Any:
         """Run the DAG in this process (row 1.041)."""
+        import importlib
+
         try:
-            from trackside.sdk.execution.dag_test import run_dag
-        except ImportError:
+            runner: Any = importlib.import_module("trackside.sdk.execution.dag_test")
+        except ModuleNotFoundError:
             raise NotImplementedError("DAG.test() is not available in Trackside yet") from None
-        return run_dag(self, *args, **kwargs)
+        return runner.run_dag(self, *args, **kwargs)
 
     def cli(self) -> None:
         """Refused: the `trackside` command takes the place of Airflow's per-DAG command line."""
@@ -398,9 +400,9 @@ def _is_result(value: XComArg | Any) -> bool:
 
 def result(value: Any) -> Any:
     """`@result` / `result(task())`: marks a task's return value as the run's result (row 1.038)."""
-    from trackside.sdk.result import mark_result
+    from trackside.sdk.decorators import result as mark
 
-    return mark_result(value)
+    return mark(value)
 
 
 __all__: Sequence[str] = ("DAG", "dag", "result")

@@ -115,3 +115,11 @@ def _assets_in(values: Sequence[Any]) -> Iterator[Any]:
         for item in value if isinstance(value, list | tuple) else [value]:
             if isinstance(item, Asset | AssetAlias | AssetRef):
                 yield item
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DecoratedMappedOperator":  # a mapped decorated task needs no class of its own here
+        from trackside.sdk.mapping import MappedOperator
+
+        return MappedOperator
+    raise AttributeError(name)

@@ -270,7 +270,7 @@ def _from_entry_points(name: str) -> str | None:
     for point in entry_points(group="apache_airflow_provider"):
         try:
             info = point.load()()
-        except Exception:  # a broken provider must not hide the others
+        except Exception:  # noqa: S112  # a broken provider must not hide the others
             continue
         for item in info.get("task-decorators", ()):
             if item.get("name") == name:

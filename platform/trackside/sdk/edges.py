@@ -6,6 +6,7 @@ For DAG files: `chain`, `chain_linear`, `cross_downstream`, `Label`. Next door: 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from trackside.sdk.dependency import Dependable, flatten
@@ -63,7 +64,7 @@ def chain(*tasks: Any) -> None:
 
     Two neighbouring lists are paired item by item, so they must have the same length (ValueError otherwise).
     """
-    for first, then in zip(tasks, tasks[1:], strict=False):
+    for first, then in pairwise(tasks):
         if not _is_list(first):
             first.set_downstream(then)
         elif not _is_list(then):

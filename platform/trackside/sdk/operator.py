@@ -340,7 +340,7 @@ class BaseOperator(Templater, AbstractOperator, metaclass=OperatorMeta):
         return result
 
 
-BaseOperatorArgs = frozenset(BaseOperator.__init__._operator_parameters)  # type: ignore[misc]  # set by the metaclass
+BaseOperatorArgs = frozenset(BaseOperator.__dict__["__init__"]._operator_parameters)
 """Names of the arguments every operator takes."""
 
 

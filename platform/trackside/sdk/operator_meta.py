@@ -78,8 +78,8 @@ class OperatorMeta(ABCMeta):
         if args:
             raise TypeError(f"Use keyword arguments when initializing operators: {cls.__name__}(task_id=…, …)")
         building = Building(from_mapped=kwargs.pop("_from_mapped", False))
-        new = cls.__new__
-        self = new(cls) if new is object.__new__ else new(cls, **kwargs)
+        new: Any = cls.__new__
+        self: Any = new(cls) if new is object.__new__ else new(cls, **kwargs)
         self.__dict__["_building"] = building
         self.__dict__["_defined_at"] = author_line()
         try:

@@ -6,7 +6,9 @@ new DAG version of every difference.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from trackside.core.spec import DagSpec, GroupSpec, TaskSpec
@@ -19,15 +21,6 @@ from trackside.sdk.taskgroup import MappedTaskGroup, TaskGroup
 if TYPE_CHECKING:
     from trackside.sdk.abstract import AbstractOperator
     from trackside.sdk.dag import DAG
-
-NEUTRAL_MODULES = {
-    "trackside.sdk.operators.": "airflow.providers.standard.operators.",
-    "trackside.sdk.sensors.": "airflow.providers.standard.sensors.",
-    "trackside.sdk.sensor": "airflow.sdk.bases.sensor",
-    "trackside.sdk.operator": "airflow.sdk.bases.operator",
-    "trackside.sdk.decorated": "airflow.sdk.bases.decorator",
-}
-"""Own modules → the names DAG files import them by."""
 
 NOT_ATTRIBUTES = BaseOperatorArgs | {
     *("upstream_task_ids", "downstream_task_ids", "is_setup", "is_teardown", "on_failure_fail_dagrun", "python_callable"),
@@ -204,18 +197,15 @@ def class_name(cls: type) -> str:
     return str(cls.__dict__.get("_airflow_name") or cls.__name__)
 
 
+@lru_cache(maxsize=1024)
 def module_name(cls: type) -> str:
     """Module of the operator class, as DAG files import it."""
     own = cls.__dict__.get("_airflow_module")
     if own:
         return str(own)
-    module = cls.__module__
-    for prefix, neutral in NEUTRAL_MODULES.items():
-        if module == prefix:
-            return neutral
-        if prefix.endswith(".") and module.startswith(prefix):
-            return neutral + module.removeprefix(prefix)
-    return module
+    if not cls.__module__.startswith("trackside."):
+        return cls.__module__
+    return str(importlib.import_module("trackside.airflow.names").public_module(cls))  # the bridge has the table
 
 
 def jsonable_params(params: Any) -> dict[str, Any]:

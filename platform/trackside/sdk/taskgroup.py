@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 class TaskGroup(Dependable):
     """A group of tasks and groups. Raises DuplicateTaskIdFound for an id that is taken (rows 1.093, 1.094)."""
 
+    dag: DAG
+    parent_group: TaskGroup | None
+    default_args: dict[str, Any]
+    _group_id: str | None
+
     def __init__(
         self,
         group_id: str | None,
@@ -64,8 +69,8 @@ class TaskGroup(Dependable):
         self.group_display_name = name
         self.doc_md = doc_md
         self.children: dict[str, AbstractOperator | TaskGroup] = {}
-        self.parent_group: TaskGroup | None = None
-        self.default_args: dict[str, Any] = {}
+        self.parent_group = None
+        self.default_args = {}
         self._defined_at = author_line(3)
 
     @classmethod

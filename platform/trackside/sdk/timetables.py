@@ -16,13 +16,8 @@ from trackside.core.timetables.zones import zone_name
 from trackside.sdk.jsonable import jsonable
 
 if TYPE_CHECKING:
-    from dateutil.relativedelta import relativedelta
-
     from trackside.core.timetables import Timetable as CoreTimetable
     from trackside.sdk.assets import BaseAsset
-
-Delta = "dt.timedelta | relativedelta"
-
 
 class BaseTimetable:
     """What all schedules have. Subclass it for an own timetable (row 1.206): those are asked where user code may run."""
