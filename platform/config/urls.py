@@ -1,3 +1,10 @@
 from __future__ import annotations
 
-urlpatterns: list = []
+from django.urls import include, path
+
+from apps.access.adminsite import site as admin_site
+
+urlpatterns: list = [
+    path("admin/", admin_site.urls),
+    path("", include("apps.ui.urls")),
+]

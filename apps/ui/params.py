@@ -1,0 +1,167 @@
+"""The trigger form: fields made from a DAG's params (JSON schema), and the way back to a conf.
+
+A field covers what a form can say (text, number, switch, choice, date, list of choices); everything else is edited as JSON in
+place. Validation is the server's, by `creation.trigger`; here only what cannot be converted is refused, at its field.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import QueryDict
+
+from apps.runs.errors import Invalid
+
+PREFIX = "param."
+
+
+@dataclass(slots=True)
+class ParamField:
+    """One field of the form, as the template needs it."""
+
+    name: str
+    label: str
+    widget: str
+    """text, textarea, number, checkbox, select, multi, date, datetime, time, json."""
+    value: Any
+    required: bool
+    hint: str
+    choices: list[tuple[str, str]] = field(default_factory=list)
+    integer: bool = False
+    nullable: bool = False
+    minimum: Any = None
+    maximum: Any = None
+    maxlength: Any = None
+    error: str = ""
+    section: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name of the form field."""
+        return PREFIX + self.name
+
+    @property
+    def shown(self) -> Any:
+        """The value as the control holds it."""
+        if self.widget == "json":
+            return self.value if isinstance(self.value, str) and self.error else json.dumps(self.value, indent=2, ensure_ascii=False)
+        if self.widget == "textarea" and isinstance(self.value, list):
+            return "\n".join(str(v) for v in self.value)
+        if self.widget == "datetime" and isinstance(self.value, str):
+            return self.value[:16]
+        return "" if self.value is None else self.value
+
+
+def fields(params: dict[str, Any], given: dict[str, Any] | None = None) -> list[ParamField]:
+    """One field per param that is not constant, in declared order. `given` overrides defaults (a conf to run again)."""
+    given = given or {}
+    return [_field(name, p, given) for name, p in params.items() if isinstance(p, dict) and "const" not in (p.get("schema") or {})]
+
+
+def _field(name: str, param: dict[str, Any], given: dict[str, Any]) -> ParamField:
+    schema = param.get("schema") or {}
+    kinds = schema.get("type")
+    kinds = [kinds] if isinstance(kinds, str) else list(kinds or [])
+    value = given.get(name, param.get("value"))
+    enum = schema.get("enum")
+    examples = schema.get("examples")
+    widget = _widget(kinds, schema, value)
+    words = schema.get("values_display") or {}
+    choices = [(json.dumps(v), str(words.get(str(v), v))) for v in enum or (examples if widget == "multi" and examples else [])]
+    if widget == "select":
+        value = json.dumps(value)
+    return ParamField(
+        name=name,
+        label=schema.get("title") or name,
+        widget=widget,
+        value=value,
+        required="null" not in kinds and bool(kinds) and widget not in ("checkbox", "multi"),
+        hint=param.get("description") or schema.get("description") or schema.get("description_md") or "",
+        choices=choices,
+        integer="integer" in kinds,
+        nullable="null" in kinds,
+        minimum=schema.get("minimum"),
+        maximum=schema.get("maximum"),
+        maxlength=schema.get("maxLength"),
+        section=schema.get("section") or "",
+    )
+
+
+def _widget(kinds: list[str], schema: dict[str, Any], value: Any) -> str:
+    shape = schema.get("format")
+    if schema.get("enum"):
+        return "select"
+    if "boolean" in kinds or (not kinds and isinstance(value, bool)):
+        return "checkbox"
+    if "integer" in kinds or "number" in kinds or (not kinds and isinstance(value, int | float)):
+        return "number"
+    if "array" in kinds:
+        items = schema.get("items") or {}
+        if schema.get("examples") and items.get("type", "string") == "string":
+            return "multi"
+        return "textarea" if not items or items.get("type") == "string" else "json"
+    if "object" in kinds or (not kinds and isinstance(value, dict | list)):
+        return "json"
+    if shape in ("date", "time"):
+        return str(shape)
+    if shape == "date-time":
+        return "datetime"
+    return "textarea" if shape == "multiline" else "text"
+
+
+def read(form: list[ParamField], data: QueryDict) -> dict[str, Any]:
+    """The conf that the form says. What cannot be converted is noted at its field and raises Invalid."""
+    conf: dict[str, Any] = {}
+    for f in form:
+        try:
+            conf[f.name] = _value(f, data)
+        except ValueError as e:
+            f.error = str(e)
+            f.value = data.get(f.key, "")
+    if any(f.error for f in form):
+        raise Invalid("Some fields cannot be used as they are.")
+    return conf
+
+
+def _value(f: ParamField, data: QueryDict) -> Any:
+    text = data.get(f.key, "").strip()
+    if f.widget == "checkbox":
+        return data.get(f.key) == "on"
+    if f.widget == "multi":
+        return [json.loads(v) for v in data.getlist(f.key)]
+    if f.widget == "textarea" and isinstance(f.value, list):
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    if text == "":
+        if f.required and f.widget != "text":
+            raise ValueError("Enter a value.")
+        return None if f.nullable or f.widget != "text" else ""
+    return _converted(f, text)
+
+
+def _converted(f: ParamField, text: str) -> Any:
+    if f.widget == "number":
+        try:
+            return int(text) if f.integer else json.loads(text)
+        except ValueError:
+            raise ValueError(f"{text} is not a {'whole ' if f.integer else ''}number.") from None
+    if f.widget in ("json", "select"):
+        try:
+            return json.loads(text)
+        except ValueError as e:
+            raise ValueError(f"Not JSON: {e}.") from None
+    if f.widget == "datetime":
+        return f"{text}:00+00:00" if len(text) == 16 else text
+    return text
+
+
+def parse_conf(text: str) -> dict[str, Any]:
+    """The JSON of the Advanced section; raises Invalid with field "conf"."""
+    try:
+        conf = json.loads(text)
+    except ValueError as e:
+        raise Invalid(f"The config is not JSON: {e}.", field="conf") from None
+    if not isinstance(conf, dict):
+        raise Invalid("The config must be a JSON object: {…}.", field="conf")
+    return conf

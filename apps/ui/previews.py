@@ -1,0 +1,156 @@
+"""What clear and mark dialogs show before they act: choices from the form, the domain's preview in numbers and words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest
+
+from apps.runs.models import Run, TaskInstance
+from apps.ui import words
+from apps.ui.queries.runs import STATE_ORDER
+
+if TYPE_CHECKING:
+    from apps.runs.actions.clearing import ClearRequest
+    from apps.runs.actions.marking import MarkRequest
+
+LISTED = 200
+ALSO = (
+    ("upstream", "What it waits for (upstream)"),
+    ("downstream", "What follows (downstream)"),
+    ("future", "Later runs"),
+    ("past", "Earlier runs"),
+)
+RUN_WHATS = [
+    ("failed", "Failed tasks and what follows"),
+    ("failed_only", "Failed tasks only"),
+    ("running", "Running tasks"),
+    ("all", "The whole run"),
+]
+TASK_WHATS = [
+    ("downstream", "This task and what follows"),
+    ("task", "This task only"),
+    ("upstream", "This task and all upstream"),
+    ("both", "Upstream, this task and downstream"),
+]
+
+
+def map_index(request: HttpRequest) -> int | None:
+    """`?map_index=`; None stands for all instances of the task."""
+    text = request.GET.get("map_index", "")
+    return int(text) if text.lstrip("-").isdigit() else None
+
+
+def whats(task_id: str | None) -> list[tuple[str, str]]:
+    """The choices of "What"."""
+    return TASK_WHATS if task_id else RUN_WHATS
+
+
+def clear_choice(request: HttpRequest, task_id: str | None) -> dict[str, Any]:
+    """What the form says, with the safest choice as default."""
+    data = request.POST if request.method == "POST" else request.GET
+
+    def one_of(name: str, allowed: Sequence[str]) -> str:
+        value = data.get(name, "")
+        return value if value in allowed else allowed[0]
+
+    return {
+        "what": one_of("what", [w for w, _ in whats(task_id)]),
+        "runs": one_of("runs", ("this", "future", "past")),
+        "code": one_of("code", ("same", "latest")),
+        "map_index": map_index(request),
+    }
+
+
+def clear_request(run: Run, task_id: str | None, chosen: dict[str, Any]) -> ClearRequest:
+    """The domain's words for the choice."""
+    from apps.runs.actions.clearing import ClearRequest
+
+    what, index = chosen["what"], chosen["map_index"]
+    task_ids: list[Any] | None = None
+    if task_id is not None:
+        task_ids = [(task_id, index)] if index is not None and index >= 0 else [task_id]
+    return ClearRequest(
+        dag_id=run.dag_id,
+        run_pks=[run.pk],
+        task_ids=task_ids,
+        only_failed=what in ("failed", "failed_only"),
+        only_running=what == "running",
+        downstream=what in ("failed", "downstream", "both"),
+        upstream=what in ("upstream", "both"),
+        future=chosen["runs"] == "future",
+        past=chosen["runs"] == "past",
+        run_on_latest_version=True if chosen["code"] == "latest" else None,
+    )
+
+
+def mark_choice(request: HttpRequest, state: str) -> dict[str, Any]:
+    """What the mark form says."""
+    data = request.POST
+    return {
+        "state": data.get("state") or request.GET.get("state") or ("failed" if state in ("running", "success") else "success"),
+        "note": data.get("note", ""),
+        "map_index": map_index(request),
+        **{key: data.get(key) == "on" for key, _ in ALSO},
+    }
+
+
+def mark_request(run: Run, task_id: str, chosen: dict[str, Any]) -> MarkRequest:
+    """The domain's words for the choice."""
+    from apps.runs.actions.marking import MarkRequest
+
+    index = chosen["map_index"]
+    task_ids: list[Any] = [(task_id, index)] if index is not None and index >= 0 else [task_id]
+    flags = {key: chosen[key] for key, _ in ALSO}
+    return MarkRequest(run=run, task_ids=task_ids, state=chosen["state"], note=chosen["note"].strip() or None, **flags)
+
+
+def summary(found: Sequence[TaskInstance], verb: str, effect: str) -> dict[str, Any]:
+    """Numbers by state and a list folded by task."""
+    by_state: dict[str, int] = {}
+    folded: dict[str, dict[str, Any]] = {}
+    for ti in found:
+        by_state[ti.state] = by_state.get(ti.state, 0) + 1
+        entry = folded.setdefault(ti.task_id, {"task_id": ti.task_id, "states": set(), "run_pks": set(), "count": 0})
+        entry["states"].add(ti.state)
+        entry["run_pks"].add(ti.run_id)
+        entry["count"] += 1
+    items = [{**e, "state": words.worst(e["states"]), "runs": len(e["run_pks"])} for e in list(folded.values())[:LISTED]]
+    ordered = sorted(by_state.items(), key=lambda p: STATE_ORDER.index(p[0]) if p[0] in STATE_ORDER else 99)
+    return {"total": len(found), "by_state": ordered, "items": items, "verb": verb, "effect": effect}
+
+
+def clear_consequences(run: Run, found: Sequence[TaskInstance], chosen: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(icon, sentence, tone): what else happens."""
+    pks = {ti.run_id for ti in found}
+    told = []
+    if run.pk in pks and len(pks) == 1 and run.state in ("success", "failed"):
+        told.append(("clock", "The run is queued again and goes on as soon as it has a place.", ""))
+    elif len(pks) > 1:
+        told.append(("runs", f"{words.plural(len(pks), 'run')} are touched.", ""))
+    running = sum(ti.state == "running" for ti in found)
+    if running:
+        told.append(("stop", f"{words.plural(running, 'running task')} will be stopped first.", "warn"))
+    if found:
+        told.append(("history", "Tries so far keep their logs; each task gets a new try.", ""))
+    if run.dag.is_paused and found:
+        told.append(("incident", "The DAG is paused: nothing starts until it is switched on.", "warn"))
+    if chosen["code"] == "latest":
+        told.append(("code", "The newest version of the DAG is used.", ""))
+    return told
+
+
+def mark_consequences(state: str, found: Sequence[TaskInstance]) -> list[tuple[str, str, str]]:
+    """(icon, sentence, tone) for a mark."""
+    told = []
+    running = sum(ti.state in ("running", "queued") for ti in found)
+    if running and state != "queued":
+        told.append(("stop", f"{words.plural(running, 'task')} running or queued now will be stopped.", "warn"))
+    if state in ("success", "skipped"):
+        told.append(("info", "What waits for it goes on by its own rules; nothing is executed for the marked tasks.", ""))
+    elif state == "queued":
+        told.append(("clock", "The run is planned again; finished tasks keep their results.", ""))
+    else:
+        told.append(("info", "What needs its success will not run.", ""))
+    return told

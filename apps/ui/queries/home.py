@@ -1,0 +1,102 @@
+"""Home: what fails, what waits, what runs now, what does not load, and whether the machine is well."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from apps.access import policy
+from apps.dags.models import ImportProblem
+from apps.runs.models import Process, Run
+from apps.ui import words
+from apps.ui.queries import dags as dag_queries
+
+KINDS = (
+    ("scheduler", "Scheduler", "decides what runs"),
+    ("dag_processor", "DAG processor", "reads DAG files"),
+    ("worker", "Workers", "run tasks"),
+    ("triggerer", "Triggerer", "waits for events"),
+)
+SHOWN = 12
+
+
+def board(user: Any) -> dict[str, Any]:
+    """Everything on the page: ten statements."""
+    now = timezone.now()
+    visible = Run.objects.filter(policy.visible_dags(user, "dag"))
+    failing = _failing(user)
+    notes = dag_queries.telling_tasks([r.pk for r in failing])
+    running = list(visible.filter(state__in=("running", "queued")).select_related("dag").order_by("state", "start_date", "id")[:SHOWN])
+    progress = _progress([r.pk for r in running])
+    waiting = dag_queries.telling_tasks([r.pk for r in running])
+    problems = list(ImportProblem.objects.select_related("file").order_by("-at")[:SHOWN])
+    day = visible.filter(run_after__gte=now - timedelta(hours=24), run_after__lte=now).aggregate(
+        total=Count("id"), failed=Count("id", filter=Q(state="failed")), going=Count("id", filter=Q(state="running"))
+    )
+    return {
+        "failing": [
+            {"run": r, "task": notes.get(r.pk, ("", ""))[0], "why": notes.get(r.pk, ("", ""))[1] or r.reason or ""} for r in failing
+        ],
+        "running": [{"run": r, "done": progress.get(r.pk, (0, 0)), "why": waiting.get(r.pk, ("", r.reason or ""))} for r in running],
+        "problems": problems,
+        "health": _health(len(problems)),
+        "day": day,
+    }
+
+
+def _failing(user: Any) -> list[Run]:
+    """Newest runs of DAGs that are not paused and whose newest finished run failed."""
+    dags = list(dag_queries.visible(user).filter(last_state="failed", is_paused=False).values_list("dag_id", flat=True)[:200])
+    found = Run.objects.filter(dag__in=dags).order_by("dag_id", "-run_after", "-id").distinct("dag_id").select_related("dag")
+    return sorted(found, key=lambda r: r.end_date or r.run_after, reverse=True)[:SHOWN]
+
+
+def _progress(run_pks: list[int]) -> dict[int, tuple[int, int]]:
+    """(finished, all) task instances per run."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT run_id, count(*) FILTER (WHERE state IN ('success','failed','skipped','upstream_failed','removed')), count(*)
+            FROM runs_taskinstance WHERE run_id = ANY(%s) GROUP BY run_id
+            """,
+            [run_pks],
+        )
+        return {pk: (done, total) for pk, done, total in cursor.fetchall()}
+
+
+def _health(problems: int) -> list[dict[str, Any]]:
+    """One entry per kind of process: how many answer, and what it means when none does."""
+    now = timezone.now()
+    alive: dict[str, list[Process]] = {}
+    for process in Process.objects.filter(ended_at=None, lease_until__gt=now - timedelta(minutes=10)).only(
+        "kind", "lease_until", "slots", "heartbeat_at"
+    ):
+        alive.setdefault(process.kind, []).append(process)
+    entries = []
+    for kind, name, what in KINDS:
+        known = alive.get(kind, [])
+        living = [p for p in known if p.lease_until > now]
+        text = f"{len(living)} of {len(known)}" if known else "none"
+        if kind == "worker" and living:
+            text = words.plural(sum(p.slots for p in living), "slot")
+        needed = kind != "triggerer"
+        state = (
+            "success"
+            if living and len(living) == len(known)
+            else "failed"
+            if not living and needed
+            else "up_for_retry"
+            if known
+            else "none"
+        )
+        hint = what if living else f"start one: manage.py {kind}" if needed else "only deferred tasks need one"
+        entries.append({"state": state, "name": name, "value": text, "hint": hint})
+    state = "failed" if problems else "success"
+    entries.append(
+        {"state": state, "name": "DAG files", "value": words.plural(problems, "error") if problems else "all load", "hint": "import errors"}
+    )
+    return entries

@@ -1,0 +1,203 @@
+"""Markup that every page repeats: glyphs, states, moments, mini-histograms, links to built files.
+
+A strict content policy forbids style attributes, so whatever has a data-driven size is drawn as SVG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from apps.ui import assets, words
+
+register = template.Library()
+EMPTY: SafeString = mark_safe("")
+
+
+def _use(css: str, href: str, attributes: SafeString) -> SafeString:
+    return format_html('<svg class="{}" {}><use href="{}#{}"></use></svg>', css.strip(), attributes, assets.url("icons.svg"), href)
+
+
+@register.simple_tag
+def i(name: str, css: str = "") -> SafeString:
+    """An interface icon; always beside words or in a control that is named otherwise."""
+    return _use(f"i {css}", f"i-{name}", mark_safe('aria-hidden="true"'))
+
+
+@register.simple_tag
+def g(state: str | None, css: str = "", label: bool = True) -> SafeString:
+    """The glyph of a state; named for screen readers unless words follow (`label=False`)."""
+    name = words.glyph(state)
+    spoken = format_html('role="img" aria-label="{}"', words.label(state)) if label else mark_safe('aria-hidden="true"')
+    return _use(f"g {css}", f"s-{name}", format_html('data-s="{}" {}', name, spoken))
+
+
+@register.simple_tag
+def st(state: str | None, text: str = "", pill: bool = False, css: str = "") -> SafeString:
+    """Glyph and word of a state; `pill` is for the page's subject."""
+    return format_html(
+        '<span class="st {} {}" data-s="{}">{}{}</span>',
+        "pill" if pill else "", css, words.glyph(state), g(state, label=False), text or words.label(state),
+    )  # fmt: skip
+
+
+@register.simple_tag
+def when(value: datetime | None, zone: str | None = None, empty: str = "") -> SafeString | str:
+    """Relative time; the absolute one in three zones is one hover or focus away. The shell keeps it current."""
+    if value is None:
+        return empty
+    return format_html(
+        '<time class="nowrap" datetime="{}" data-rel data-tip="{}" tabindex="0">{}</time>',
+        value.isoformat(), words.full(value, zone), words.relative(value),
+    )  # fmt: skip
+
+
+@register.simple_tag
+def at(value: datetime | None, zone: str | None = None, seconds: bool = False) -> SafeString | str:
+    """Absolute time in the reader's zone, other zones on hover."""
+    if value is None:
+        return ""
+    text = words.moment(value, seconds=True if seconds else None)
+    return format_html(
+        '<time class="nowrap" datetime="{}" data-tip="{}" tabindex="0">{}</time>', value.isoformat(), words.full(value, zone), text
+    )
+
+
+@register.simple_tag
+def running_for(start: datetime | None, end: datetime | None) -> SafeString | str:
+    """How long it took, or takes so far (then the shell counts on)."""
+    if start is None:
+        return ""
+    if end is not None:
+        return words.duration((end - start).total_seconds())
+    from django.utils.timezone import now
+
+    return format_html('<span data-since="{}">{}</span>', start.isoformat(), words.duration((now() - start).total_seconds()))
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    return words.duration(seconds)
+
+
+@register.filter
+def label(state: str | None) -> str:
+    return words.label(state)
+
+
+@register.filter
+def glyph(state: str | None) -> str:
+    return words.glyph(state)
+
+
+@register.filter
+def moment(value: datetime | None) -> str:
+    return words.moment(value) if value else ""
+
+
+@register.filter
+def number(value: int | None) -> str:
+    return "" if value is None else words.number(value)
+
+
+@register.filter
+def by(run_type: str) -> str:
+    return words.RUN_TYPES.get(run_type, run_type)
+
+
+@register.filter
+def item(mapping: dict[Any, Any], key: Any) -> Any:
+    return mapping.get(key)
+
+
+@register.simple_tag
+def switch(on: bool, label: str, disabled: bool = False) -> SafeString:
+    """A switch; inside a form it submits."""
+    return format_html(
+        '<button type="submit" role="switch" class="sw" aria-checked="{}" aria-label="{}"{}></button>',
+        "true" if on else "false", label, mark_safe(" disabled") if disabled else "",
+    )  # fmt: skip
+
+
+@register.simple_tag
+def bars(runs: Sequence[dict[str, Any]], height: int = 22) -> SafeString:
+    """Last runs, oldest first: height is duration (relative to the longest), a notch is failure, an outline is queued."""
+    if not runs:
+        return EMPTY
+    top = max((r["seconds"] or 0 for r in runs), default=0) or 1
+    room = height - 4
+    shapes = []
+    for k, run in enumerate(runs):
+        state, tall = run["state"], max(3, round((run["seconds"] or 0) / top * room))
+        x, y = k * 7, height - tall
+        hollow = ' class="hollow"' if state == "queued" else ""
+        inset = (x + 0.5, y + 0.5, 4, tall - 0.5) if hollow else (x, y, 5, tall)
+        shapes.append(f'<rect data-s="{words.glyph(state)}"{hollow} x="{inset[0]}" y="{inset[1]}" width="{inset[2]}" height="{inset[3]}"/>')
+        if state == "failed":
+            shapes.append(f'<rect data-s="failed" x="{x}" y="{y - 4}" width="5" height="2"/>')
+        if state == "running":  # stripes: lines of the page's colour over the bar
+            shapes.append("".join(f'<rect class="gap" x="{x}" y="{row}" width="5" height="2"/>' for row in range(y + 2, height, 4)))
+    failed = sum(r["state"] == "failed" for r in runs)
+    return format_html(
+        '<span class="bars" role="img" aria-label="Last {}: {} failed"><svg width="{}" height="{}">{}</svg></span>',
+        words.plural(len(runs), "run"), failed, len(runs) * 7, height, mark_safe("".join(shapes)),  # noqa: S308
+    )  # fmt: skip
+
+
+@register.simple_tag
+def share(counts: Iterable[tuple[str, int]]) -> SafeString:
+    """One bar that shows how many of each state there are, success first."""
+    counts = [(s, n) for s, n in counts if n]
+    total = sum(n for _, n in counts) or 1
+    left, parts = 0.0, []
+    for state, n in counts:
+        width = n / total * 100
+        hollow = state in ("upstream_failed", "skipped", "none", "scheduled", "queued")
+        extra = ' fill-opacity=".25"' if hollow else ""
+        parts.append(f'<rect data-s="{words.glyph(state)}" x="{left:.3f}%" width="{max(width, 0.4):.3f}%" height="100%"{extra}/>')
+        left += width
+    spoken = ", ".join(f"{n:,} {words.label(s).lower()}" for s, n in counts) or "no tasks"
+    return format_html('<span class="prog" role="img" aria-label="{}"><svg>{}</svg></span>', spoken, mark_safe("".join(parts)))  # noqa: S308
+
+
+@register.simple_tag
+def asset(path: str) -> str:
+    """URL of a hand-written static file, with its version."""
+    return assets.url(path)
+
+
+@register.simple_tag
+def island(name: str) -> SafeString:
+    """The built script (and styles) of one island; nothing when it was not built, pages read well without."""
+    built = assets.island(name)
+    if built is None:
+        return EMPTY
+    styles = format_html_join("", '<link rel="stylesheet" href="{}">', ((static(f"dist/{c}"),) for c in built.css))
+    preload = format_html_join("", '<link rel="modulepreload" href="{}">', ((static(f"dist/{c}"),) for c in built.imports))
+    return format_html('{}{}<script type="module" src="{}"></script>', styles, preload, static(f"dist/{built.file}"))
+
+
+@register.simple_tag(takes_context=True)
+def theme(context: template.Context) -> SafeString:
+    """`data-theme` when the person chose one (cookie, or `?theme=` for a single look)."""
+    request = context.get("request")
+    chosen = request.GET.get("theme") or request.COOKIES.get("theme") if request else ""
+    return format_html(' data-theme="{}"', chosen) if chosen in ("light", "dark") else EMPTY
+
+
+@register.simple_tag(takes_context=True)
+def query(context: template.Context, **changes: Any) -> str:
+    """The current query string with some keys changed (None removes); pages are links, so filters live in URLs."""
+    params = context["request"].GET.copy()
+    for key, value in changes.items():
+        if value in (None, ""):
+            params.pop(key, None)
+        else:
+            params[key] = value
+    return f"?{params.urlencode()}" if params else "?"

@@ -1,0 +1,49 @@
+"""URLs of the pages: a path names the object, the query string filters and selection."""
+
+from __future__ import annotations
+
+from django.contrib.auth import views as auth_views
+from django.urls import path
+
+from apps.ui.views import actions, dag, dags, data, dialogs, home, run, task
+
+_RUN = "dags/<str:dag_id>/runs/<str:run_id>"
+_TASK = f"{_RUN}/tasks/<str:task_id>"
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("login", auth_views.LoginView.as_view(), name="login"),
+    path("logout", auth_views.LogoutView.as_view(), name="logout"),
+    path("dags", dags.dags, name="dags"),
+    path("runs", run.runs, name="runs"),
+    path("import-errors", home.import_errors, name="import_errors"),
+    path("import-errors/<int:file_pk>/reparse", actions.reparse, name="reparse"),
+    # one DAG
+    path("dags/<str:dag_id>", dag.grid, name="dag"),
+    path("dags/<str:dag_id>/graph", dag.graph, name="dag_graph"),
+    path("dags/<str:dag_id>/runs", dag.runs, name="dag_runs"),
+    path("dags/<str:dag_id>/tasks", dag.tasks, name="dag_tasks"),
+    path("dags/<str:dag_id>/code", dag.code, name="dag_code"),
+    path("dags/<str:dag_id>/details", dag.details, name="dag_details"),
+    path("dags/<str:dag_id>/pause", actions.pause, name="dag_pause"),
+    path("dags/<str:dag_id>/trigger", dialogs.trigger, name="dag_trigger"),
+    # one run
+    path(_RUN, run.run, name="run"),
+    path(f"{_RUN}/panel", run.panel, name="run_panel"),
+    path(f"{_RUN}/clear", dialogs.clear_run, name="run_clear"),
+    path(f"{_RUN}/mark", dialogs.mark_run, name="run_mark"),
+    path(f"{_RUN}/note", dialogs.run_note, name="run_note"),
+    # one task of a run
+    path(_TASK, task.task, name="task"),
+    path(f"{_TASK}/panel", task.panel, name="task_panel"),
+    path(f"{_TASK}/clear", dialogs.clear_task, name="task_clear"),
+    path(f"{_TASK}/mark", dialogs.mark_task, name="task_mark"),
+    path(f"{_TASK}/note", dialogs.task_note, name="task_note"),
+    # data for the islands
+    path("ui/grid/<str:dag_id>", data.grid, name="grid_data"),
+    path("ui/graph/<str:dag_id>", data.graph, name="graph_data"),
+    path("ui/tip/<int:run_pk>/<str:task_id>", data.tip, name="tip_data"),
+    path("ui/rows", dags.rows, name="dag_rows"),
+    path("ui/find", data.find, name="find_data"),
+    path("ui/log/<uuid:try_id>.txt", data.log_text, name="log_text"),
+]

@@ -1,0 +1,57 @@
+"""Actions without a dialog: pause, read a file again. Each is one domain call."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
+
+from apps.dags import catalogue
+from apps.dags.models import DagFile
+from apps.runs.errors import ActionRefused
+from apps.ui.page import actor_of, page, tell, wants_fragment
+
+
+def done(request: HttpRequest, text: str, target: str, *, state: str = "success", bad: bool = False) -> HttpResponse:
+    """The answer to an action: for the shell a sentence (a toast) and where to go, else a redirect with that sentence."""
+    if wants_fragment(request):
+        return JsonResponse({"toast": text, "state": "failed" if bad else state, "href": target}, status=422 if bad else 200)
+    tell(request, text, bad=bad)
+    return HttpResponseRedirect(target)
+
+
+def back_to(request: HttpRequest, fallback: str) -> str:
+    """The page the action was started from, if it is ours."""
+    referer = request.headers.get("referer", "")
+    return referer if url_has_allowed_host_and_scheme(referer, {request.get_host()}) else fallback
+
+
+def words_of(error: ActionRefused) -> str:
+    """A refusal as one sentence."""
+    detail = error.detail
+    return str(detail.get("message") or detail.get("reason") or detail) if isinstance(detail, dict) else str(detail)
+
+
+@require_POST
+@page(action="edit")
+def pause(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """Switch a DAG on or off (`paused` is 1 or 0)."""
+    paused = request.POST.get("paused") == "1"
+    target = back_to(request, reverse("dag", args=[dag_id]))
+    try:
+        catalogue.set_paused([dag_id], paused, actor=actor_of(request))
+    except ActionRefused as e:
+        return done(request, words_of(e), target, bad=True)
+    text = f"{dag_id} is paused; running tasks finish." if paused else f"{dag_id} runs on schedule again."
+    return done(request, text, target, state="paused" if paused else "success")
+
+
+@require_POST
+@page(action="edit")
+def reparse(request: HttpRequest, file_pk: int) -> HttpResponse:
+    """Ask the DAG processor to read one file now."""
+    file = get_object_or_404(DagFile, pk=file_pk)
+    catalogue.request_parse(file, actor=actor_of(request))
+    return done(request, f"{file.relative_path} is being read again.", reverse("import_errors"))

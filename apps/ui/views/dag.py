@@ -1,0 +1,212 @@
+"""One DAG: grid, graph, runs, tasks, code, details."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from apps.dags.models import Dag, DagVersion
+from apps.runs.errors import NotFound
+from apps.runs.models import Run
+from apps.ui import params, words
+from apps.ui.live import cursor
+from apps.ui.page import page, show
+from apps.ui.queries import dags as dag_queries
+from apps.ui.queries import grid as grid_queries
+from apps.ui.queries import runs as run_queries
+from apps.ui.queries import structure as structures
+from apps.ui.queries.structure import Structure
+from trackside.core.spec import DagSpec
+from trackside.core.states import RunState, RunType
+
+TABLE_RUNS = 10
+
+
+def get_dag(dag_id: str) -> Dag:
+    """The DAG with its version (without its large columns); raises NotFound."""
+    dag = Dag.objects.select_related("current_version").defer("current_version__spec", "current_version__source").filter(pk=dag_id).first()
+    if dag is None:
+        raise NotFound(f"There is no DAG {dag_id}. It may have been deleted, or its file does not load.")
+    return dag
+
+
+def structure_of(dag: Dag) -> Structure | None:
+    """Shape of the newest version."""
+    return structures.of_version(dag.current_version.pk, dag.current_version.spec_hash) if dag.current_version else None
+
+
+def head(dag: Dag, tab: str) -> dict[str, Any]:
+    """What the top of each tab shows: three statements beside the DAG itself."""
+    structure = structure_of(dag)
+    runs = dag_queries.last_runs([dag.dag_id], dag_queries.BARS).get(dag.dag_id, [])
+    last = runs[-1] if runs else None
+    task, why = ("", "")
+    if last and last["state"] != "success":
+        task, why = dag_queries.telling_tasks([last["id"]]).get(last["id"], ("", ""))
+    return {
+        "dag": dag,
+        "tab": tab,
+        "version": dag.current_version,
+        "structure": structure,
+        "task_count": structure.task_count if structure else 0,
+        "has_groups": structure is not None and any(r.is_group for r in structure.rows),
+        "tags": list(dag.tags.order_by("name").values_list("name", flat=True)),
+        "last": last,
+        "why": why or (last["reason"] if last else ""),
+        "why_task": task,
+        "usual": words.usual([r["seconds"] for r in runs if r["state"] == "success" and r["seconds"]]),
+    }
+
+
+def _show(request: HttpRequest, dag: Dag, tab: str, template: str, context: dict[str, Any]) -> HttpResponse:
+    crumbs = [("DAGs", reverse("dags")), (dag.dag_id, reverse("dag", args=[dag.dag_id]))]
+    if tab != "grid":
+        crumbs.append((tab.capitalize(), ""))
+    return show(
+        request,
+        template,
+        {**head(dag, tab), **context},
+        nav="dags",
+        title=f"{dag.dag_id} {tab}" if tab != "grid" else dag.dag_id,
+        crumbs=crumbs,
+    )
+
+
+@page()
+def grid(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """Tasks by runs; `?view=table` is the same without canvas and scripts."""
+    dag = get_dag(dag_id)
+    table = _table(dag) if request.GET.get("view") == "table" else None
+    return _show(request, dag, "grid", "ui/dag_grid.html", {"table": table})
+
+
+def _table(dag: Dag) -> dict[str, Any]:
+    data = grid_queries.load(dag.dag_id, structure_of(dag), limit=TABLE_RUNS)
+    runs = [{"id": r, "at": at} for r, at in zip(data["runs"]["id"], data["runs"]["at"], strict=True)][::-1]
+    moments = dict(Run.objects.filter(dag=dag, run_id__in=[r["id"] for r in runs]).values_list("run_id", "run_after"))
+    for run in runs:
+        run["at"] = moments.get(run["id"])
+    lines = []
+    for k, row_id in enumerate(data["rows"]["id"]):
+        cells = [
+            {"state": grid_queries.STATES.get(letter), "run_id": run["id"]}
+            for letter, run in zip(reversed(data["cells"][k]), runs, strict=True)
+        ]  # fmt: skip
+        lines.append({"id": row_id, "label": data["rows"]["label"][k], "depth": min(data["rows"]["depth"][k], 4), "cells": cells})
+    return {"runs": runs, "rows": lines}
+
+
+@page()
+def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """Tasks as a graph, coloured by one run (`?run=`)."""
+    dag = get_dag(dag_id)
+    runs = list(Run.objects.filter(dag=dag).order_by("-run_after", "-id").only("run_id", "run_after", "state")[:20])
+    run_id = request.GET.get("run", runs[0].run_id if runs else "")
+    return _show(request, dag, "graph", "ui/dag_graph.html", {"runs": runs, "run_id": run_id})
+
+
+@page()
+def runs(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """Runs of this DAG, newest first."""
+    dag = get_dag(dag_id)
+    return _show(request, dag, "runs", "ui/dag_runs.html", run_list(request, dag_id))
+
+
+def run_list(request: HttpRequest, dag_id: str | None) -> dict[str, Any]:
+    """Context of a list of runs: three statements."""
+    position = cursor.take()
+    state, run_type = request.GET.get("state", ""), request.GET.get("type", "")
+    text = request.GET.get("offset", "0")
+    offset = int(text) if text.isdigit() else 0
+    found, following = run_queries.recent(request.user, dag_id=dag_id, state=state, run_type=run_type, before=offset)
+    per_state = run_queries.counts([r.pk for r in found])
+    return {
+        "rows": [{"run": r, "counts": per_state.get(r.pk, [])} for r in found],
+        "state": state, "run_type": run_type, "cursor": position, "offset": offset, "next_offset": following,
+        "prev_offset": max(0, offset - run_queries.PAGE) or None,
+        "run_states": [str(s) for s in RunState], "run_types": [str(t) for t in RunType],
+    }  # fmt: skip
+
+
+@page()
+def tasks(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """Every task with its rule, retries and what follows; the table behind the graph."""
+    dag = get_dag(dag_id)
+    version = DagVersion.objects.filter(pk=dag.current_version_id).only("spec").first()
+    spec = DagSpec.from_dict(version.spec) if version else DagSpec(dag_id)
+    structure = structure_of(dag)
+    by_id = {t.task_id: t for t in spec.tasks}
+    lines = [
+        {"id": t.task_id, "label": t.task_id, "depth": 0, "operator": t.operator, "rule": t.trigger_rule, "retries": t.retries, "pool": t.pool, "down": t.downstream, "mapped": t.mapped}
+        for t in (by_id[task_id] for task_id in (structure.task_ids if structure else ()) if task_id in by_id)
+    ]  # fmt: skip
+    return _show(request, dag, "tasks", "ui/dag_tasks.html", {"tasks": lines})
+
+
+@page(read="source")
+def code(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """The source of one version, with lines that can be linked to."""
+    dag = get_dag(dag_id)
+    versions = list(dag.versions.order_by("-number").only("number", "created_at", "dag_id"))
+    wanted = request.GET.get("version", "")
+    shown = next((v for v in versions if str(v.number) == wanted), versions[0] if versions else None)
+    source = DagVersion.objects.filter(pk=shown.pk).values_list("source", flat=True).first() if shown else ""
+    return _show(request, dag, "code", "ui/dag_code.html", {"versions": versions, "shown": shown, "code": highlighted(source or "")})
+
+
+def highlighted(source: str) -> list[Any]:
+    """The source as safe lines of markup, coloured when the highlighter is there."""
+    from django.utils.html import escape
+    from django.utils.safestring import mark_safe
+
+    if not source:
+        return []
+    try:
+        from pygments import highlight  # type: ignore[import-untyped,unused-ignore]
+        from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped,unused-ignore]
+        from pygments.lexers import PythonLexer  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        return [escape(line) for line in source.splitlines()]
+    text = highlight(source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))
+    return [mark_safe(line) for line in text.splitlines()]  # noqa: S308  (Pygments escapes)
+
+
+@page()
+def details(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """What the file set, versions, warnings, params."""
+    dag = get_dag(dag_id)
+    version = DagVersion.objects.filter(pk=dag.current_version_id).only("spec").first()
+    spec = DagSpec.from_dict(version.spec) if version else DagSpec(dag_id)
+    context = {
+        "facts": _facts(dag, spec),
+        "doc": spec.doc_md or dag.description or "",
+        "versions": list(dag.versions.order_by("-number").only("number", "created_at", "dag_id")[:50]),
+        "warnings": list(dag.warnings.order_by("kind")) if hasattr(dag, "warnings") else [],
+        "params": params.fields(spec.params),
+    }
+    if not hasattr(dag, "warnings"):
+        context["warnings"] = list(dag.dagwarning_set.order_by("kind"))
+    return _show(request, dag, "details", "ui/dag_details.html", context)
+
+
+def _facts(dag: Dag, spec: DagSpec) -> list[tuple[str, str]]:
+    def moment(value: Any) -> str:
+        return words.full(value, dag.timezone) if value else "–"
+
+    return [
+        ("Schedule", dag.timetable_description or dag.timetable_summary or "none"),
+        ("Time zone", dag.timezone),
+        ("First date", moment(dag.start_date)),
+        ("Last date", moment(dag.end_date)),
+        ("Catch up", "creates every missed run" if dag.catchup else "creates only the newest missed run"),
+        ("Active runs at most", str(dag.max_active_runs)),
+        ("Active tasks at most", str(dag.max_active_tasks)),
+        ("Run time limit", words.duration(dag.dagrun_timeout) or "none"),
+        ("Stops at first failure", "yes" if dag.fail_fast else "no"),
+        ("Owners", ", ".join(dag.owners) or "–"),
+        ("File", dag.fileloc),
+        ("Read", f"{moment(dag.last_parsed_time)}, took {words.duration(dag.last_parse_duration) or '–'}"),
+        ("Callbacks", ", ".join(spec.callbacks) or "none"),
+    ]

@@ -1,0 +1,140 @@
+"""Data for the islands: columnar JSON, straight from SQL, nothing the island does not draw."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import reverse
+
+from apps.access import policy
+from apps.dags.models import Dag
+from apps.runs.errors import NotFound
+from apps.runs.models import Run, TaskInstance, Try
+from apps.ui import logview, rights, words
+from apps.ui.live import cursor
+from apps.ui.page import missing, page, refuse
+from apps.ui.queries import grid as grid_queries
+from apps.ui.queries import runs as run_queries
+from apps.ui.views.dag import get_dag, structure_of
+
+MAX_RUNS = 365
+FOUND = 8
+
+
+def answer(data: Any) -> HttpResponse:
+    """JSON that nobody keeps."""
+    response = HttpResponse(orjson.dumps(data), content_type="application/json")
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _number(text: str | None, default: int, high: int) -> int:
+    return max(1, min(high, int(text))) if text and text.isdigit() else default
+
+
+@page(read="run")
+def grid(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """`?runs=` how many; `?run=` (repeated) only these, after live changes; `?before=ms,pk` older ones."""
+    dag = get_dag(dag_id)
+    only = [int(x) for x in request.GET.getlist("run") if x.isdigit()][:MAX_RUNS] or None
+    before = None
+    parts = request.GET.get("before", "").split(",")
+    if len(parts) == 2 and all(p.isdigit() for p in parts):
+        before = (datetime.fromtimestamp(int(parts[0]) / 1000, tz=UTC), int(parts[1]))
+    return answer(
+        grid_queries.load(dag_id, structure_of(dag), limit=_number(request.GET.get("runs"), 25, MAX_RUNS), only=only, before=before)
+    )
+
+
+@page(read="run")
+def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """Nodes, groups and edges of the run's version (else the newest), with states when `?run=` names a run."""
+    dag = get_dag(dag_id)
+    position = cursor.take()
+    run_id = request.GET.get("run", "")
+    run = (
+        Run.objects.filter(dag=dag, run_id=run_id).select_related("dag_version").defer("dag_version__spec", "dag_version__source").first()
+        if run_id
+        else None
+    )
+    structure = (run_queries.version_structure(run) if run else None) or structure_of(dag)
+    lines = {t.task_id: t for t in run_queries.task_lines(run, structure)} if run else {}
+    rows = structure.rows if structure else ()
+    nodes = []
+    for row in rows:
+        line = lines.get(row.id)
+        nodes.append({
+            "id": row.id, "label": row.label, "parent": rows[row.parent].id if row.parent >= 0 else None, "group": row.is_group, "mapped": row.mapped,
+            "op": row.operator, "count": line.count if line else 0, "state": line.state if line else None,
+            "took": words.duration(line.seconds) if line and line.start else "", "reason": line.reason if line else "",
+        })  # fmt: skip
+    edges = [[a, b, structure.edge_labels.get((a, b), "")] for a, b in structure.edges] if structure else []
+    base = reverse("run", args=[dag_id, run.run_id]) if run else None
+    return answer({
+        "cursor": position, "dag": dag_id, "version": str(structure.version_id) if structure else "", "nodes": nodes, "edges": edges,
+        "run": {"pk": run.pk, "id": run.run_id, "state": run.state, "href": base} if run else None, "tasks_href": reverse("dag_tasks", args=[dag_id]),
+    })  # fmt: skip
+
+
+@page()
+def tip(request: HttpRequest, run_pk: int, task_id: str) -> HttpResponse:
+    """What the tooltip of one tile says: state, reason, how long."""
+    run = Run.objects.filter(pk=run_pk).only("dag_id", "run_after").first()
+    if run is None:
+        raise NotFound("That run is gone.")
+    if not rights.allowed(request.user, "read", "run", run.dag_id):
+        return refuse(request, "read", "run", run.dag_id)
+    rows = list(
+        TaskInstance.objects.filter(run_id=run_pk, task_id=task_id).values_list("state", "reason", "start_date", "end_date", "try_number")[
+            :1000
+        ]
+    )
+    if not rows:
+        return answer({"state": None, "text": "not part of this run", "took": ""})
+    state = words.worst({r[0] for r in rows})
+    row = next((r for r in rows if r[0] == state and r[1]), rows[0])
+    end = row[3] or datetime.now(UTC)
+    took = words.duration((end - row[2]).total_seconds()) if row[2] else ""
+    counts = {s: sum(r[0] == s for r in rows) for s in {r[0] for r in rows}} if len(rows) > 1 else {}
+    more = ", ".join(f"{n} {words.label(s).lower()}" for s, n in sorted(counts.items()))
+    return answer({"state": state, "text": row[1] or more, "took": took, "more": more, "try": row[4]})
+
+
+@page()
+def find(request: HttpRequest) -> HttpResponse:
+    """The command palette: DAGs and runs whose name contains `?q=`, and tasks of matching DAGs."""
+    q = request.GET.get("q", "").strip()
+    dags = Dag.objects.filter(policy.visible_dags(request.user), is_stale=False)
+    found = dags.filter(dag_id__icontains=q) if q else dags
+    hits = [
+        {"kind": "dag", "text": d, "more": "paused" if p else "", "href": reverse("dag", args=[d])}
+        for d, p in found.order_by("dag_id").values_list("dag_id", "is_paused")[:FOUND]
+    ]
+    if len(q) > 2:
+        runs = Run.objects.filter(policy.visible_dags(request.user, "dag"), run_id__icontains=q).order_by("-run_after")[:FOUND]
+        hits += [
+            {
+                "kind": "runs",
+                "text": f"{r.dag_id} {r.run_id}",
+                "more": words.label(r.state),
+                "href": reverse("run", args=[r.dag_id, r.run_id]),
+            }
+            for r in runs
+        ]
+    return answer(hits)
+
+
+@page()
+def log_text(request: HttpRequest, try_id: Any) -> HttpResponse | StreamingHttpResponse:
+    """The whole log of one try as plain text."""
+    row = Try.objects.filter(pk=try_id).select_related("ti").first()
+    if row is None:
+        return missing(request, "There is no such try.")
+    if not rights.allowed(request.user, "read", "log", row.ti.dag_id):
+        return refuse(request, "read", "log", row.ti.dag_id)
+    response = StreamingHttpResponse(logview.as_text(row), content_type="text/plain; charset=utf-8")
+    response["Content-Disposition"] = f'inline; filename="{row.ti.task_id}-try-{row.number}.log"'
+    return response

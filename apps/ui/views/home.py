@@ -1,0 +1,48 @@
+"""Home and the list of files that do not load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+from apps.dags.models import ImportProblem
+from apps.ui import rights, words
+from apps.ui.live import cursor
+from apps.ui.page import page, show
+from apps.ui.queries import home as queries
+
+
+@page()
+def home(request: HttpRequest) -> HttpResponse:
+    """What needs somebody, what runs, whether the machine is well."""
+    position = cursor.take()
+    board = queries.board(request.user)
+    return show(request, "ui/home.html", {"cursor": position, **board, **_verdict(board)}, nav="home", title="Home", crumbs=[("Home", "")])
+
+
+def _verdict(board: dict[str, Any]) -> dict[str, str]:
+    """The page's answer in one line."""
+    failing, problems = len(board["failing"]), len(board["problems"])
+    stopped = [h["name"] for h in board["health"] if h["state"] == "failed" and h["name"] != "DAG files"]
+    parts = []
+    if stopped:
+        parts.append(f"{' and '.join(stopped)} not running" if len(stopped) < 3 else "Nothing schedules or runs tasks")
+    if failing:
+        parts.append(words.plural(failing, "DAG fails", "DAGs fail"))
+    if problems:
+        parts.append(words.plural(problems, "file does not load", "files do not load"))
+    day = board["day"]
+    more = f"{words.plural(day['going'], 'run')} going; {words.number(day['total'])} in the last 24 hours, {words.number(day['failed'])} of them failed."
+    return {"verdict": ", ".join(parts) or "All is well", "verdict_state": "failed" if parts else "success", "verdict_more": more}
+
+
+@page(read="dag")
+def import_errors(request: HttpRequest) -> HttpResponse:
+    """Every file that gives no DAGs, with the message and the traceback."""
+    if not rights.allowed(request.user, "read", "import_error"):
+        problems: list[ImportProblem] = []
+    else:
+        problems = list(ImportProblem.objects.select_related("file").order_by("-at")[:200])
+    context = {"problems": problems, "can_edit": rights.allowed(request.user, "edit", "dag")}
+    return show(request, "ui/import_errors.html", context, nav="import_errors", title="Import errors", crumbs=[("Import errors", "")])

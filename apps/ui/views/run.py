@@ -1,0 +1,80 @@
+"""One run, its panel beside the grid, and the list of all runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from apps.runs.models import Event, Run
+from apps.ui import words
+from apps.ui.live import cursor
+from apps.ui.page import page, show
+from apps.ui.queries import dags as dag_queries
+from apps.ui.queries import runs as queries
+from apps.ui.views.dag import run_list
+
+TABS = ("tasks", "gantt", "events")
+
+
+@page()
+def runs(request: HttpRequest) -> HttpResponse:
+    """Runs of all DAGs, newest first."""
+    return show(request, "ui/runs.html", run_list(request, None), nav="runs", title="Runs", crumbs=[("Runs", "")])
+
+
+@page(read="run")
+def run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
+    """State and reason, share of states, tasks or Gantt or events."""
+    position = cursor.take()
+    found = queries.get(dag_id, run_id)
+    tab = request.GET.get("tab", "tasks")
+    tab = tab if tab in TABS else "tasks"
+    lines = queries.task_lines(found, queries.version_structure(found))
+    older, newer = queries.neighbours(found)
+    context = {
+        **summary(found), "cursor": position, "tab": tab, "lines": lines, "older": older, "newer": newer,
+        "seconds": (found.end_date - found.start_date).total_seconds() if found.start_date and found.end_date else None,
+        "gantt": queries.gantt(found, lines) if tab == "gantt" else None,
+        "events": [told(e) for e in queries.events(found)] if tab == "events" else [],
+    }  # fmt: skip
+    crumbs = [("DAGs", reverse("dags")), (dag_id, reverse("dag", args=[dag_id])), (f"Run {words.moment(found.run_after)}", "")]
+    return show(request, "ui/run.html", context, nav="runs", title=f"{dag_id} {words.moment(found.run_after)}", crumbs=crumbs)
+
+
+def summary(found: Run) -> dict[str, Any]:
+    """What page and panel share: two statements."""
+    task, why = dag_queries.telling_tasks([found.pk]).get(found.pk, ("", "")) if found.state != "success" else ("", "")
+    return {
+        "run": found, "dag": found.dag, "counts": queries.counts([found.pk]).get(found.pk, []), "why_task": task, "why": _sentence(why),
+        "conf": json.dumps(found.conf, indent=2, ensure_ascii=False) if found.conf else "",
+    }  # fmt: skip
+
+
+def _sentence(text: str) -> str:
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
+
+
+def told(event: Event) -> Event:
+    """One event in words."""
+    state = event.payload.get("state")
+    tis = event.payload.get("tis") or []
+    verb = words.label(state).lower() if state else event.verb.replace("_", " ")
+    if event.kind == "run":
+        event.text = f"Run {verb}"  # type: ignore[attr-defined]
+    elif tis:
+        name = str(tis[0][1]) + (f" [{tis[0][2]}]" if tis[0][2] >= 0 else "")
+        event.text = f"{name} {verb}" if len(tis) == 1 else f"{words.plural(len(tis), 'task')} {verb}"  # type: ignore[attr-defined]
+        event.more = ", ".join(str(t[1]) for t in tis[:5]) + (f" and {len(tis) - 5} more" if len(tis) > 5 else "") if len(tis) > 1 else ""  # type: ignore[attr-defined]
+    else:
+        event.text = f"{event.kind} {verb}"  # type: ignore[attr-defined]
+    return event
+
+
+@page(read="run")
+def panel(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
+    """The drawer beside the grid, for a run."""
+    return render(request, "ui/_panel_run.html", summary(queries.get(dag_id, run_id)))
