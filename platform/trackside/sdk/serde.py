@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
@@ -153,6 +153,23 @@ def _frame(value: Any, name: str) -> Any:
     return _wrap(name, 1, value.to_parquet().hex())
 
 
+_ASSETS = "airflow.sdk.definitions.asset."
+_ASSET_FIELDS = {"Asset": ("name", "uri", "group", "extra"), "AssetAlias": ("name", "group")}
+
+
+def _own(value: Any, name: str) -> Any:
+    """Trackside's own classes, under the names Airflow has for them."""
+    short = "AssetAlias" if name.endswith("AssetAlias") else "Asset"
+    if name.startswith("trackside.sdk.assets.") and all(hasattr(value, field) for field in _ASSET_FIELDS[short]):
+        data = {field: serialize(getattr(value, field)) for field in _ASSET_FIELDS[short]}
+        return _wrap(_ASSETS + short, 1, data)
+    if name == "trackside.sdk.param.ParamsDict":
+        return serialize(value.dump())
+    if isinstance(value, Sequence):  # what `.map()` and `.zip()` of task results give
+        return [serialize(item) for item in value]
+    return None
+
+
 _ENCODERS: tuple[tuple[Any, Callable[[Any, str, int], Any]], ...] = (
     (tuple | set | frozenset, _collection),
     (dt.datetime, _datetime),
@@ -166,7 +183,7 @@ _ENCODERS: tuple[tuple[Any, Callable[[Any, str, int], Any]], ...] = (
     (enum.Enum, lambda v, n, d: serialize(v.value, d)),
     (PurePath, lambda v, n, d: str(v)),
 )
-_OPTIONAL: dict[str, Callable[[Any, str], Any]] = {"numpy": _number_of, "pandas": _frame}
+_OPTIONAL: dict[str, Callable[[Any, str], Any]] = {"numpy": _number_of, "pandas": _frame, "trackside": _own}
 
 
 # Decoding -----------------------------------------------------------------------------------------------------------
@@ -267,6 +284,22 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "decimal.Decimal": lambda d: Decimal(str(deserialize(d))),
     "uuid.UUID": uuid.UUID,
 }
+
+
+def _load_asset(data: Any) -> Any:
+    from trackside.sdk.assets import Asset
+
+    return Asset(**{key: value for key, value in deserialize(data).items() if key in _ASSET_FIELDS["Asset"]})
+
+
+def _load_alias(data: Any) -> Any:
+    from trackside.sdk.assets import AssetAlias
+
+    return AssetAlias(**{key: value for key, value in deserialize(data).items() if key in _ASSET_FIELDS["AssetAlias"]})
+
+
+_DECODERS[_ASSETS + "Asset"] = _load_asset
+_DECODERS[_ASSETS + "AssetAlias"] = _load_alias
 
 
 def _numpy(name: str, data: Any) -> Any:

@@ -154,7 +154,9 @@ def _render(template: jinja2.Template, context: Mapping[str, Any]) -> Any:
     # shared=True hands the mapping over without copying, so that lazy keys stay lazy
     scope = template.new_context(ChainMap(context, template.globals), shared=True)  # type: ignore[arg-type]
     try:
-        return env.concat(template.root_render_func(scope))
+        result = env.concat(template.root_render_func(scope))
+        # a native result is not turned into text, which is where an undefined name would have failed
+        return str(result) if isinstance(result, env.undefined) else result
     except Exception:
         return env.handle_exception()
 
@@ -275,6 +277,8 @@ def is_reference(value: Any) -> bool:
 
 def _say_where(error: Exception, parent: Any, field: str) -> None:
     owner = getattr(parent, "task_id", None) or type(parent).__name__
-    note = f"while rendering the template field {field!r} of {owner}"
+    file, line = getattr(parent, "_defined_at", ("", 0))
+    written = f", written at {Path(file).name}:{line}" if file else ""
+    note = f"while rendering the template field {field!r} of {owner}{written}"
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)

@@ -6,6 +6,7 @@ The runner implements `Comms` over pipes and HTTP. Paths and bodies are those of
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -41,8 +42,8 @@ def call(comms: Comms, method: str, path: str, *, params: dict[str, Any] | None 
     Raises AirflowNotFoundException (404), AirflowSecretsBackendAccessDenied (401, 403), AirflowTaskTerminated (409, 410
     on a try that was superseded) and AirflowRuntimeError (anything else), all with the server's own words.
     """
-    if params:
-        params = {key: value for key, value in params.items() if value is not None}
+    if params:  # lists travel as JSON: one query parameter each
+        params = {k: json.dumps(v) if isinstance(v, list) else v for k, v in params.items() if v is not None}
     status, answer = comms.request(method, path, params=params or None, body=body)
     if 200 <= status < 300:
         return answer
@@ -148,7 +149,9 @@ class MemoryComms:
         index = params.get("map_index")
         found = [
             record.to_dict()
-            for (dag_id, run_id, task_id, map_index, key), record in sorted(self.xcoms.items())
+            for (dag_id, run_id, task_id, map_index, key), record in sorted(
+                self.xcoms.items(), key=lambda item: (item[0][1] != params["run_id"], item[0])
+            )
             if dag_id == params["dag_id"]
             and (params.get("include_prior_dates") or run_id == params["run_id"])
             and task_id == tasks
@@ -210,4 +213,4 @@ def _absent(detail: str) -> tuple[int, Any]:
 
 def _matches(row: dict[str, Any], params: dict[str, Any]) -> bool:
     checks = {"states": "state", "run_ids": "run_id", "logical_dates": "logical_date", "task_ids": "task_id"}
-    return all(row.get(column) in params[name] for name, column in checks.items() if params.get(name))
+    return all(row.get(column) in json.loads(params[name]) for name, column in checks.items() if params.get(name))

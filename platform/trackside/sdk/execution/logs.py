@@ -106,7 +106,8 @@ def error_line(error: BaseException) -> str:
     """One line a person can act on: class, message, and the innermost line of the user's code."""
     message = " ".join(str(error).split())
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    where = _user_frame(error)
+    where = ", ".join([note for note in getattr(error, "__notes__", ()) if "\n" not in note][:1])
+    where = where or _user_frame(error) or ""
     return redact(f"{text} ({where})" if where else text)
 
 

@@ -149,7 +149,7 @@ class RuntimeTaskInstance:
         found = []
         for task_id, index in itertools.product(ids, indexes):
             records = self._records(task_id, key, dag_id, run_id, include_prior_dates, -1 if index is None else index)
-            value = serde.deserialize(records[-1].value) if records else None
+            value = serde.deserialize(records[0].value) if records else None
             found.append(default if value is None else value)
         return found[0] if single_task and single_index else found
 
@@ -179,7 +179,7 @@ class RuntimeTaskInstance:
         here = dag_id in (None, self.dag_id) and run_id in (None, self.run_id) and not prior
         if here and key == XCOM_RETURN_KEY and self.order.xcoms_complete and task_id in self._upstream_ids:
             return [r for r in self._prefetched.get(task_id, ()) if index is None or r.map_index == index]
-        return xcom.fetch(
+        found = xcom.fetch(
             self.comms,
             dag_id=dag_id or self.dag_id,
             run_id=run_id or self.run_id,
@@ -188,6 +188,7 @@ class RuntimeTaskInstance:
             map_index=index,
             include_prior_dates=prior,
         )
+        return [record for record in found if record.run_id == found[0].run_id]  # newest run first; older ones are not meant
 
     @cached_property
     def _upstream_ids(self) -> frozenset[str]:

@@ -95,7 +95,7 @@ class BaseXCom:
             map_index=-1 if map_index is None else map_index,
             include_prior_dates=include_prior_dates,
         )
-        return cls.deserialize_value(found[-1]) if found else None
+        return cls.deserialize_value(found[0]) if found else None
 
     @classmethod
     def get_value(cls, *, ti_key: Any, key: str) -> Any:
