@@ -207,7 +207,7 @@ class TaskInstanceAdmin(ReadOnlyAdmin):
         found = super().get_queryset(request).filter(policy.visible_dags(request.user, "run__dag"))  # type: ignore[arg-type]
         return found.defer("rendered_fields", "next_kwargs")
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Lists of one run are linked from its page."""
         return lookup == "run__id__exact" or super().lookup_allowed(lookup, value, request)
 
@@ -282,7 +282,7 @@ class TryAdmin(ReadOnlyAdmin):
         found = super().get_queryset(request).filter(policy.visible_dags(request.user, "ti__run__dag"))  # type: ignore[arg-type]
         return found.defer("snapshot", "token_hash", "ti__rendered_fields", "ti__next_kwargs")
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Lists of one task instance are linked from its page."""
         return lookup == "ti__id__exact" or super().lookup_allowed(lookup, value, request)
 

@@ -1,0 +1,150 @@
+"""What all our model admins share: rights from the policy, an audit event for every change, cheap lists.
+
+Used by `apps/*/admin.py`. Django calls `log_addition`, `log_change` and `log_deletions` once per change, inside the
+transaction of the change: that is where the audit event is written. Neither it nor Django's own history holds values,
+only names of fields.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.db import models, transaction
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from apps.access import audit, masking, policy
+
+PAGE = 50
+
+
+def actor_of(request: HttpRequest) -> audit.Actor:
+    """The signed-in person, through this face."""
+    return audit.Actor(request.user.get_username(), "admin")
+
+
+def admin_link(obj: models.Model | None, text: str | None = None) -> SafeString | str:
+    """Link to an object's page in this admin; a dash for nothing."""
+    if obj is None:
+        return "–"
+    url = reverse(f"admin:{obj._meta.app_label}_{obj._meta.model_name}_change", args=(obj.pk,))
+    return format_html('<a href="{}">{}</a>', url, text or str(obj))
+
+
+def list_link(model: type[models.Model], text: str, **filters: Any) -> SafeString:
+    """Link to a filtered list of another model in this admin."""
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist", query=filters)
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def pretty(value: Any) -> SafeString:
+    """JSON without secrets, for reading."""
+    return format_html('<pre class="json">{}</pre>', json.dumps(masking.mask(value), indent=2, default=str, ensure_ascii=False))
+
+
+def lines(items: Sequence[str]) -> SafeString:
+    """One item per line."""
+    return format_html_join(SafeString("<br>"), "{}", ((item,) for item in items))
+
+
+class PolicyAdmin(admin.ModelAdmin):
+    """A model admin whose rights are the policy's rights on `kind`, and whose changes are audited."""
+
+    kind: str
+    """One of `policy.KINDS`."""
+    audit_name: str
+    """What the audit trail calls such an object; also the end of the action's name: post_connection …"""
+    list_per_page = PAGE
+    show_full_result_count = False
+    save_on_top = False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """May read this kind."""
+        return policy.allowed(request.user, policy.READ, self.kind)  # type: ignore[arg-type]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """May edit this kind."""
+        return policy.allowed(request.user, policy.EDIT, self.kind)  # type: ignore[arg-type]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """May edit this kind."""
+        return policy.allowed(request.user, policy.EDIT, self.kind)  # type: ignore[arg-type]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """May delete this kind."""
+        return policy.allowed(request.user, policy.DELETE, self.kind)  # type: ignore[arg-type]
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """The heading shows when something below it may be seen."""
+        return self.has_view_permission(request)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes along is not registered one by one: the right to delete the object is what counts."""
+        to_delete, counts, _needed, protected = super().get_deleted_objects(objs, request)
+        return to_delete, counts, set(), protected
+
+    # Audit
+
+    def audit_id(self, obj: Any) -> str:
+        """How the trail names the object."""
+        return str(obj)
+
+    def audit(self, request: HttpRequest, verb: str, obj: Any, message: Any = None) -> None:
+        """Write the event: who, what, which fields; no values."""
+        extra = {"fields": fields} if (fields := _fields(message)) else {}
+        audit.record(
+            f"{verb}_{self.audit_name}",
+            actor_of(request),
+            object_type=self.audit_name,
+            object_id=self.audit_id(obj),
+            extra=extra,
+        )
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Django's history and ours."""
+        self.audit(request, "post", obj, message)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Django's history and ours."""
+        self.audit(request, "patch", obj, message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Django's history and ours."""
+        for obj in queryset:
+            self.audit(request, "delete", obj)
+        return super().log_deletions(request, queryset)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Actions change and audit in one transaction."""
+        with transaction.atomic():
+            return super().changelist_view(request, extra_context)
+
+
+class ReadOnlyAdmin(PolicyAdmin):
+    """Rows that only the machinery writes: to look at, search and filter."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never."""
+        return False
+
+
+def _fields(message: Any) -> list[str]:
+    """Names of the changed fields in a message of Django's history."""
+    if not isinstance(message, list):
+        return []
+    return sorted({name for part in message for what in part.values() for name in what.get("fields", ())})
