@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import json
 import os
+import sys
 import time
 import types
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ def load_file(path: str, dags_folder: str | None = None) -> Any:
     """A "DAG file" is a module with functions `task_<name>(order, comms)`; its DAG is called "d"."""
     module = types.ModuleType("standin_dag")
     module.__file__ = path
+    sys.modules["standin_dag"] = module
     exec(compile(Path(path).read_text(), path, "exec"), module.__dict__)
     tasks = {n.removeprefix("task_"): f for n, f in vars(module).items() if n.startswith("task_")}
     dag = types.SimpleNamespace(dag_id="d", task_dict=tasks)
     return types.SimpleNamespace(dags={"d": dag}, errors=[])
 
 
-def run_task(order: StartOrder, task: Callable[..., Any], dag: Any, comms: Any) -> FinishReport:
+def run_task(order: StartOrder, task: Callable[..., Any], dag: Any, comms: Any, *, report_to: Any) -> FinishReport:
     """Call the function; what it returns is the XCom, what it raises the error."""
     try:
         value = task(order, comms)
@@ -74,7 +76,8 @@ class FakeServer:
         self.goodbyes: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, Any, str]] = []
         self.on_exchange: Callable[[dict[str, Any], dict[str, Any]], str | None] = lambda request, answer: None
-        """May return "cut" (send half the answer and close), "drop" (close without doing anything) or "refuse"."""
+        """May change the answer, or return "cut" (send a part of it and close) or "drop" (close without sending it)."""
+        self.refuses: Callable[[dict[str, Any]], bool] = lambda request: False
         self.deaf = False
         self.logs_closed = False
         self.variables: dict[str, str] = {}
@@ -99,12 +102,17 @@ class FakeServer:
         try_id = more.pop("try_id", None) or str(uuid.uuid4())
         order = StartOrder(
             try_id, f"{try_id}.{uuid.uuid4().hex}", "d", task_id, {"dag_id": "d", "run_id": "r"}, dag_file=str(path),
-            relative_fileloc=Path(path).name, file_hash="h", **{"kill_grace_s": 0.5, **more},
+            relative_fileloc=Path(path).name, **{"file_hash": "h", "kill_grace_s": 0.5, **more},
         )  # fmt: skip
         self.known[try_id] = order.to_dict()
         self.queue.append(try_id)
         self.poke()
         return try_id
+
+    def cut_connections(self) -> None:
+        """Close every connection without an answer."""
+        for conversation in self._conversations:
+            conversation.cancel()
 
     def kill(self, try_id: str, reason: str = "cleared by a person") -> None:
         self.kills.append({"try_id": try_id, "reason": reason})
@@ -218,9 +226,7 @@ class FakeServer:
     async def _exchange(self, request: dict[str, Any]) -> tuple[str | None, int, Any]:
         self.exchanges.append(request)
         answer: dict[str, Any] = {"start": [], "kill": [], "settled": [], "lease_s": 30}
-        if self.on_exchange(request, answer) == "drop":
-            return "drop", 0, {}
-        if self.on_exchange(request, answer) == "refuse":
+        if self.refuses(request):
             return None, 413, {"detail": "too large"}
         for report in request["finished"]:
             answer["settled"].append(self._settle(report))
@@ -246,6 +252,8 @@ class FakeServer:
         return {"try_id": try_id, "status": 200}
 
     def _hand_out(self, request: dict[str, Any], answer: dict[str, Any]) -> bool:
+        if request["epoch"] < max(exchange["epoch"] for exchange in self.exchanges):
+            return True  # the worker has hung up on this call
         room = min(request["free"], request["slots"] - len(self.handed))
         for _ in range(room):
             if not self.queue:
@@ -272,6 +280,22 @@ async def worker(server: FakeServer, **more: Any) -> AsyncIterator[Agent]:
         agent.stop()
         agent.stop()
         await running
+
+
+class Play:
+    """Runs the body of a test with a server and a worker around it; `file` is its DAG file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __call__(self, body: Callable[[FakeServer, Agent], Awaitable[None]], source: str, **config: Any) -> None:
+        self.file.write_text(source)
+
+        async def main() -> None:
+            async with FakeServer() as server, worker(server, **config) as agent, asyncio.timeout(2 * DEADLINE_S):
+                await body(server, agent)
+
+        asyncio.run(main())
 
 
 def environment() -> dict[str, str]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import trackside
-from trackside.core.messages import StartOrder
 from trackside.runner.exchange import Exchanger, boottime
 from trackside.runner.http import AnswerLost, ConnectFailed, Connection
 from trackside.runner.logs import MAX_UNSENT_TOTAL, LogShipper, TryLog, poster
@@ -71,7 +70,8 @@ class Agent:
         connect: Callable[[], Connection] = lambda: Connection(config.api_url, config.token)  # noqa: E731
         self._goodbye = connect()
         self.exchanger = Exchanger(self, connect, self.worker_id)
-        self.shipper = LogShipper(poster(connect(), self.worker_id))
+        self._log_talk = connect()
+        self.shipper = LogShipper(poster(self._log_talk, self.worker_id))
         settings = {"api_url": config.api_url, "cwd": config.cwd, **config.fork_settings}
         self.forks = ForkServer(settings, sweep=config.sweep)
         self._hello = {
@@ -100,6 +100,7 @@ class Agent:
             for task in (stop, *duties):
                 task.cancel()
             await asyncio.gather(stop, *duties, return_exceptions=True)
+            self._log_talk.close()
             await self.forks.stop()
 
     def stop(self) -> None:
@@ -151,9 +152,9 @@ class Agent:
             # Parked and due again before the answer to its report arrived: the server has the report.
             self.exchanger.forget(before)
         order["dag_file"] = self._local_path(order)
-        parsed = StartOrder.from_dict(order)
-        again = bool(parsed.reschedule_count or parsed.next_method)
-        held = HeldTry(order, self, self.shipper.open(parsed.try_id, parsed.token, resumed=again))
+        again = bool(order.get("reschedule_count") or order.get("next_method"))
+        held = HeldTry(order, self, self.shipper.open(order["try_id"], order["token"], resumed=again))
+        parsed = held.order
         self.tries[held.id] = held
         held.log.system(
             f"Try {parsed.try_number} of {parsed.dag_id}.{parsed.task_id} runs on worker {self.name} ({self.hostname}); "

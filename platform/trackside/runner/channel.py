@@ -86,21 +86,18 @@ def write_all(fd: int, data: bytes) -> None:
 
 def read_frame(fd: int) -> bytes:
     """One frame with a length of 8 bytes in front: how the order reaches a task. EOFError if the writer has gone."""
-    head = _read_exactly(fd, 8)
-    return _read_exactly(fd, int.from_bytes(head, "big"))
+    data = os.read(fd, 65536)
+    parts = [data]
+    missing = 8 + int.from_bytes(data[:8], "big") - len(data)
+    while missing > 0 and data:
+        data = os.read(fd, min(missing, 1 << 20))
+        parts.append(data)
+        missing -= len(data)
+    if not data:
+        raise EOFError("the agent closed the control socket")
+    return b"".join(parts)[8:]
 
 
 def frame(data: bytes) -> bytes:
     """The inverse of `read_frame`."""
     return len(data).to_bytes(8, "big") + data
-
-
-def _read_exactly(fd: int, size: int) -> bytes:
-    parts = []
-    while size:
-        data = os.read(fd, min(size, 1 << 20))
-        if not data:
-            raise EOFError("the agent closed the control pipe")
-        parts.append(data)
-        size -= len(data)
-    return b"".join(parts)

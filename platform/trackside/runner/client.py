@@ -9,7 +9,9 @@ from __future__ import annotations
 import http.client
 import os
 import random
+import signal
 import ssl
+import sys
 import threading
 import time
 from typing import Any
@@ -30,10 +32,14 @@ class ServerUnreachable(ConnectionError):
 class ControlSocket:
     """The child's end of the control socket: lines to the agent, in order, from any thread."""
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+    def __init__(self) -> None:
+        self.fd = -1
         # Re-entrant: a signal handler may log while the same thread is writing.
         self._lock = threading.RLock()
+
+    def open(self, fd: int) -> None:
+        """This process is the task now."""
+        self.fd = fd
 
     def send(self, kind: bytes, value: Any) -> None:
         """Write one line; waits while the agent is behind. Silent if the agent has gone (this process dies with it)."""
@@ -44,32 +50,38 @@ class ControlSocket:
             except OSError:
                 pass
 
-    def close_in_forks(self) -> None:
-        """Forks of the task must neither keep the control socket open nor speak in its name."""
+    def log(self, record: dict[str, Any]) -> None:
+        """A record in the shape of `core.messages.LOG_FORMAT`; outside a task it goes to stderr."""
+        if self.fd >= 0:
+            self.send(Kind.LOG, record)
+        else:
+            print(record["level"].upper(), record["event"], file=sys.stderr)  # noqa: T201
 
-        def close() -> None:
-            self._lock = threading.RLock()
-            try:
-                os.close(self.fd)
-            except OSError:
-                pass
-            self.fd = -1
-
-        os.register_at_fork(after_in_child=close)
+    def close_in_fork(self) -> None:
+        """Forks of the task neither keep the socket open nor speak in its name, nor do they run its SIGTERM handler:
+        they die of SIGTERM as usual, and the task's on_kill runs in the task only."""
+        if self.fd < 0:
+            return
+        self._lock = threading.RLock()
+        try:
+            os.close(self.fd)
+        except OSError:
+            pass
+        self.fd = -1
+        handler = signal.getsignal(signal.SIGTERM)
+        if getattr(handler, "__module__", "").startswith("trackside."):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class TryComms:
     """`trackside.sdk.execution.comms.Comms` of a running try."""
 
     def __init__(self, control: ControlSocket, api_url: str, token: str, retry_for_s: float = RETRY_FOR_S) -> None:
-        url = urlsplit(api_url)
-        self._secure = url.scheme == "https"
-        self._address = (url.hostname or "127.0.0.1", url.port)
-        self._prefix = url.path.rstrip("/") + "/execution"
-        self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._url = api_url
+        self._token = token
         self._control = control
         self._retry_for_s = retry_for_s
-        self._local = threading.local()
+        self._local: threading.local | None = None
 
     def request(
         self, method: str, path: str, *, params: dict[str, Any] | None = None, body: Any = None
@@ -78,7 +90,8 @@ class TryComms:
 
         Raises ServerUnreachable when that does not help for half a minute.
         """
-        target = self._prefix + path
+        api_url = urlsplit(self._url)
+        target = api_url.path.rstrip("/") + "/execution" + path
         if params:
             target += "?" + urlencode({k: _param(v) for k, v in params.items()}, doseq=True)
         data = None if body is None else dumps(body)
@@ -90,7 +103,7 @@ class TryComms:
                 return answer
             if time.monotonic() + pause > give_up:
                 if isinstance(answer, Exception):
-                    where = f"{self._address[0]}:{self._address[1] or ''}"
+                    where = api_url.netloc.rpartition("@")[2]
                     raise ServerUnreachable(f"the Trackside server at {where} does not answer: {answer}") from answer
                 return answer
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
@@ -104,13 +117,11 @@ class TryComms:
         """See `Comms.mask`: the agent reads this line before any output written after it."""
         self._control.send(Kind.MASK, secret)
 
-    def log(self, record: dict[str, Any]) -> None:
-        """A record in the shape of `core.messages.LOG_FORMAT`."""
-        self._control.send(Kind.LOG, record)
-
     def _once(self, method: str, target: str, data: bytes | None) -> tuple[int, Any] | Exception:
         connection = self._connection()
-        headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
         try:
             connection.request(method, target, body=data, headers=headers)
             response = connection.getresponse()
@@ -124,12 +135,15 @@ class TryComms:
             return response.status, {"detail": raw[:500].decode(errors="replace")}
 
     def _connection(self) -> http.client.HTTPConnection:
+        if self._local is None:
+            self._local = threading.local()
         kept = self._local.__dict__
         if kept.get("pid") != os.getpid():  # a fork must not share its parent's connection
             kept.clear()
             kept["pid"] = os.getpid()
-            host, port = self._address
-            if self._secure:
+            api_url = urlsplit(self._url)
+            host, port = api_url.hostname or "127.0.0.1", api_url.port
+            if api_url.scheme == "https":
                 kept["connection"] = http.client.HTTPSConnection(
                     host, port, timeout=30, context=ssl.create_default_context()
                 )

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from trackside.core.messages import ExchangeRequest, ExchangeResponse
+from trackside.core.messages import WIRE_VERSION, ExchangeResponse
 from trackside.runner.http import AnswerLost, ConnectFailed, Connection
 from trackside.runner.tries import HeldTry
 
@@ -170,21 +170,23 @@ class Exchanger:
     async def _exchange(
         self, connection: Connection, wait_s: float, reports: list[HeldTry], updates: dict[str, HeldTry]
     ) -> bool:
-        request = ExchangeRequest(
-            self._worker_id,
-            self.epoch,
+        # The fields of ExchangeRequest; not the dataclass, whose to_dict copies everything deeply.
+        request = {
+            "worker_id": self._worker_id,
+            "epoch": self.epoch,
             **self._holder.hello(),
-            free=self._holder.free(parked=wait_s > 0),
-            running=self._holder.running(),
-            finished=[held.report for held in reports if held.report is not None],
-            updates=[
+            "free": self._holder.free(parked=wait_s > 0),
+            "running": self._holder.running(),
+            "finished": [held.report for held in reports if held.report is not None],
+            "updates": [
                 {"try_id": h.id, "token": h.order.token, **h.update} for h in updates.values() if not h.is_over
             ],
-            wait_s=wait_s,
-        )
+            "wait_s": wait_s,
+            "wire_version": WIRE_VERSION,
+        }
         sent_at = boottime()
         try:
-            status, answer = await connection.post("/exchange", request.to_dict(), wait_s + ANSWER_S)
+            status, answer = await connection.post("/exchange", request, wait_s + ANSWER_S)
         except ConnectFailed as error:
             self._failed(f"the server cannot be reached: {error}")
             return False

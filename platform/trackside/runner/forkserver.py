@@ -35,6 +35,8 @@ PRELOAD = (
 )  # fmt: skip
 SWEEP_S = 0.02
 """Pause between looks at killed processes that have not gone yet."""
+TELL_S = 0.3
+"""Pids of tries that run longer than this are told to the agent."""
 
 
 @dataclass(slots=True)
@@ -64,7 +66,12 @@ class Forker:
         """By pidfd."""
         self.dying: list[Task] = []
         """Killed and reaped, but something of their tree may still run."""
+        self._killing = False
         self._sweep_at: float | None = None
+        self._children = procs.OwnChildren()
+        self._untold: list[Task] = []
+        """Started, but the agent has not been told the pid: it has no use for those that end at once."""
+        self._tell_at = 0.0
         self._poll = select.poll()
         self._poll.register(channel.sock.fileno(), select.POLLIN)
 
@@ -80,7 +87,10 @@ class Forker:
                     return
                 else:
                     self._obey()
-            self._look_after_the_dying(time.monotonic())
+            now = time.monotonic()
+            self._tell_pids(now)
+            if self.dying or self._killing or self._sweep_at is not None:
+                self._look_after_the_dying(now)
 
     def _obey(self) -> None:
         while (received := self.channel.next()) is not None:
@@ -96,7 +106,9 @@ class Forker:
             self.channel.send({"op": "stale"})
         task = self._fork(message, fds, lambda parent: child.main(fds, parent, self.settings, self.loaded, fresh=fresh))
         if task is not None:
-            self.channel.send({"op": "started", "try": task.try_id, "pid": task.pid})
+            if not self._untold:
+                self._tell_at = time.monotonic() + TELL_S
+            self._untold.append(task)
 
     def _op_zygote(self, message: dict[str, Any], fds: list[int]) -> None:
         """{"id", "path", "dags_folder", "fds": 1} (fork server only): fork a zygote for that file; its channel comes along."""
@@ -107,6 +119,7 @@ class Forker:
         for task in list(self.tasks.values()):
             if (task.zygote or task.try_id) != (message.get("id") or message.get("try")):
                 continue
+            self._killing = True
             deadline = time.monotonic() + message["grace"]
             if task.deadline is None:
                 tree = procs.descendants(task.pid)
@@ -144,6 +157,8 @@ class Forker:
         self.channel.close()
         for pidfd in self.tasks:
             os.close(pidfd)
+        if self._children.fd >= 0:
+            os.close(self._children.fd)
 
     # Ends
 
@@ -159,10 +174,19 @@ class Forker:
             self.dying.append(task)
             return
         self._tell_end(task)
-        if self._kill_orphans():
+        below = self._children()
+        if len(below) > len(self.tasks) and self._kill_orphans(below):
             self._sweep_at = time.monotonic() + SWEEP_S
 
+    def _tell_pids(self, now: float) -> None:
+        if self._untold and now >= self._tell_at:
+            for task in self._untold:
+                if task.status is None:
+                    self.channel.send({"op": "started", "try": task.try_id, "pid": task.pid})
+            self._untold.clear()
+
     def _look_after_the_dying(self, now: float) -> None:
+        self._killing = any(task.deadline is not None for task in self.tasks.values())
         for task in self.tasks.values():
             if task.deadline is not None and now >= task.deadline:
                 task.spared.clear()
@@ -171,16 +195,16 @@ class Forker:
             if task.zygote is not None or now >= (task.deadline or 0):
                 task.spared.clear()
         if self.dying:
-            if self._kill_orphans(thorough=True) == 0:
+            if self._kill_orphans(None) == 0:
                 for task in self.dying:
                     self._tell_end(task)
                 self.dying.clear()
         elif self._sweep_at is not None and now >= self._sweep_at:
-            self._sweep_at = now + SWEEP_S if self._kill_orphans() else None
+            self._sweep_at = now + SWEEP_S if self._kill_orphans(self._children()) else None
 
-    def _kill_orphans(self, thorough: bool = False) -> int:
+    def _kill_orphans(self, among: list[int] | None) -> int:
         spare = {pid for task in (*self.dying, *self.tasks.values()) for pid in task.spared}
-        return procs.kill_orphans([t.pid for t in self.tasks.values()], spare, thorough=thorough)
+        return procs.kill_orphans([t.pid for t in self.tasks.values()], spare, among=among, thorough=True)
 
     def _tell_end(self, task: Task) -> None:
         if task.zygote is not None:
@@ -191,12 +215,14 @@ class Forker:
     def _timeout_ms(self) -> float | None:
         if self.dying:
             return SWEEP_S * 1000
-        due = [task.deadline for task in self.tasks.values() if task.deadline is not None]
+        due = [task.deadline for task in self.tasks.values() if task.deadline is not None] if self._killing else []
         if self._sweep_at is not None:
             due.append(self._sweep_at)
+        if self._untold:
+            due.append(self._tell_at)
         if not due:
             return None
-        return max(min(due) - time.monotonic(), SWEEP_S if any(d < time.monotonic() for d in due) else 0) * 1000 + 1
+        return max(min(due) - time.monotonic(), SWEEP_S) * 1000
 
     def _kill_everything(self) -> None:
         until = time.monotonic() + 10
@@ -209,12 +235,13 @@ def _zygote(channel_fd: int, parent: int, settings: dict[str, Any], message: dic
     """Life of a zygote: import the file, tell whether it may be kept, fork tries."""
     procs.die_with_parent(parent)
     procs.become_subreaper()
-    procs.set_name("trackside-dag")
+    procs.set_name("trackside-task")  # its tries inherit the name
     channel = BlockingChannel(socket.socket(fileno=channel_fd))
     loaded = load_for_zygote(message["path"], message["dags_folder"], settings)
     if loaded.unfit:
         channel.send({"op": "unfit", "reason": loaded.unfit})
         return
+    child.prepare(settings)
     settle_memory()
     channel.send({"op": "ready"})
     Forker(channel, settings, loaded).serve()
@@ -229,6 +256,7 @@ def settle_memory() -> None:
 
 def main(argv: list[str]) -> int:
     """The fork server: argv[1] is the descriptor of its channel, the first message its settings."""
+    os.environ.pop("LD_BIND_NOW", None)
     procs.become_subreaper()
     procs.set_name("trackside-fork")
     channel = BlockingChannel(socket.socket(fileno=int(argv[1])))
@@ -244,6 +272,7 @@ def main(argv: list[str]) -> int:
             importlib.import_module(name)
         except ImportError as error:
             print(f"trackside worker: {name} is not preloaded: {error}", file=sys.stderr)  # noqa: T201
+    child.prepare(settings)
     settle_memory()
     Forker(channel, settings).serve()
     return 0

@@ -6,18 +6,17 @@ For `forkserver` (imports once, keeps the result if that is harmless) and `child
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import site
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from trackside.runner import procs
+from trackside.sdk.execution.current import use_comms
 
 DEFAULT_LOADER = "trackside.sdk.parsing:load_file"
 
@@ -99,7 +98,7 @@ def load(path: str, dags_folder: str | None, settings: dict[str, Any]) -> Loaded
 def load_for_zygote(path: str, dags_folder: str | None, settings: dict[str, Any]) -> LoadedFile:
     """`load`, and judge whether this process may be forked from for later tries."""
     comms = _NoServerYet()
-    with _comms_while_loading(comms):
+    with use_comms(comms):
         loaded = load(path, dags_folder, settings)
     if not loaded.dags:
         loaded.unfit = "it could not be loaded" if loaded.errors else "it holds no DAG"
@@ -123,17 +122,6 @@ def find_task(loaded: LoadedFile, dag_id: str, task_id: str) -> tuple[Any, Any]:
         return dag, dag.task_dict[task_id]
     except KeyError:
         raise TaskNotFound(f"Task {task_id!r} is no longer in DAG {dag_id!r} of {loaded.path}") from None
-
-
-@contextlib.contextmanager
-def _comms_while_loading(comms: Any) -> Iterator[None]:
-    try:
-        from trackside.sdk.execution.current import use_comms
-    except ImportError:  # a stand-in loader without the SDK
-        yield
-        return
-    with use_comms(comms):
-        yield
 
 
 def _error_list(errors: Any) -> list[Any]:

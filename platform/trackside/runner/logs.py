@@ -11,12 +11,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from trackside.runner.http import AnswerLost, ConnectFailed, Connection
 from trackside.runner.jsonio import dumps, loads
 from trackside.runner.masking import Masker
-from trackside.runner.records import moment
 
 MAX_LINE = 1 << 20
 """Longer lines are split (bytes)."""
@@ -33,6 +33,11 @@ TIMEOUT_S = 15.0
 _STREAMS = {"stdout": ("info", "task.stdout"), "stderr": ("error", "task.stderr")}
 
 log = logging.getLogger(__name__)
+
+
+def moment(seconds: float) -> str:
+    """Seconds since the epoch in the log's notation."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class TryLog:
@@ -57,8 +62,7 @@ class TryLog:
     def reopen(self, token: str) -> None:
         """The try goes on under a new token."""
         self.token = token
-        self.masker.add(token)
-        self.masker.add(token.rpartition(".")[2])
+        self.masker.add(token.rpartition(".")[2], plain=True)
         self.ended = self.end_accepted = False
 
     @property

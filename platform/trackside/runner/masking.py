@@ -24,39 +24,39 @@ class Masker:
     """The secrets of one try. `hide` is called for every line, so that it must be quick when there is nothing to do."""
 
     def __init__(self) -> None:
-        self._forms: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._forms: list[str] = []
+        """Longest first, so that no part of a secret is hidden before the whole."""
         self.longest = 0
         """Characters of the longest form: text of unfinished lines is held back by this much."""
 
-    def add(self, secret: Any) -> None:
-        """Hide `secret` (its text; parts of a multi-line one) from now on. Short and empty ones are ignored."""
-        text = secret if isinstance(secret, str) else str(secret)
-        parts = {text.strip()}
+    def add(self, secret: Any, *, plain: bool = False) -> None:
+        """Hide `secret` (its text; parts of a multi-line one) from now on. Short and empty ones are ignored.
+
+        `plain`: only as it is, without looking for encoded forms.
+        """
+        text = (secret if isinstance(secret, str) else str(secret)).strip()
+        parts = {text}
         if "\n" in text:
             parts |= {line.strip() for line in text.splitlines() if len(line.strip()) >= MIN_LINE}
-        before = len(self._forms)
+        forms = set(self._forms)
         for part in parts:
             if len(part) >= MIN_LENGTH:
-                self._forms |= _forms(part)
-        if len(self._forms) != before:
-            ordered = sorted(self._forms, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, ordered)))
-            self.longest = len(ordered[0])
+                forms |= {part} if plain else _forms(part)
+        self._forms = sorted(forms, key=len, reverse=True)
+        self.longest = len(self._forms[0]) if forms else 0
 
     def hide(self, text: str) -> str:
         """`text` with every known form replaced by ***."""
-        if self._pattern is not None:
-            text = self._pattern.sub(HIDDEN, text)
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, HIDDEN)
         if "://" in text and "@" in text:
             text = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
         return text
 
     def needs_work(self, text: str) -> bool:
-        """Whether `hide` would look for anything in this raw JSON text (cheap; may say yes too often)."""
-        if "://" in text and "@" in text:
-            return True
-        return self._pattern is not None and self._pattern.search(text) is not None
+        """Whether `hide` would find anything in this raw JSON text (may say yes too often)."""
+        return ("://" in text and "@" in text) or any(form in text for form in self._forms)
 
     def hide_in(self, value: Any) -> Any:
         """`value` (JSON) with every string in it masked; names of fields stay."""

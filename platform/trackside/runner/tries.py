@@ -24,6 +24,8 @@ LINGER_S = 0.5
 OVERTIME_S = 20.0
 """A process that has reported its end is killed if it has not left after this long."""
 
+_EMPTY = FinishReport("").to_dict()
+
 
 class Host(Protocol):
     """What a held try needs from around it."""
@@ -45,6 +47,7 @@ class HeldTry:
     """See the module. All methods run on the event loop."""
 
     def __init__(self, order: dict[str, Any], host: Host, log: TryLog) -> None:
+        self._raw_order = order
         self.order = StartOrder.from_dict(order)
         self.id = self.order.try_id
         self.host = host
@@ -81,7 +84,7 @@ class HeldTry:
         os.set_blocking(out_read, False)
         os.set_blocking(err_read, False)
         self._watch()
-        self._outgoing = frame(dumps(self.order.to_dict()))
+        self._outgoing = frame(dumps(self._raw_order))
         self._push()
         return [theirs.detach(), out_write, err_write]
 
@@ -280,14 +283,14 @@ class HeldTry:
         told = self._told
         if self.killing is not None:
             self.log.system(f"The task and everything it started has been stopped: {self.killing}", "warning")
-            report = FinishReport(self.id, outcome=self._kill_outcome, error=self.killing).to_dict()
+            report = {**_EMPTY, "outcome": self._kill_outcome, "error": self.killing}
         elif told is not None:
-            report = {**FinishReport(self.id).to_dict(), **told}
+            report = {**_EMPTY, **told}
         elif self._lost is not None:
             self.log.system(self._lost, "error")
-            report = FinishReport(self.id, outcome="lost", error=self._lost).to_dict()
+            report = {**_EMPTY, "outcome": "lost", "error": self._lost}
         else:
-            report = FinishReport(self.id, outcome="failed", error=describe_exit(self._exit)).to_dict()
+            report = {**_EMPTY, "outcome": "failed", "error": describe_exit(self._exit)}
             self.log.system(report["error"], "error")
         report["try_id"], report["token"] = self.id, self.order.token
         report["pid"] = self.pid or report.get("pid")

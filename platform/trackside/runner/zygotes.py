@@ -151,7 +151,8 @@ class ForkServer:
             [sys.executable, "-P", "-m", "trackside.runner.forkserver", str(channel.theirs.fileno())],
             pass_fds=[channel.theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env=scrubbed(os.environ),
+            # Symbols are bound now, once, and not by every fork again when it first uses them.
+            env={**scrubbed(os.environ), "LD_BIND_NOW": "1"},
             start_new_session=True,
         )
         channel.theirs.close()
