@@ -16,15 +16,15 @@ ADMISSION_KEY = 0x7472_6B31
 # Tries a worker may take, best first; rows that anybody is working on are left alone.
 PICK_TRIES = """
     SELECT t.id, t.ti_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id
-    WHERE t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id AND t.executor = %(executor)s AND t.queue = ANY(%(queues)s::text[])
+    WHERE t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id AND t.executor = %(executor)s::text AND t.queue = ANY(%(queues)s::text[])
     ORDER BY ti.priority_weight DESC, r.run_after, ti.map_index, ti.id
-    LIMIT %(limit)s FOR UPDATE OF t, ti SKIP LOCKED
+    LIMIT %(limit)s::int FOR UPDATE OF t, ti SKIP LOCKED
 """
 
 # One certain try, for a runner that was started for it.
 PICK_ONE_TRY = """
     SELECT t.id, t.ti_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
-    WHERE t.id = %(try_id)s AND t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id FOR UPDATE OF t, ti SKIP LOCKED
+    WHERE t.id = %(try_id)s::uuid AND t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id FOR UPDATE OF t, ti SKIP LOCKED
 """
 
 

@@ -14,8 +14,8 @@ from trackside.core.spec import TaskSpec
 _INSERT = """
 INSERT INTO runs_taskinstance (run_id, dag_id, task_id, map_index, state, try_id, try_number, max_tries, infra_failures, updated_at, operator,
     task_display_name, pool, pool_slots, queue, priority_weight, executor, hostname, unixname, dag_version_id, reschedules, reason_code, reason, reason_since)
-SELECT %(run)s, %(dag)s, e.task_id, e.map_index, 'none', gen_random_uuid(), 0, e.max_tries, 0, %(now)s, e.operator,
-    e.display, e.pool, e.slots, e.queue, e.weight, e.executor, '', '', %(version)s, 0, e.code, e.text, CASE WHEN e.code IS NULL THEN NULL ELSE %(now)s::timestamptz END
+SELECT %(run)s::bigint, %(dag)s::text, e.task_id, e.map_index, 'none', gen_random_uuid(), 0, e.max_tries, 0, %(now)s::timestamptz, e.operator,
+    e.display, e.pool, e.slots, e.queue, e.weight, e.executor, '', '', %(version)s::uuid, 0, e.code, e.text, CASE WHEN e.code IS NULL THEN NULL ELSE %(now)s::timestamptz END
 FROM unnest(%(task_ids)s::text[], %(map_indexes)s::int[], %(max_tries)s::int[], %(operators)s::text[], %(displays)s::text[], %(pools)s::text[],
     %(slots)s::int[], %(queues)s::text[], %(weights)s::int[], %(executors)s::text[], %(codes)s::text[], %(texts)s::text[])
     AS e(task_id, map_index, max_tries, operator, display, pool, slots, queue, weight, executor, code, text)

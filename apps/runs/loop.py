@@ -48,8 +48,8 @@ class Loop:
             self._woken.clear()
             started = time.monotonic()
             try:
-                self._beat()
                 due = self.step()
+                self._beat()
                 pause = 0.1
             except OperationalError as e:
                 # the database is away: everything is in it, so there is nothing to do but to come back
@@ -60,6 +60,12 @@ class Loop:
                 connection.close()
                 self._stopping.wait(pause)
                 pause = min(pause * 2, 3.0)
+                continue
+            except Exception:
+                # no beat until a step succeeds again: a loop that only fails must not look alive
+                logger.exception("%s: a step failed, again in %.1f s", self.kind, pause)
+                self._stopping.wait(pause)
+                pause = min(pause * 2, 15.0)
                 continue
             self._sleep(due, started)
         listener.stop()

@@ -146,6 +146,7 @@ def _create_runs(dag: Dag, now: datetime) -> int:
         except Conflict:
             logger.info("%s already has a run for %s; going on to the next", dag.dag_id, logical_date)
         catalogue.schedule_next(dag, interval, now)
+        dag.save(update_fields=catalogue.NEXT_COLUMNS)
     _block(dag, None)
     return created
 

@@ -33,13 +33,13 @@ class Changed:
 
 _MOVE = """
 WITH changed AS (
-    UPDATE runs_taskinstance ti SET state = %(target)s, updated_at = %(now)s{sets}
+    UPDATE runs_taskinstance ti SET state = %(target)s::text, updated_at = %(now)s::timestamptz{sets}
     FROM runs_run r {source}
     WHERE ti.id = {match} AND ti.state = ANY(%(sources)s::text[]) AND r.id = ti.run_id
     RETURNING ti.id, ti.run_id AS run_pk, ti.dag_id, ti.task_id, ti.map_index, ti.try_number, ti.try_id, r.run_id{returning}
 ), said AS (
     INSERT INTO runs_event (at, kind, verb, dag_id, run_pk, run_id, payload)
-    SELECT %(now)s, 'task', %(verb)s, dag_id, run_pk, run_id, jsonb_build_object('state', %(target)s::text, 'tis',
+    SELECT %(now)s::timestamptz, 'task', %(verb)s::text, dag_id, run_pk, run_id, jsonb_build_object('state', %(target)s::text, 'tis',
            jsonb_agg(jsonb_build_array(id, task_id, map_index, try_number) ORDER BY id))
     FROM changed GROUP BY dag_id, run_pk, run_id
 ){more}
@@ -59,18 +59,18 @@ def _move(verb: str, statement: str, now: datetime, **parameters: Any) -> list[C
 
 _CLEAN = "reason = NULL, reason_code = NULL, reason_since = NULL"
 _END_NOW = (
-    "start_date = coalesce(ti.start_date, %(now)s), end_date = %(now)s, "
-    "duration = extract(epoch FROM %(now)s - coalesce(ti.start_date, %(now)s))"
+    "start_date = coalesce(ti.start_date, %(now)s::timestamptz), end_date = %(now)s::timestamptz, "
+    "duration = extract(epoch FROM %(now)s::timestamptz - coalesce(ti.start_date, %(now)s::timestamptz))"
 )
 
 # --- planner --------------------------------------------------------------------------------------------------------
 _SCHEDULE = _statement(
     "try_number = ti.try_number + CASE WHEN ti.state IN ('none', 'up_for_retry') THEN 1 ELSE 0 END, "
-    f"scheduled_at = %(now)s, next_at = NULL, {_CLEAN}"
+    f"scheduled_at = %(now)s::timestamptz, next_at = NULL, {_CLEAN}"
 )
 _COMPLETE = _statement(
     "try_number = ti.try_number + CASE WHEN ti.state IN ('none', 'up_for_retry') THEN 1 ELSE 0 END, "
-    f"start_date = %(now)s, end_date = %(now)s, duration = 0, next_at = NULL, {_CLEAN}"
+    f"start_date = %(now)s::timestamptz, end_date = %(now)s::timestamptz, duration = 0, next_at = NULL, {_CLEAN}"
 )
 _FINAL = _statement(f"next_at = NULL, {_END_NOW}")
 _PLAIN = _statement()
@@ -110,12 +110,12 @@ def restore(ids: Sequence[int], now: datetime) -> list[Changed]:
 
 # --- admission and claim ----------------------------------------------------------------------------------------------
 _ADMIT = _statement(
-    "queued_at = %(now)s, reason_code = 'worker', reason = 'Waits for a free worker slot.', reason_since = %(now)s",
+    "queued_at = %(now)s::timestamptz, reason_code = 'worker', reason = 'Waits for a free worker slot.', reason_since = %(now)s::timestamptz",
     returning=", ti.executor, ti.queue, ti.dag_version_id",
     more=""", tries AS (
     INSERT INTO runs_try (id, ti_id, number, state, executor, queue, queued_at, worker_epoch, hostname, kill_confirmed,
                           dag_version_id, snapshot, log_size, log_ended)
-    SELECT try_id, id, try_number, 'queued', coalesce(executor, 'local'), queue, %(now)s, 0, '', true, dag_version_id, '{{}}', 0, false FROM changed
+    SELECT try_id, id, try_number, 'queued', coalesce(executor, 'local'), queue, %(now)s::timestamptz, 0, '', true, dag_version_id, '{{}}', 0, false FROM changed
     ON CONFLICT (id) DO UPDATE SET state = 'queued', queued_at = excluded.queued_at, executor = excluded.executor,
         queue = excluded.queue, dag_version_id = excluded.dag_version_id
     WHERE runs_try.state IN ('parked', 'queued')
@@ -132,8 +132,8 @@ _START = f"""
 WITH picked AS ({{picked}}), numbered AS (
     SELECT id, ti_id, row_number() OVER () AS n FROM picked
 ), tries AS (
-    UPDATE runs_try t SET state = 'running', worker_id = %(worker)s, worker_epoch = %(epoch)s, hostname = %(hostname)s,
-        token_hash = (%(hashes)s::text[])[numbered.n], start_date = coalesce(t.start_date, %(now)s), heartbeat_at = %(now)s,
+    UPDATE runs_try t SET state = 'running', worker_id = %(worker)s::uuid, worker_epoch = %(epoch)s::int, hostname = %(hostname)s::text,
+        token_hash = (%(hashes)s::text[])[numbered.n], start_date = coalesce(t.start_date, %(now)s::timestamptz), heartbeat_at = %(now)s::timestamptz,
         kill_confirmed = true
     FROM numbered WHERE t.id = numbered.id RETURNING t.id, t.ti_id, numbered.n
 ), wiped AS (
@@ -141,14 +141,14 @@ WITH picked AS ({{picked}}), numbered AS (
     WHERE ti.id = tries.ti_id AND ti.next_method IS NULL AND (ti.try_number > 1 OR ti.reschedules > 0)
         AND x.run_id = ti.run_id AND x.task_id = ti.task_id AND x.map_index = ti.map_index
 ), changed AS (
-    UPDATE runs_taskinstance ti SET state = 'running', updated_at = %(now)s, hostname = %(hostname)s, unixname = '', pid = NULL,
-        start_date = CASE WHEN ti.next_method IS NOT NULL OR ti.reschedules > 0 THEN coalesce(ti.start_date, %(now)s) ELSE %(now)s END,
+    UPDATE runs_taskinstance ti SET state = 'running', updated_at = %(now)s::timestamptz, hostname = %(hostname)s::text, unixname = '', pid = NULL,
+        start_date = CASE WHEN ti.next_method IS NOT NULL OR ti.reschedules > 0 THEN coalesce(ti.start_date, %(now)s::timestamptz) ELSE %(now)s::timestamptz END,
         end_date = NULL, duration = NULL, {_CLEAN}
     FROM tries, runs_run r WHERE ti.id = tries.ti_id AND ti.state = 'queued' AND r.id = ti.run_id
     RETURNING ti.id, ti.run_id AS run_pk, ti.dag_id, ti.task_id, ti.map_index, ti.try_number, ti.try_id, r.run_id, tries.n
 ), said AS (
     INSERT INTO runs_event (at, kind, verb, dag_id, run_pk, run_id, payload)
-    SELECT %(now)s, 'task', 'start', dag_id, run_pk, run_id, jsonb_build_object('state', 'running', 'tis',
+    SELECT %(now)s::timestamptz, 'task', 'start', dag_id, run_pk, run_id, jsonb_build_object('state', 'running', 'tis',
            jsonb_agg(jsonb_build_array(id, task_id, map_index, try_number) ORDER BY id))
     FROM changed GROUP BY dag_id, run_pk, run_id
 )
@@ -221,11 +221,11 @@ _ENDS = """, unnest(%(pks)s::bigint[], %(durations)s::float8[], %(errors)s::text
 _E = {"source": _ENDS, "match": "e.pk"}
 _KEEP = "rendered_fields = coalesce(e.rendered, ti.rendered_fields), rendered_map_index = coalesce(e.map_name, ti.rendered_map_index)"
 _ENDED = (
-    "end_date = %(now)s, duration = coalesce(e.duration, extract(epoch FROM %(now)s - coalesce(ti.start_date, %(now)s))), "
+    "end_date = %(now)s::timestamptz, duration = coalesce(e.duration, extract(epoch FROM %(now)s::timestamptz - coalesce(ti.start_date, %(now)s::timestamptz))), "
     f"next_method = NULL, next_kwargs = NULL, trigger_id = NULL, {_KEEP}"
 )
 _SUCCEED = _statement(f"{_ENDED}, next_at = NULL, {_CLEAN}", **_E)
-_WHY_FAILED = "reason = e.error, reason_code = CASE WHEN e.lost THEN 'lost' ELSE 'failed' END, reason_since = %(now)s"
+_WHY_FAILED = "reason = e.error, reason_code = CASE WHEN e.lost THEN 'lost' ELSE 'failed' END, reason_since = %(now)s::timestamptz"
 _FAIL = _statement(f"{_ENDED}, next_at = NULL, infra_failures = ti.infra_failures + e.lost::int, {_WHY_FAILED}", **_E)
 _RETRY = _statement(
     f"{_ENDED}, next_at = e.next_at, try_id = gen_random_uuid(), reschedules = 0, max_tries = ti.max_tries + e.lost::int, "
@@ -308,9 +308,9 @@ def await_input(ends: Sequence[End], now: datetime) -> list[Changed]:
 
 # --- people -----------------------------------------------------------------------------------------------------------
 _FENCE = """
-UPDATE runs_try t SET state = 'fenced', final_state = coalesce(%(final)s, t.final_state), end_date = %(now)s,
+UPDATE runs_try t SET state = 'fenced', final_state = coalesce(%(final)s::text, t.final_state), end_date = %(now)s::timestamptz,
     duration = extract(epoch FROM %(now)s::timestamptz - t.start_date), kill_confirmed = (t.state <> 'running'), token_hash = NULL,
-    error = %(error)s
+    error = %(error)s::text
 WHERE t.id = ANY(%(ids)s::uuid[]) AND NOT t.state = ANY(%(ended)s::text[])
 """
 
@@ -367,7 +367,7 @@ def clear(retries: Mapping[int, int], now: datetime) -> list[Changed]:
 # --- words ------------------------------------------------------------------------------------------------------------
 _EXPLAIN = """
 UPDATE runs_taskinstance ti SET reason_code = e.code, reason = e.text,
-    reason_since = CASE WHEN ti.reason_code IS NOT DISTINCT FROM e.code THEN coalesce(ti.reason_since, %(now)s) ELSE %(now)s END
+    reason_since = CASE WHEN ti.reason_code IS NOT DISTINCT FROM e.code THEN coalesce(ti.reason_since, %(now)s::timestamptz) ELSE %(now)s::timestamptz END
 FROM unnest(%(ids)s::bigint[], %(codes)s::text[], %(texts)s::text[]) AS e(pk, code, text)
 WHERE ti.id = e.pk AND (ti.reason_code, ti.reason) IS DISTINCT FROM (e.code, e.text)
 """
@@ -386,23 +386,23 @@ def explain(why: Mapping[int, Reason | None], now: datetime) -> int:
 # --- runs -------------------------------------------------------------------------------------------------------------
 _MOVE_RUN = """
 WITH changed AS (
-    UPDATE runs_run r SET state = %(target)s, updated_at = %(now)s, advance_at = %(advance_at)s, troubles = 0,
-        reason_code = %(code)s, reason = %(text)s, reason_since = CASE WHEN %(code)s::text IS NULL THEN NULL ELSE %(now)s END{sets}
+    UPDATE runs_run r SET state = %(target)s::text, updated_at = %(now)s::timestamptz, advance_at = %(advance_at)s::timestamptz, troubles = 0,
+        reason_code = %(code)s::text, reason = %(text)s::text, reason_since = CASE WHEN %(code)s::text IS NULL THEN NULL ELSE %(now)s::timestamptz END{sets}
     WHERE r.id = ANY(%(ids)s::bigint[]) AND r.state = ANY(%(sources)s::text[])
     RETURNING r.id, r.dag_id, r.run_id
 ), said AS (
     INSERT INTO runs_event (at, kind, verb, dag_id, run_pk, run_id, payload)
-    SELECT %(now)s, 'run', %(verb)s, dag_id, id, run_id, jsonb_build_object('state', %(target)s::text) FROM changed
+    SELECT %(now)s::timestamptz, 'run', %(verb)s::text, dag_id, id, run_id, jsonb_build_object('state', %(target)s::text) FROM changed
 )
 SELECT id FROM changed
 """
 _RUN_SETS = {
-    "begin": ", start_date = coalesce(r.start_date, %(now)s), end_date = NULL",
-    "succeed": ", end_date = %(now)s",
-    "fail": ", end_date = %(now)s, start_date = coalesce(r.start_date, %(now)s)",
-    "mark_success": ", end_date = %(now)s",
-    "mark_failed": ", end_date = %(now)s",
-    "requeue": ", queued_at = %(now)s, start_date = NULL, end_date = NULL, last_scheduling_decision = NULL",
+    "begin": ", start_date = coalesce(r.start_date, %(now)s::timestamptz), end_date = NULL",
+    "succeed": ", end_date = %(now)s::timestamptz",
+    "fail": ", end_date = %(now)s::timestamptz, start_date = coalesce(r.start_date, %(now)s::timestamptz)",
+    "mark_success": ", end_date = %(now)s::timestamptz",
+    "mark_failed": ", end_date = %(now)s::timestamptz",
+    "requeue": ", queued_at = %(now)s::timestamptz, start_date = NULL, end_date = NULL, last_scheduling_decision = NULL",
 }
 _RUN_STATEMENTS = {verb: _MOVE_RUN.format(sets=sets) for verb, sets in _RUN_SETS.items()}
 
@@ -420,9 +420,9 @@ def move_run(
 
 
 _EXPLAIN_RUN = """
-UPDATE runs_run r SET advance_at = %(advance_at)s, last_scheduling_decision = %(now)s, troubles = 0, reason_code = %(code)s, reason = %(text)s,
-    reason_since = CASE WHEN %(code)s::text IS NULL THEN NULL WHEN r.reason_code IS NOT DISTINCT FROM %(code)s::text THEN coalesce(r.reason_since, %(now)s)
-        ELSE %(now)s END
+UPDATE runs_run r SET advance_at = %(advance_at)s::timestamptz, last_scheduling_decision = %(now)s::timestamptz, troubles = 0, reason_code = %(code)s::text, reason = %(text)s::text,
+    reason_since = CASE WHEN %(code)s::text IS NULL THEN NULL WHEN r.reason_code IS NOT DISTINCT FROM %(code)s::text THEN coalesce(r.reason_since, %(now)s::timestamptz)
+        ELSE %(now)s::timestamptz END
 WHERE r.id = %(id)s
 """
 

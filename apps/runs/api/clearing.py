@@ -132,7 +132,9 @@ def _clear(call: Call, run: Run, body: RunClearBody) -> list[TaskInstance]:
     )
 
 
-@operation("POST /dags/{dag_id}/dagRuns/{dag_run_id}/clear", may=("edit", "run"), body=RunClearBody, returns=RUNS.schema)
+@operation(
+    "POST /dags/{dag_id}/dagRuns/{dag_run_id}/clear", may=("edit", "run"), body=RunClearBody, returns=RUNS.schema
+)
 def clear_dag_run(call: Call, dag_id: str, dag_run_id: str) -> dict[str, Any]:
     """Run a run again: all of it, its failed tasks, or the tasks that are new in the DAG."""
     the_dag(call, dag_id)
@@ -160,7 +162,12 @@ class ClearRunsBody(RunClearBody):
 
     @model_validator(mode="after")
     def _names_something(self) -> ClearRunsBody:
-        if not self.dag_runs and not self.partition_key and not self.partition_date_start and not self.partition_date_end:
+        if (
+            not self.dag_runs
+            and not self.partition_key
+            and not self.partition_date_start
+            and not self.partition_date_end
+        ):
             raise ValueError("dag_runs or a selection of partitions is required")
         return self
 

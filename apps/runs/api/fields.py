@@ -45,7 +45,9 @@ RUN_FIELDS = (
 def attach_versions(runs: list[Run], call: Call) -> None:
     """Give each run the versions its task instances ran with, oldest first: two queries for a page."""
     by_run: dict[int, set[UUID]] = {run.pk: {run.dag_version_id} if run.dag_version_id else set() for run in runs}
-    pairs = TaskInstance.objects.filter(run__in=by_run, dag_version__isnull=False).values_list("run_id", "dag_version_id")
+    pairs = TaskInstance.objects.filter(run__in=by_run, dag_version__isnull=False).values_list(
+        "run_id", "dag_version_id"
+    )
     for run_pk, version_id in pairs.distinct():
         if version_id is not None:
             by_run[run_pk].add(version_id)

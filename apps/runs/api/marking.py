@@ -231,7 +231,9 @@ class _BulkInstances:
     def existing(self, entities: Any) -> set[str]:
         wanted = {self._key(e): self.name_of(e) for e in entities}
         rows = ti_rows(self.call).filter(
-            dag_id__in={k[0] for k in wanted}, run__run_id__in={k[1] for k in wanted}, task_id__in={k[2] for k in wanted}
+            dag_id__in={k[0] for k in wanted},
+            run__run_id__in={k[1] for k in wanted},
+            task_id__in={k[2] for k in wanted},
         )
         keys = rows.values_list("dag_id", "run__run_id", "task_id", "map_index")
         return {wanted[k] for k in keys if k in wanted}

@@ -127,7 +127,9 @@ class RunsBatchBody(Body):
 
 def only_tilde(**parts: str) -> None:
     """Batch operations exist for all DAGs at once only: other ids in the path are a 422."""
-    wrong = [flaw(("path", name), "Input should be '~'", "literal_error") for name, value in parts.items() if value != "~"]
+    wrong = [
+        flaw(("path", name), "Input should be '~'", "literal_error") for name, value in parts.items() if value != "~"
+    ]
     if wrong:
         raise invalid(*wrong)
 
@@ -194,7 +196,11 @@ def named(body: Body, mask: list[str] | None) -> set[str]:
 
 
 @operation(
-    "PATCH /dags/{dag_id}/dagRuns/{dag_run_id}", may=("edit", "run"), query=(MASK,), body=RunPatchBody, returns=RUNS.schema
+    "PATCH /dags/{dag_id}/dagRuns/{dag_run_id}",
+    may=("edit", "run"),
+    query=(MASK,),
+    body=RunPatchBody,
+    returns=RUNS.schema,
 )
 def patch_dag_run(call: Call, dag_id: str, dag_run_id: str) -> dict[str, Any]:
     """Set a run's state by hand, or its note."""

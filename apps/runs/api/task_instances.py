@@ -191,7 +191,9 @@ def get_task_instances_batch(call: Call, dag_id: str, dag_run_id: str) -> dict[s
 
 
 @operation(
-    "GET /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", may=("read", "task"), returns=TASK_INSTANCES.schema
+    "GET /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}",
+    may=("read", "task"),
+    returns=TASK_INSTANCES.schema,
 )
 def get_task_instance(call: Call, dag_id: str, dag_run_id: str, task_id: str) -> dict[str, Any]:
     """One task instance; mapped ones are asked for with their map index."""
@@ -247,5 +249,3 @@ def delete_task_instance(call: Call, dag_id: str, dag_run_id: str, task_id: str)
 
     ti = the_ti(call, dag_id, dag_run_id, task_id, call.query["map_index"])
     deletion.delete_task_instance(ti, actor=call.actor)
-
-

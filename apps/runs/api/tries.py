@@ -17,7 +17,17 @@ from trackside.core.states import TRY_ENDED, TaskState
 
 TRIES = Resource("task_instances", fields=TRY_FIELDS, attach=attach_specs)
 _MAP_INDEX = Param("map_index", int, -1)
-_KEPT = ("max_tries", "pool", "pool_slots", "queue", "priority_weight", "operator", "task_display_name", "unixname", "executor")
+_KEPT = (
+    "max_tries",
+    "pool",
+    "pool_slots",
+    "queue",
+    "priority_weight",
+    "operator",
+    "task_display_name",
+    "unixname",
+    "executor",
+)
 
 
 def _moment(value: Any) -> Any:
@@ -82,7 +92,9 @@ def get_task_instance_tries(call: Call, dag_id: str, dag_run_id: str, task_id: s
 
 
 @operation(f"{_BASE}/{{map_index}}/tries", may=("read", "task"), path={"map_index": int}, returns=TRIES.list_schema)
-def get_mapped_task_instance_tries(call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
+def get_mapped_task_instance_tries(
+    call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int
+) -> dict[str, Any]:
     """List the tries of a mapped task instance."""
     return _all(call, the_ti(call, dag_id, dag_run_id, task_id, map_index))
 

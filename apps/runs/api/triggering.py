@@ -44,7 +44,9 @@ class TriggerBody(Body):
     @model_validator(mode="after")
     def _interval_is_whole(self) -> TriggerBody:
         if (self.data_interval_start is None) != (self.data_interval_end is None):
-            raise ValueError("Either both data_interval_start and data_interval_end must be provided or both must be None")
+            raise ValueError(
+                "Either both data_interval_start and data_interval_end must be provided or both must be None"
+            )
         return self
 
     @property
@@ -65,7 +67,9 @@ def trigger_dag_run(call: Call, dag_id: str) -> dict[str, Any]:
         check_dag(call, dag_id)
     if body.note is not None and len(body.note) > MAX_NOTE:
         message = f"note: at most {MAX_NOTE} characters"
-        raise Problem(422, {"reason": "Data too long", "statement": "hidden", "orig_error": "hidden", "message": message})
+        raise Problem(
+            422, {"reason": "Data too long", "statement": "hidden", "orig_error": "hidden", "message": message}
+        )
     run = creation.trigger(
         dag_id,
         actor=call.actor,

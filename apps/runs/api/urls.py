@@ -1,0 +1,62 @@
+"""The URL table of the REST API: signing in, all operations, the published description."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from django.urls import path
+from django.views.decorators.cache import cache_control
+from drf_spectacular.views import SpectacularJSONAPIView
+
+MODULES = (
+    "apps.access.api.auth",
+    "apps.access.api.connections",
+    "apps.access.api.variables",
+    "apps.dags.api.dags",
+    "apps.dags.api.problems",
+    "apps.dags.api.tags",
+    "apps.dags.api.tasks",
+    "apps.dags.api.versions",
+    "apps.runs.api.clearing",
+    "apps.runs.api.dags",
+    "apps.runs.api.dependencies",
+    "apps.runs.api.event_logs",
+    "apps.runs.api.logs",
+    "apps.runs.api.marking",
+    "apps.runs.api.monitor",
+    "apps.runs.api.pools",
+    "apps.runs.api.runs",
+    "apps.runs.api.task_instances",
+    "apps.runs.api.triggering",
+    "apps.runs.api.tries",
+    "apps.runs.api.xcoms",
+)
+"""Modules that register operations. A new family is a module and a line here."""
+
+for _module in MODULES:
+    import_module(_module)
+
+from apps.access.api.auth import token_patterns  # noqa: E402  (after the modules it belongs to)
+from apps.access.rest.routes import operation_patterns, unknown_patterns  # noqa: E402
+
+_operations = operation_patterns()
+_description = cache_control(private=True, max_age=300)(
+    SpectacularJSONAPIView.as_view(
+        patterns=_operations,
+        authentication_classes=[],
+        permission_classes=[],
+        custom_settings={
+            "TITLE": "Trackside",
+            "DESCRIPTION": "The REST API of Trackside, compatible with the public API of Airflow 3.3.",
+            "SECURITY": [{"bearer": []}],
+            "APPEND_COMPONENTS": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+        },
+    )
+)
+
+urlpatterns = [
+    *token_patterns,
+    *_operations,
+    path("openapi.json", _description, name="openapi"),
+    *unknown_patterns,
+]
