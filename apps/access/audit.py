@@ -1,7 +1,14 @@
-"""The audit trail: who changed what, by what means. Call `record` in the transaction of the change."""
+"""The audit trail: who changed what, by what means. Call `record` in the transaction of the change.
+
+A face that wants its own details in the trail (REST: the masked body of the request) opens `details_of_request` around the
+call; they are kept beside what the domain call itself says, under the key `request`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +26,18 @@ class Actor:
 
 SYSTEM = Actor("system")
 
+_request: ContextVar[dict[str, Any] | None] = ContextVar("request", default=None)
+
+
+@contextmanager
+def details_of_request(details: dict[str, Any]) -> Iterator[None]:
+    """Every event recorded inside carries `details` (already masked) in its extra, under `request`."""
+    token = _request.set(details)
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
 
 def record(
     action: str,
@@ -35,6 +54,7 @@ def record(
     extra: dict[str, Any] | None = None,
 ) -> AuditEvent:
     """Write one event. `extra` must not contain secrets."""
+    request = _request.get()
     return AuditEvent.objects.create(
         action=action,
         actor=actor.name,
@@ -47,5 +67,5 @@ def record(
         logical_date=logical_date,
         object_type=object_type,
         object_id=object_id,
-        extra=extra or {},
+        extra={**(extra or {}), **({"request": request} if request is not None else {})},
     )

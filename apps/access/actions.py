@@ -1,0 +1,145 @@
+"""Create, change and delete connections and variables, for every face; each change leaves an audit event without secrets.
+
+A value that comes back masked (`***`) keeps what is stored: people edit what they were shown. Reading is a query away and
+has no call here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from apps.access import audit
+from apps.access.audit import Actor
+from apps.access.errors import Exists, NotThere
+from apps.access.masking import MASK, mask, unmask
+from apps.access.models import Connection, Variable
+
+CONNECTION_FIELDS = ("conn_type", "description", "host", "schema", "login", "password", "port", "extra", "team_name")
+VARIABLE_FIELDS = ("value", "description", "team_name")
+
+
+# Connections --------------------------------------------------------------------------------------------------------
+
+
+def _described(values: dict[str, Any]) -> dict[str, Any]:
+    """Values for the audit trail; secrets are hidden before anything is written."""
+    shown = dict(values)
+    if isinstance(shown.get("extra"), str):
+        try:
+            shown["extra"] = mask(json.loads(shown["extra"]))
+        except ValueError:
+            shown["extra"] = MASK
+    return dict(mask(shown))
+
+
+def create_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> Connection:
+    """Store a new connection. `values`: some of CONNECTION_FIELDS. Raises Exists."""
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                connection = Connection.objects.create(conn_id=conn_id, **values)
+        except IntegrityError as e:
+            raise Exists(
+                f"A connection with the id {conn_id} exists already. Change it instead, or choose another id."
+            ) from e
+        audit.record(
+            "post_connection", actor, object_type="connection", object_id=conn_id, extra={"after": _described(values)}
+        )
+    return connection
+
+
+def update_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> Connection:
+    """Change the given fields. A password of null, empty or `***` keeps the old one; `***` inside extra keeps that secret.
+
+    Raises NotThere.
+    """
+    with transaction.atomic():
+        connection = Connection.objects.select_for_update().filter(conn_id=conn_id).first()
+        if connection is None:
+            raise NotThere(f"The Connection with connection_id: `{conn_id}` was not found")
+        for name, value in values.items():
+            if name == "password" and value in (None, "", MASK):
+                continue
+            if name == "extra":
+                value = _merged_extra(value, connection.extra)
+            setattr(connection, name, value)
+        connection.save()
+        audit.record(
+            "patch_connection", actor, object_type="connection", object_id=conn_id, extra={"after": _described(values)}
+        )
+    return connection
+
+
+def _merged_extra(new: str | None, old: str | None) -> str | None:
+    if not new or not old or MASK not in new:
+        return new
+    try:
+        return json.dumps(unmask(json.loads(new), json.loads(old)))
+    except ValueError:
+        return new
+
+
+def delete_connection(conn_id: str, *, actor: Actor) -> None:
+    """Remove it. Raises NotThere."""
+    with transaction.atomic():
+        deleted, _ = Connection.objects.filter(conn_id=conn_id).delete()
+        if not deleted:
+            raise NotThere(f"The Connection with connection_id: `{conn_id}` was not found")
+        audit.record("delete_connection", actor, object_type="connection", object_id=conn_id)
+
+
+# Variables ----------------------------------------------------------------------------------------------------------
+
+
+def stored_value(value: Any) -> str:
+    """Text as tasks read it: text stays, everything else becomes its JSON."""
+    return value if isinstance(value, str) else json.dumps(value, indent=2)
+
+
+def create_variable(key: str, values: dict[str, Any], *, actor: Actor) -> Variable:
+    """Store a new variable. `values`: some of VARIABLE_FIELDS, `value` any JSON. Raises Exists."""
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                variable = Variable.objects.create(key=key, **{**values, "value": stored_value(values.get("value"))})
+        except IntegrityError as e:
+            raise Exists(f"The Variable with key: `{key}` already exists") from e
+        audit.record("post_variable", actor, object_type="variable", object_id=key)
+    return variable
+
+
+def update_variable(key: str, values: dict[str, Any], *, actor: Actor) -> Variable:
+    """Change the given fields; a value that is `***`, or has `***` inside where a secret is, keeps it. Raises NotThere."""
+    with transaction.atomic():
+        variable = Variable.objects.select_for_update().filter(key=key).first()
+        if variable is None:
+            raise NotThere(f"The Variable with key: `{key}` was not found")
+        for name, value in values.items():
+            setattr(variable, name, _merged_value(key, value, variable.value) if name == "value" else value)
+        variable.save()
+        audit.record("patch_variable", actor, object_type="variable", object_id=key, extra={"fields": sorted(values)})
+    return variable
+
+
+def _merged_value(key: str, new: Any, old: str) -> str:
+    if new == MASK:
+        return old
+    text = stored_value(new)
+    if MASK not in text:
+        return text
+    try:
+        return stored_value(unmask(json.loads(text), json.loads(old), key))
+    except ValueError:
+        return text
+
+
+def delete_variable(key: str, *, actor: Actor) -> None:
+    """Remove it. Raises NotThere."""
+    with transaction.atomic():
+        deleted, _ = Variable.objects.filter(key=key).delete()
+        if not deleted:
+            raise NotThere(f"The Variable with key: `{key}` was not found")
+        audit.record("delete_variable", actor, object_type="variable", object_id=key)

@@ -1,0 +1,140 @@
+"""Who may do what: the one place that answers, for REST, pages, sockets and the admin. Deny by default.
+
+Roles are Django groups with Airflow's meaning: each one may do what the one before it may, and more.
+
+* Viewer reads DAGs and everything below them, assets, pools, configuration and the monitor pages.
+* User also changes DAGs and everything below them: trigger, clear, mark, delete, answer.
+* Op also changes pools and assets, and reads and changes connections and variables.
+* Admin may do everything, as do superusers.
+
+A DAG file may give further rights on its DAG: `access_control={"group": {"can_read", "can_edit", "can_delete"}}` names
+Django groups of your own. Keys are compared whole and typed (kind, id): no DAG id can be mistaken for a right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from django.db.models import Q
+
+if TYPE_CHECKING:
+    from apps.access.models import User
+
+READ, EDIT, CREATE, TRIGGER, DELETE = "read", "edit", "create", "trigger", "delete"
+ACTIONS = frozenset({READ, EDIT, CREATE, TRIGGER, DELETE})
+"""`create` makes a new thing, `trigger` a new run, `delete` removes; `edit` is every other change."""
+
+DAG_KINDS = frozenset(
+    {"dag", "run", "task", "log", "xcom", "version", "source", "warning", "import_error", "hitl", "backfill"}
+)
+"""Things that belong to one DAG: rights on the DAG are rights on them."""
+SHARED_KINDS = frozenset({"asset", "pool"})
+SECRET_KINDS = frozenset({"connection", "variable"})
+VIEW_KINDS = frozenset({"config", "monitor", "audit"})
+ADMIN_KINDS = frozenset({"user", "token"})
+KINDS = DAG_KINDS | SHARED_KINDS | SECRET_KINDS | VIEW_KINDS | ADMIN_KINDS
+
+ROLES = ("Viewer", "User", "Op", "Admin")
+_VIEWER, _USER, _OP, _ADMIN = range(1, 5)
+_RANKS = dict(zip(ROLES, (_VIEWER, _USER, _OP, _ADMIN), strict=True))
+
+_CONTROL_WORDS = {READ: "can_read", EDIT: "can_edit", CREATE: "can_edit", TRIGGER: "can_edit", DELETE: "can_delete"}
+"""What `access_control` must say for each action; `DAG Runs: can_create` also allows a trigger."""
+
+
+def groups_of(user: Any) -> frozenset[str]:
+    """Names of the user's groups; asked once per user object (a request)."""
+    known = getattr(user, "_group_names", None)
+    if known is None:
+        known = frozenset(user.groups.values_list("name", flat=True))
+        user._group_names = known
+    return cast("frozenset[str]", known)
+
+
+def rank_of(user: Any) -> int:
+    """0 for nobody and for people without a role, 4 for Admin and superusers."""
+    if user is None or not getattr(user, "is_active", False) or not getattr(user, "is_authenticated", False):
+        return 0
+    if user.is_superuser:
+        return _ADMIN
+    return max((_RANKS.get(name, 0) for name in groups_of(user)), default=0)
+
+
+def _needed(action: str, kind: str) -> int:
+    """The least role that may do this everywhere."""
+    if kind in DAG_KINDS:
+        return _VIEWER if action == READ else _USER
+    if kind in SHARED_KINDS:
+        return _VIEWER if action == READ else _OP
+    if kind in SECRET_KINDS:
+        return _OP
+    if kind in VIEW_KINDS:
+        return _VIEWER if action == READ else _ADMIN
+    return _ADMIN
+
+
+def allowed(user: User | None, action: str, kind: str, dag_id: str | None = None) -> bool:
+    """May this user do this? With `dag_id` also rights that only this DAG's file gives count.
+
+    Tokens with scopes may do less than their owner. Raises ValueError for an action or kind that does not exist.
+    """
+    if action not in ACTIONS or kind not in KINDS:
+        raise ValueError(f"no such right: {action!r} on {kind!r}")
+    if user is None or not user.is_active:
+        return False
+    scopes = getattr(user, "token_scopes", None)
+    if scopes and action not in scopes:
+        return False
+    if rank_of(user) >= _needed(action, kind):
+        return True
+    return dag_id is not None and kind in DAG_KINDS and _granted_by_file(user, action, dag_id)
+
+
+def _granted_by_file(user: User, action: str, dag_id: str) -> bool:
+    from django.apps import apps
+
+    own = groups_of(user)
+    if not own:
+        return False
+    dags = apps.get_model("dags", "Dag").objects.filter(pk=dag_id)
+    control = dags.values_list("current_version__spec__access_control", flat=True).first()
+    return any(_grants(control.get(name), action) for name in own) if isinstance(control, dict) else False
+
+
+def _grants(rights: Any, action: str) -> bool:
+    """Both spellings: a list of words, or {"DAGs": [...], "DAG Runs": [...]}."""
+    word = _CONTROL_WORDS[action]
+    if isinstance(rights, dict):
+        if word in (rights.get("DAGs") or ()):
+            return True
+        return action == TRIGGER and "can_create" in (rights.get("DAG Runs") or ())
+    return isinstance(rights, Iterable) and not isinstance(rights, str) and word in rights
+
+
+def visible_dags(user: User | None, prefix: str = "") -> Q:
+    """Filter that keeps the DAGs this user may read.
+
+    `prefix` leads from the filtered model to the DAG: `Run.objects.filter(visible_dags(user, "dag"))`,
+    `TaskInstance.objects.filter(visible_dags(user, "run__dag"))`.
+    """
+    if user is None or not user.is_active:
+        return Q(pk__in=())
+    scopes = getattr(user, "token_scopes", None)
+    if scopes and READ not in scopes:
+        return Q(pk__in=())
+    if rank_of(user) >= _VIEWER:
+        return Q()
+    names = sorted(groups_of(user))
+    if not names:
+        return Q(pk__in=())
+    from django.apps import apps
+
+    readable = [
+        dag_id
+        for dag_id, control in apps.get_model("dags", "Dag")
+        .objects.filter(current_version__spec__access_control__has_any_keys=names)
+        .values_list("pk", "current_version__spec__access_control")
+        if any(_grants(control.get(name), READ) for name in names)
+    ]
+    return Q(**{f"{prefix}__in" if prefix else "pk__in": readable})

@@ -1,0 +1,165 @@
+"""Bulk calls (PATCH on a collection): `{"actions": [{"action": "create", "entities": […], …}]}` → what worked, what did not.
+
+One resource gives a `BulkKind`: how its objects are named and how one is created, changed and deleted. Per action the whole
+list works or, with `fail` (the default), one name that is in the way stops all of it with one error; `skip` leaves such names
+out, `overwrite` changes what exists. The answer is 200 with the errors inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from django.db import transaction
+from pydantic import Discriminator, Tag
+
+from apps.access.rest.body import Body
+from apps.access.rest.errors import problem_of
+
+T = TypeVar("T")
+
+
+class BulkCreate(Body, Generic[T]):
+    """Make these objects."""
+
+    action: Literal["create"]
+    entities: list[T]
+    action_on_existence: Literal["fail", "skip", "overwrite"] = "fail"
+
+
+class BulkUpdate(Body, Generic[T]):
+    """Change these objects."""
+
+    action: Literal["update"]
+    entities: list[T]
+    update_mask: list[str] | None = None
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+class BulkDelete(Body, Generic[T]):
+    """Remove these objects: their names, or objects that carry the name."""
+
+    action: Literal["delete"]
+    entities: list[str | T]
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+def _tag(value: Any) -> Any:
+    return value.get("action") if isinstance(value, dict) else getattr(value, "action", None)
+
+
+class BulkBody(Body, Generic[T]):
+    """A list of actions, done in the order create, update, delete as they come."""
+
+    actions: list[
+        Annotated[
+            Annotated[BulkCreate[T], Tag("create")]
+            | Annotated[BulkUpdate[T], Tag("update")]
+            | Annotated[BulkDelete[T], Tag("delete")],
+            Discriminator(_tag),
+        ]
+    ]
+
+
+@dataclass
+class BulkKind:
+    """How one resource does bulk calls. `create` and `update` get the entity, `update` also the mask."""
+
+    noun: str
+    name_of: Callable[[Any], str]
+    """Name of an entity: an object of the body, or the text that a delete names it by."""
+    existing: Callable[[Collection[Any]], set[str]]
+    """Names of those of these entities that exist."""
+    create: Callable[[Any], None]
+    update: Callable[[Any, list[str] | None], None]
+    delete: Callable[[Any], None]
+    sees_own_work: bool = False
+    """Whether an action finds what an earlier action of the same call made (in Airflow this differs by resource)."""
+
+
+def named_by(field: str) -> Callable[[Any], str]:
+    """`name_of` for objects with one field that names them."""
+    return lambda entity: entity if isinstance(entity, str) else getattr(entity, field)
+
+
+class _Stopped(Exception):
+    """An action ends with this one error."""
+
+    def __init__(self, status: int, text: str):
+        self.status, self.text = status, text
+        super().__init__(text)
+
+
+def run_bulk(kind: BulkKind, body: BulkBody[Any]) -> dict[str, Any]:
+    """Do all actions; the answer of the call."""
+    out: dict[str, Any] = {"create": None, "update": None, "delete": None}
+    entities = [e for action in body.actions for e in action.entities]
+    before = kind.existing(entities)
+    for action in body.actions:
+        part = out[action.action] = out[action.action] or {"success": [], "errors": []}
+        known = kind.existing(entities) if kind.sees_own_work else before
+        try:
+            with transaction.atomic():
+                part["success"] += list(_do(kind, action, known))
+        except _Stopped as e:
+            part["errors"].append({"error": e.text, "status_code": e.status})
+        except Exception as e:
+            problem = problem_of(e)
+            if problem.status >= 500:
+                raise
+            part["errors"].append({"error": str(problem.detail), "status_code": problem.status})
+    return out
+
+
+def _do(kind: BulkKind, action: Any, known: set[str]) -> Iterable[str]:
+    entities = {kind.name_of(e): e for e in action.entities}
+    if action.action == "create":
+        taken = known & entities.keys()
+        if taken and action.action_on_existence == "fail":
+            raise _Stopped(409, f"The {kind.noun} with these names already exist: {_listed(taken)}.")
+        for name, entity in entities.items():
+            if name not in taken:
+                kind.create(entity)
+            elif action.action_on_existence == "overwrite":
+                kind.update(entity, None)
+            else:
+                continue
+            yield name
+        return
+    missing = entities.keys() - known
+    if missing and action.action_on_non_existence == "fail":
+        raise _Stopped(404, f"The {kind.noun} with these names were not found: {_listed(missing)}.")
+    for name, entity in entities.items():
+        if name in missing:
+            continue
+        if action.action == "update":
+            kind.update(entity, action.update_mask)
+        else:
+            kind.delete(entity)
+        yield name
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+BULK_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        part: {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {
+                        "success": {"type": "array", "items": {"type": "string"}},
+                        "errors": {"type": "array", "items": {"type": "object"}},
+                    },
+                },
+                {"type": "null"},
+            ]
+        }
+        for part in ("create", "update", "delete")
+    },
+}
+"""JSON schema of the answer."""
