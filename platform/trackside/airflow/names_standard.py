@@ -58,6 +58,7 @@ _S_EXTERNAL = {
 
 _O = "airflow.providers.standard.operators"
 _S = "airflow.providers.standard.sensors"
+_D = "airflow.providers.standard.decorators"
 _T = "airflow.providers.standard.triggers"
 
 STANDARD: dict[str, dict[str, Any]] = {
@@ -88,9 +89,14 @@ STANDARD: dict[str, dict[str, Any]] = {
     f"{_S}.external_task": _S_EXTERNAL,
     f"{_T}.temporal": {name: f"sdk.triggers_standard:{name}" for name in ("DateTimeTrigger", "TimeDeltaTrigger")},
     f"{_T}.file": {"FileTrigger": "sdk.triggers_standard:FileTrigger"},
-    f"{_T}.external_task": {
-        name: f"sdk.triggers_standard:{name}" for name in ("DagStateTrigger", "WorkflowTrigger")
+    **{
+        f"{_D}.{module}": {name: f"sdk.operators.decorated:{name}"}
+        for module, name in (
+            *(("python", "_PythonDecoratedOperator"), ("branch_python", "_BranchPythonDecoratedOperator")),
+            *(("short_circuit", "_ShortCircuitDecoratedOperator"), ("bash", "_BashDecoratedOperator")),
+        )
     },
+    f"{_D}.sensor": {"DecoratedSensorOperator": "sdk.sensors.decorated:DecoratedSensorOperator"},
     # paths of Airflow 2
     "airflow.operators": {},
     "airflow.operators.python": _PYTHON,

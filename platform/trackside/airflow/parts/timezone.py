@@ -95,7 +95,7 @@ def td_format(value: dt.timedelta | float | None) -> str | None:
 
 def parse_timezone(name: str | int) -> Timezone | FixedTimezone:
     """The zone of that name or offset in seconds."""
-    return pendulum.timezone(name)
+    return pendulum.timezone(name)  # type: ignore[operator]  # it shadows a module of that name
 
 
 def local_timezone() -> Timezone | FixedTimezone:

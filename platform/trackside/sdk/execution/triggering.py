@@ -42,7 +42,7 @@ def trigger_run(wanted: DagRunTriggerException, ti: RuntimeTaskInstance, context
     if status == 409:
         if wanted.skip_when_already_exists:
             raise AirflowSkipException(f"the run {wanted.dag_run_id} of {wanted.trigger_dag_id} exists already")
-        raise AirflowException(f"cannot trigger {wanted.trigger_dag_id}: {detail or 'the run exists already'}")
+        raise AirflowFailException(f"cannot trigger {wanted.trigger_dag_id}: {detail or 'the run exists already'}")
     if status == 404:
         raise AirflowNotFoundException(f"cannot trigger {wanted.trigger_dag_id}: {detail or 'there is no such DAG'}")
     if not 200 <= status < 300:

@@ -38,8 +38,8 @@ class PythonOperator(BaseOperator):
         if not callable(python_callable):
             raise AirflowException("`python_callable` param must be callable")
         self.python_callable = python_callable
-        self.op_args = op_args or ()
-        self.op_kwargs = op_kwargs or {}
+        self.op_args: Any = op_args or ()
+        self.op_kwargs: Any = op_kwargs or {}
         self.templates_dict = templates_dict
         if templates_exts:
             self.template_ext = templates_exts
