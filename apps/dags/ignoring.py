@@ -100,10 +100,29 @@ def translate(glob: str) -> str:
         elif glob[i] == "?":
             out, i = out + "[^/]", i + 1
         elif glob[i] == "[" and (end := glob.find("]", i + 2)) > 0:
-            body = glob[i + 1 : end].replace("\\", "\\\\")
-            out, i = out + f"[{'^' + body[1:] if body[0] in '!^' else body}]", end + 1
+            out, i = out + _character_class(glob[i + 1 : end]), end + 1
         elif glob[i] == "\\" and i + 1 < len(glob):
             out, i = out + re.escape(glob[i + 1]), i + 2
         else:
             out, i = out + re.escape(glob[i]), i + 1
     return out
+
+
+def _character_class(body: str) -> str:
+    """What stands between the brackets of a glob. A range that runs backwards matches nothing, as in a shell."""
+    negated, body = body[0] in "!^", body.lstrip("!^") if body[0] in "!^" else body
+    inside, i = "", 0
+    while i < len(body):
+        if body[i + 1 : i + 2] == "-" and i + 2 < len(body):
+            low, high = body[i], body[i + 2]
+            inside += f"{_escaped(low)}-{_escaped(high)}" if low <= high else ""
+            i += 3
+        else:
+            inside, i = inside + _escaped(body[i]), i + 1
+    if not inside:
+        return "[^/]" if negated else "(?!)"
+    return f"(?!/)[{'^' if negated else ''}{inside}]"
+
+
+def _escaped(character: str) -> str:
+    return "\\" + character if character in "\\]^-[&~|" else character

@@ -130,13 +130,14 @@ class Processor:
             pass  # its lease runs out
 
     def close(self) -> None:
-        """End the parse server, the watch and everything below."""
+        """End the parse server, the watch and everything below. May be called again."""
         self.server.close()
         if self._watcher:
             self._watcher.stop()
-        for fd in (self._wake_read, self._wake_write):
-            os.close(fd)
-        self._wake_read = self._wake_write = -1
+        fds, self._wake_read, self._wake_write = (self._wake_read, self._wake_write), -1, -1
+        for fd in fds:
+            if fd >= 0:
+                os.close(fd)
 
     def step(self, timeout: float | None = None) -> None:
         """One round: beat, scan if it is time, hand out, wait for something to happen, store."""

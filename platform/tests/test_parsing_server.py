@@ -227,7 +227,7 @@ def test_ten_thousand_descriptors_are_an_error(parse) -> None:
 
 def test_threads_and_processes_left_behind_do_not_outlive_the_parse(parse, tmp_path) -> None:
     result = parse(
-        f"""
+        """
         import os, subprocess, sys, threading, time
         threading.Thread(target=time.sleep, args=(1e6,)).start()
         subprocess.Popen(["sleep", "1000000"], start_new_session=True)
@@ -236,7 +236,7 @@ def test_threads_and_processes_left_behind_do_not_outlive_the_parse(parse, tmp_p
             if os.fork() == 0:
                 time.sleep(1e6)
             os._exit(0)
-        DAGS = [{{"dag_id": "a"}}]
+        DAGS = [{"dag_id": "a"}]
         """
     )
     assert [d["dag_id"] for d in result.dags] == ["a"]  # and the fixture waits until all of them are gone
