@@ -50,7 +50,7 @@ def run_task(order: StartOrder, task: Callable[..., Any], dag: Any, comms: Any, 
     return FinishReport(order.try_id, xcoms=[{"key": "return_value", "value": value}])
 
 
-STANDIN = {"loader": "runner_support:load_file", "run": "runner_support:run_task", "preload": ["runner_support"]}
+STANDIN = {"loader": "runner_support:load_file", "run": "runner_support:run_task", "preload": ["runner_support"], "cold": True}
 
 
 # The server

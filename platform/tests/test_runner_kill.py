@@ -176,6 +176,14 @@ def test_a_worker_without_contact_kills_its_tasks_and_reports_them_lost_later(pl
     play(body, TREE, heartbeat_s=0.2)
 
 
+def _parent(pid: int) -> int:
+    return int(_seen(pid, "stat").rpartition(b")")[2].split()[1])
+
+
+def _seen(pid: int, what: str) -> bytes:
+    return Path(f"/proc/{pid}/{what}").read_bytes()
+
+
 async def _start_worker(server: FakeServer, folder: Path, **more: Any) -> asyncio.subprocess.Process:
     code = (
         "import sys; from trackside.runner.command import run_worker; "
@@ -192,8 +200,8 @@ def test_nothing_is_left_after_kill_9_of_the_worker(tmp_path: Path) -> None:
             process = await _start_worker(server, tmp_path)
             server.order(tmp_path / "dag.py", "tree")
             pids = await _pids(tmp_path, *NAMES)
-            zygote = int(Path(f"/proc/{pids['task']}/stat").read_text().rpartition(")")[2].split()[1])
-            forks = int(Path(f"/proc/{zygote}/stat").read_text().rpartition(")")[2].split()[1])
+            zygote = _parent(pids["task"])
+            forks = _parent(zygote)
             process.kill()
             await process.wait()
             everything = [*pids.values(), zygote, forks]
@@ -210,8 +218,8 @@ def test_nothing_is_left_when_the_parent_of_a_task_is_killed(tmp_path: Path, vic
             process = await _start_worker(server, tmp_path, drain_s=0.0)
             try_id = server.order(tmp_path / "dag.py", "tree")
             pids = await _pids(tmp_path, *NAMES)
-            zygote = int(Path(f"/proc/{pids['task']}/stat").read_text().rpartition(")")[2].split()[1])
-            forks = int(Path(f"/proc/{zygote}/stat").read_text().rpartition(")")[2].split()[1])
+            zygote = _parent(pids["task"])
+            forks = _parent(zygote)
             os.kill(zygote if victim == "zygote" else forks, signal.SIGKILL)
             assert (await server.report_of(try_id))["outcome"] == "lost"
             assert [name for name, pid in pids.items() if alive(pid)] == [], "gone when it is reported lost"
@@ -275,13 +283,12 @@ def test_the_tokens_are_nowhere_to_be_seen(tmp_path: Path) -> None:
             process = await _start_worker(server, tmp_path, drain_s=0.0)
             try_id = server.order(tmp_path / "dag.py", "tree")
             pids = await _pids(tmp_path, *NAMES)
-            zygote = int(Path(f"/proc/{pids['task']}/stat").read_text().rpartition(")")[2].split()[1])
-            forks = int(Path(f"/proc/{zygote}/stat").read_text().rpartition(")")[2].split()[1])
+            zygote = _parent(pids["task"])
+            forks = _parent(zygote)
             secrets = (TOKEN.encode(), server.known[try_id]["token"].encode())
             for pid in (*pids.values(), zygote, forks):
-                seen = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-                assert not any(secret in seen for secret in secrets)
-            assert not any(secret in Path(f"/proc/{process.pid}/cmdline").read_bytes() for secret in secrets)
+                assert not any(secret in _seen(pid, "cmdline") + _seen(pid, "environ") for secret in secrets)
+            assert not any(secret in _seen(process.pid, "cmdline") for secret in secrets)
             process.terminate()
             await process.wait()
 

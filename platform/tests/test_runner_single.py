@@ -25,7 +25,7 @@ def task_wait(order, comms):
 
 
 async def _run(server: FakeServer, try_id: str) -> asyncio.subprocess.Process:
-    settings = "loader=runner_support:load_file,run=runner_support:run_task"
+    settings = "loader=runner_support:load_file,run=runner_support:run_task,cold=yes"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "trackside.runner", "--api-url", server.url, "--try-id", try_id, "--fork-settings", settings,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,

@@ -24,15 +24,18 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
+import trackside.airflow as bridge
 from trackside.runner import child, procs
 from trackside.runner.channel import BlockingChannel
 from trackside.runner.loading import LoadedFile, load_for_zygote
+from trackside.runner.rehearsal import rehearse
 
 PRELOAD = (
     "asyncio", "concurrent.futures", "csv", "email.message", "http.client", "logging.handlers", "multiprocessing.pool",
     "ssl", "subprocess", "tempfile", "urllib.request", "uuid", "zoneinfo", "jinja2.sandbox", "pendulum",
-    "trackside.core.messages", "trackside.sdk", "trackside.sdk.parsing", "trackside.sdk.execution.run", "trackside.airflow",
+    "jinja2.ext", "jinja2.nativetypes", "pprint", "trackside.sdk.parsing", "trackside.sdk.varying",
 )  # fmt: skip
+"""What tasks and DAG files commonly use beyond what the import bridge preloads."""
 SWEEP_S = 0.02
 """Pause between looks at killed processes that have not gone yet."""
 TELL_S = 0.3
@@ -247,6 +250,26 @@ def _zygote(channel_fd: int, parent: int, settings: dict[str, Any], message: dic
     Forker(channel, settings, loaded).serve()
 
 
+def warm_up(settings: dict[str, Any]) -> None:
+    """Import what tasks will want, and run one task that does nothing, so that caches are filled before the first fork.
+
+    The setting `cold` leaves out what only the SDK's tasks need.
+    """
+    for name in (*PRELOAD, *settings.get("preload", ())):
+        importlib.import_module(name)
+    if settings.get("cold"):
+        return
+    bridge.preload()
+    environment = dict(os.environ)
+    try:
+        rehearse()
+    except Exception:  # only costs the first tasks a little time
+        traceback.print_exc()
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+
+
 def settle_memory() -> None:
     """Collect once, then keep the collector away from what children share, so that pages stay shared."""
     gc.collect()
@@ -267,11 +290,7 @@ def main(argv: list[str]) -> int:
         received = channel.next()
     settings = received[0]
     os.chdir(settings["cwd"])
-    for name in (*PRELOAD, *settings.get("preload", ())):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            print(f"trackside worker: {name} is not preloaded: {error}", file=sys.stderr)  # noqa: T201
+    warm_up(settings)
     child.prepare(settings)
     settle_memory()
     Forker(channel, settings).serve()

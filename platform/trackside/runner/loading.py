@@ -77,6 +77,8 @@ def dags_folder_of(path: str, relative: str) -> str | None:
 
 def load(path: str, dags_folder: str | None, settings: dict[str, Any]) -> LoadedFile:
     """Import a DAG file. What goes wrong in the file is in `errors`, never raised."""
+    if ".zip/" in path:  # a file in an archive is loaded with its archive
+        path = path[: path.index(".zip/") + 4]
     before = set(sys.modules)
     loaded = LoadedFile(path, modules={path: (path, _fingerprint(path))})
     try:
@@ -115,7 +117,7 @@ def find_task(loaded: LoadedFile, dag_id: str, task_id: str) -> tuple[Any, Any]:
     """The DAG and task of an order. Raises TaskNotFound with a sentence for the person who wrote the file."""
     dag = loaded.dags.get(dag_id)
     if dag is None and loaded.errors:
-        raise TaskNotFound(f"The DAG file {loaded.path} cannot be loaded: {loaded.errors[0]}")
+        raise TaskNotFound(f"The DAG file {loaded.path} cannot be loaded: " + "\n".join(loaded.errors))
     if dag is None:
         raise TaskNotFound(f"DAG {dag_id!r} is no longer in {loaded.path}")
     try:
@@ -131,10 +133,8 @@ def _error_list(errors: Any) -> list[Any]:
 
 
 def _error_text(error: Any) -> str:
-    for name in ("message", "text", "stacktrace"):
-        if isinstance(value := getattr(error, name, None), str):
-            return value
-    return str(error)
+    message, trace = getattr(error, "message", None), getattr(error, "traceback", None)
+    return "\n".join(str(part) for part in (message or error, trace) if part)
 
 
 def _fingerprint(path: str) -> tuple[int, int, int] | None:

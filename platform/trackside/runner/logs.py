@@ -219,10 +219,7 @@ class LogShipper:
             await self._wake.wait()
             await asyncio.sleep(max(self._batch_s, pause))
             chunks = self._collect()
-            if await self._send(chunks):
-                pause = 0.0
-            else:
-                pause = min(max(pause * 2, 0.2), 5.0)
+            pause = 0.0 if await self._send(chunks) else min(max(pause * 2, 0.2), 5.0)
             if not self._news:
                 self._wake.clear()
                 self._idle.set()

@@ -60,13 +60,12 @@ def children(pid: int) -> list[int]:
         return children_by_scan(pid)
     found: list[int] = []
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - called for every kill; /proc, not a folder
     except OSError:
         return found
     for thread in threads:
         try:
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                found += map(int, file.read().split())
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_bytes().split())
         except OSError:  # that thread has ended: its children now belong to another one
             continue
     return found
@@ -75,7 +74,7 @@ def children(pid: int) -> list[int]:
 def children_by_scan(parent: int) -> list[int]:
     """`children` by reading all of /proc: slower, but nothing is missed while siblings come and go."""
     found = []
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208
         if name.isdigit() and (fields := _stat(int(name))) and int(fields[1]) == parent:
             found.append(int(name))
     return found
@@ -96,8 +95,7 @@ class OwnChildren:
 def _stat(pid: int) -> list[str] | None:
     """Fields of /proc/PID/stat after the command name: state, parent, process group …"""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
 
@@ -121,7 +119,7 @@ def is_running(pid: int) -> bool:
 
 def thread_count() -> int:
     """Threads of this process, also those Python does not know."""
-    return len(os.listdir("/proc/self/task"))
+    return len(os.listdir("/proc/self/task"))  # noqa: PTH208
 
 
 def send(pids: Iterable[int], signum: int) -> None:

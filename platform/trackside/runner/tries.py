@@ -321,7 +321,7 @@ def describe_exit(status: int | None) -> str:
             "(os._exit, or a library that ends the process)"
         )
     name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
-    hints = {
+    hints: dict[int, str] = {
         signal.SIGKILL: ": often out of memory (look at the memory limit of the worker), or killed by hand",
         signal.SIGSEGV: ": a crash in native code (an extension module)",
         signal.SIGBUS: ": a crash in native code, or a full /dev/shm",
