@@ -68,7 +68,7 @@ def quality_gate():
         print(f"{len(found)} of {len(params['packages'])} packages are in {sources_of(params)}")
         return found
 
-    @task.short_circuit
+    @task.short_circuit(ignore_downstream_trigger_rules=False)
     def anything_to_measure(packages: list[str]) -> bool:
         return bool(packages)
 
