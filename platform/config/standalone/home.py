@@ -46,7 +46,5 @@ def take_port(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise CannotStart(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another port with --port."
-        ) from error
+        raise CannotStart(f"Cannot listen on {host}:{port}: {error.strerror}. Choose another port with --port.") from error
     return listener

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from config.secrets import secret_text
 from config.standalone.options import ROOT, Options
 
-WORKER_TOKEN_FILE = Path("keys") / "worker.token"
+WORKER_KEY = "worker.token"
 ADMIN_PASSWORD = ("TRACKSIDE_ADMIN_PASSWORD", "TRACKSIDE_ADMIN_PASSWORD_FILE")
 SERVER_ONLY = (
     "DATABASE_URL",
@@ -31,6 +32,10 @@ class Part:
     cwd: Path
     patience: float
     fds: tuple[int, ...] = ()
+    is_forked: bool = False
+    """From the warm process, where that can be had (Linux); `argv` is how to start it elsewhere."""
+    more_environment: dict[str, str] = field(default_factory=dict)
+    """What of `environment` the warm process does not have."""
     needs_database: bool = True
 
 
@@ -53,30 +58,38 @@ def worker_environment(options: Options) -> dict[str, str]:
     secret = {*SERVER_ONLY, *(f"{name}_FILE" for name in SERVER_ONLY)}
     environment = {k: v for k, v in server_environment(options).items() if k not in secret and not k.startswith("PG")}
     if not any(environment.get(name) for name in ("TRACKSIDE_WORKER_TOKEN", "TRACKSIDE_WORKER_TOKEN_FILE")):
-        environment["TRACKSIDE_WORKER_TOKEN_FILE"] = str(options.home / WORKER_TOKEN_FILE)
+        secret_text(options.home, WORKER_KEY)  # the server would make it, but the worker may be first
+        environment["TRACKSIDE_WORKER_TOKEN_FILE"] = str(options.home / "keys" / WORKER_KEY)
     environment["TRACKSIDE_API_URL"] = options.url
     return environment
 
 
+def warm_part(options: Options) -> Part:
+    """The process that the others with Django are forked from (`warm`)."""
+    return Part("warm", [sys.executable, "-m", "config.standalone.warm"], server_environment(options), ROOT, 1.0)
+
+
 def prepare_part(options: Options, admin_password: str) -> Part:
-    """The short-lived child that makes tables and the first user."""
-    environment = server_environment(options) | {"TRACKSIDE_ADMIN_PASSWORD": admin_password}
-    return Part("prepare", [sys.executable, "-m", "config.standalone.prepare"], environment, ROOT, 5.0)
+    """The short-lived process that makes tables and the first user."""
+    return _server_part("prepare", ["config.standalone.prepare"], options, {"TRACKSIDE_ADMIN_PASSWORD": admin_password})
 
 
 def lasting_parts(options: Options, listener: int) -> list[Part]:
     """The processes that run until the stack stops, in the order of their start. `listener`: web's open socket."""
-    server = server_environment(options)
-
-    def command(name: str, *argv: str, patience: float = 8.0, fds: tuple[int, ...] = ()) -> Part:
-        return Part(name, [sys.executable, "-m", *argv], server, ROOT, patience, fds)
-
     return [
-        command("web", "config.web", "--fd", str(listener), patience=10.0, fds=(listener,)),
-        command("scheduler", "config.manage", "scheduler"),
-        command("dag_processor", "config.manage", "dag_processor"),
+        _server_part("web", ["config.web", "--fd", str(listener)], options, fds=(listener,)),
+        _server_part("scheduler", ["config.manage", "scheduler"], options),
+        _server_part("dag_processor", ["config.manage", "dag_processor"], options),
         Part(
             "worker", [sys.executable, "-P", "-m", "trackside.cli", "worker", "--name", "standalone"],
-            worker_environment(options), Path.cwd(), patience=25.0, needs_database=False,
+            worker_environment(options), Path.cwd(), patience=25.0, is_forked=False, needs_database=False,
         ),
     ]  # fmt: skip
+
+
+def _server_part(name: str, argv: list[str], options: Options, more: dict[str, str] | None = None, fds: tuple[int, ...] = ()) -> Part:
+    environment = server_environment(options) | (more or {})
+    return Part(
+        name, [sys.executable, "-m", *argv], environment, ROOT, patience=10.0, fds=fds,
+        is_forked=sys.platform.startswith("linux"), more_environment=more or {},
+    )  # fmt: skip

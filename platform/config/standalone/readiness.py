@@ -18,9 +18,7 @@ async def web_answers(url: str, *, patience: float = 2.0) -> bool:
         async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
             try:
-                writer.write(
-                    f"GET {VERSION_PATH} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
-                )
+                writer.write(f"GET {VERSION_PATH} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
                 status = await reader.readline()
             finally:
                 writer.close()

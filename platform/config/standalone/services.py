@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from config.standalone.console import Console
 from config.standalone.parts import Part
@@ -22,14 +23,27 @@ STEADY_AFTER = 30.0
 """Seconds of life after which a death counts as the first one again."""
 
 
-async def spawn(part: Part, *, stdout: int = subprocess.PIPE, stderr: int = subprocess.STDOUT) -> Process:
+class Running(Protocol):
+    """What is needed of a process: asyncio's own, or a fork of the warm one (`forks.Fork`)."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    @property
+    def stdout(self) -> asyncio.StreamReader | None: ...
+    async def wait(self) -> int: ...
+    def terminate(self) -> None: ...
+
+
+async def spawn(part: Part) -> Process:
     """Starts the process of a part, in a session of its own (Ctrl-C is for the supervisor) and tied to our life.
 
     To be called from the main thread: the kernel kills the child when the thread that forked it ends.
     """
     return await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *part.argv,
-        stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=part.environment, cwd=part.cwd,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=part.environment, cwd=part.cwd,
         pass_fds=part.fds, start_new_session=True,
     )  # fmt: skip
 
@@ -52,9 +66,17 @@ async def pass_on(stream: asyncio.StreamReader | None, name: str, console: Conso
 class Service:
     """Keeps one part alive: `keep` is the loop, `stop` ends it. `changed` is called whenever the process id changes."""
 
-    def __init__(self, part: Part, console: Console, database_up: asyncio.Event, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        part: Part,
+        launch: Callable[[Part], Awaitable[Running]],
+        console: Console,
+        database_up: asyncio.Event,
+        changed: Callable[[], None],
+    ) -> None:
         self.part = part
-        self.process: Process | None = None
+        self.process: Running | None = None
+        self._launch = launch
         self.deaths = 0
         self._console = console
         self._database_up = database_up
@@ -68,10 +90,10 @@ class Service:
 
     async def start(self) -> None:
         """Starts the process once, and from then on keeps it alive."""
-        self.process = await spawn(self.part)
+        self.process = await self._launch(self.part)
         self._keeper = asyncio.create_task(self._keep(self.process), name=f"keep {self.part.name}")
 
-    async def _keep(self, process: Process) -> None:
+    async def _keep(self, process: Running) -> None:
         pause = FIRST_PAUSE
         while True:
             began = time.monotonic()
@@ -89,7 +111,13 @@ class Service:
             pause = min(pause * 2, LONGEST_PAUSE)
             if self.part.needs_database:
                 await self._database_up.wait()
-            process = self.process = await spawn(self.part)
+            try:
+                process = self.process = await self._launch(self.part)
+            except ConnectionError as error:
+                self._console.step(self.part.name, f"could not be started: {error}")
+                continue
+            if self._stopping.is_set():  # said while it was being started
+                process.terminate()
             self._changed()
 
     async def _is_told_to_stop_within(self, seconds: float) -> bool:
@@ -120,7 +148,9 @@ class Service:
             await self.process.wait()
         if not self._keeper.done() and not self._database_up.is_set():
             self._keeper.cancel()  # it waits for a database that will not come back
-        await asyncio.wait([self._keeper])
+        if (await asyncio.wait([self._keeper], timeout=self.part.patience))[1]:
+            self.kill()
+            await asyncio.wait([self._keeper])
 
     def kill(self) -> None:
         """SIGKILL at once, to the process and to whatever is left of its group."""

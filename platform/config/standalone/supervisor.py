@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Coroutine
 from typing import Any
 
@@ -15,12 +14,13 @@ from config.embedded_postgres import EmbeddedPostgresError
 from config.env import env_str
 from config.standalone.console import Console
 from config.standalone.database import Database
+from config.standalone.forks import Forks
 from config.standalone.home import CannotStart, take_home, take_port
 from config.standalone.options import Options
-from config.standalone.parts import lasting_parts, prepare_part
+from config.standalone.parts import Part, lasting_parts, prepare_part, warm_part
 from config.standalone.readiness import live_processes, web_answers
 from config.standalone.ready_file import write_ready_file
-from config.standalone.services import Service, describe, spawn
+from config.standalone.services import Running, Service, describe, spawn
 from trackside import __version__
 
 COMPLAIN_AFTER = 60.0
@@ -34,6 +34,7 @@ class Stack:
         self.options = options
         self.console = Console()
         self.database = Database(options.home, options.database_url, self.console)
+        self.forks = Forks(warm_part(options), self.console)
         self.services: list[Service] = []
         self.admin: dict[str, Any] = {}
         self._stop_wanted = asyncio.Event()
@@ -50,6 +51,10 @@ class Stack:
                 await self._unless_stopped(self._keep_database())
         except (CannotStart, EmbeddedPostgresError) as error:
             self.console.say(f"Trackside cannot start. {error}")
+            return 1
+        except ConnectionError:
+            await self.forks.stop()  # which lets it finish its last lines
+            self.console.say("Trackside cannot start. Its server cannot be loaded: the lines of `warm` above say why.")
             return 1
         finally:
             await self._stop()
@@ -88,35 +93,41 @@ class Stack:
     async def _start(self) -> None:
         assert self._listener is not None
         self.console.step("Trackside", f"{__version__}, home {self.options.home}, DAG files {self.options.dags_folder}")
-        # 1. the database, its tables and the first user
+        # 1. the database, its tables and the first user; meanwhile the warm process imports what it can
+        await self.forks.start()
         await self.database.start()
+        self.forks.set_up({})
+        parts = lasting_parts(self.options, self._listener.fileno())
+        self.services = [Service(p, self._launch, self.console, self.database.up, self._pids_changed) for p in parts]
+        await self._start_services(that_need_the_database=False)
         await self._prepare()
         # 2. everything else at once: each of them waits for what it needs
-        for part in lasting_parts(self.options, self._listener.fileno()):
-            service = Service(part, self.console, self.database.up, self._pids_changed)
-            self.services.append(service)
-            await service.start()
+        await self._start_services(that_need_the_database=True)
         # 3. the good news, once it is true
         await self._await_answers()
         self._is_ready = True
         self._pids_changed()
         self._announce()
 
+    async def _start_services(self, *, that_need_the_database: bool) -> None:
+        for service in self.services:
+            if service.part.needs_database == that_need_the_database:
+                await service.start()
+
     async def _prepare(self) -> None:
         part = prepare_part(self.options, env_str("TRACKSIDE_ADMIN_PASSWORD"))
-        process = await spawn(part, stderr=subprocess.PIPE)
-        try:
-            out, problems = await process.communicate()
-        except asyncio.CancelledError:
-            process.kill()
-            raise
-        if process.returncode != 0:
-            said = problems.decode(errors="replace").strip()
-            raise CannotStart(f"The tables could not be prepared ({describe(process.returncode or 0)}):\n{said}")
-        self.admin = json.loads(out)
-        self.console.step(
-            "migrations", f"{self.admin['migrations']} applied" if self.admin["migrations"] else "up to date"
-        )
+        process = await self._launch(part)
+        self.forks.load()
+        assert process.stdout is not None
+        said = (await process.stdout.read()).decode(errors="replace").strip()
+        code = await process.wait()
+        if code != 0:
+            raise CannotStart(f"The tables could not be prepared ({describe(code)}):\n{said}")
+        self.admin = json.loads(said.splitlines()[-1])
+        self.console.step("migrations", f"{self.admin['migrations']} applied" if self.admin["migrations"] else "up to date")
+
+    async def _launch(self, part: Part) -> Running:
+        return await (self.forks.fork(part) if part.is_forked else spawn(part))
 
     async def _await_answers(self) -> None:
         waiting: dict[str, Service] = {service.part.name: service for service in self.services}
@@ -163,6 +174,7 @@ class Stack:
             moved = await self.database.revive()
             self.console.step("database", "is back")
             if moved:  # its old port was taken: the others would look for it there
+                await self.forks.stop()
                 for service in self.services:
                     if service.part.needs_database:
                         service.restart()
@@ -180,6 +192,7 @@ class Stack:
         for service in reversed(self.services):
             await service.stop()
             self.console.step(service.part.name, "stopped")
+        await self.forks.stop()
         if self.database.pid is not None:
             await self.database.stop()
             self.console.step("database", "stopped")
