@@ -184,20 +184,23 @@ class DAG:
 
     def add_task(self, task: Any) -> None:
         """Put a task into this DAG. Raises DuplicateTaskIdFound for an id that is taken by a task or group."""
-        task_id = task.task_id
-        existing = self.task_dict.get(task_id)
-        if existing is not None and existing is not task:
-            file, line = existing._defined_at
-            where = f" (line {line} of {file.rpartition('/')[2]})" if line else ""
-            raise DuplicateTaskIdFound(f"Task id '{task_id}' has already been added to the DAG {self.dag_id!r}{where}")
-        if task_id in self.task_group_dict:
-            raise DuplicateTaskIdFound(f"Task id '{task_id}' is the id of a task group of the DAG {self.dag_id!r} already")
+        self.refuse_duplicate(task)
         if task.task_group is None:
             self.task_group.add(task)
         self._limit_dates(task)
         FailFastDagInvalidTriggerRule.check(fail_fast=self.fail_fast, trigger_rule=task.trigger_rule)
-        self.task_dict[task_id] = task
+        self.task_dict[task.task_id] = task
         task._dag = self
+
+    def refuse_duplicate(self, task: Any) -> None:
+        """Raise DuplicateTaskIdFound if another task or a group has the task's id."""
+        existing: Any = self.task_dict.get(task.task_id) or self.task_group_dict.get(task.task_id)
+        if existing is None or existing is task:
+            return
+        file, line = existing._defined_at
+        where = f" (line {line} of {file.rpartition('/')[2]})" if line else ""
+        what = "is the id of a task group already" if isinstance(existing, TaskGroup) else "has already been added"
+        raise DuplicateTaskIdFound(f"Task id '{task.task_id}' {what}, in DAG {self.dag_id!r}{where}; ids must be unique")
 
     def _limit_dates(self, task: Any) -> None:
         """A task starts no earlier and ends no later than its DAG."""

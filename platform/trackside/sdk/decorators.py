@@ -127,7 +127,7 @@ class TaskFunction:
                     "it takes lists, dicts and task results, single values go to partial()"
                 )
         no_duplicates(self.kwargs.get("op_kwargs") or {}, kwargs, "mapping already partial")
-        return self._expand(DictOfListsExpandInput(kwargs))
+        return self._expand(DictOfListsExpandInput(kwargs), strict=True)
 
     def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> XComArg:
         """One instance per dict of arguments in the given list or task result."""
@@ -137,9 +137,9 @@ class TaskFunction:
                 self._check_names("expand_kwargs", item)
                 if strict:
                     no_duplicates(self.kwargs.get("op_kwargs") or {}, item, "mapping already partial")
-        return self._expand(ListOfDictsExpandInput(kwargs))
+        return self._expand(ListOfDictsExpandInput(kwargs), strict=strict)
 
-    def _expand(self, expand_input: ExpandInput) -> XComArg:
+    def _expand(self, expand_input: ExpandInput, *, strict: bool) -> XComArg:
         expand_input.check_return_values()
         kwargs = inherit(self.operator_class, self._task_kwargs())
         unknown = [name for name in kwargs if name not in init_parameters(self.operator_class) and name not in BaseOperatorArgs]
@@ -153,6 +153,7 @@ class TaskFunction:
             partial_kwargs=kwargs,
             expand_input=expand_input,
             op_kwargs_expand_input=expand_input,
+            fixed=frozenset(self.kwargs.get("op_kwargs") or ()) if strict else frozenset(),
             marks={**marks, "on_failure_fail_dagrun": self.on_failure_fail_dagrun},
         )
         return PlainXComArg(operator)

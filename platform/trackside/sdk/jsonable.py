@@ -14,6 +14,8 @@ from pathlib import PurePath
 from typing import Any
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_PREFIX = re.compile(r"unusual_prefix_[0-9a-f]{40}_")
+"""What makes module names of DAG files unique (`parsing.module_name`): it depends on where the folder is mounted."""
 _LONGEST = 32_000
 """Characters of one text kept; longer ones are for the source page, not for the details page."""
 
@@ -63,13 +65,18 @@ def _compound(value: Any, depth: int) -> Any:
     return value.to_spec()
 
 
+def plain_module(name: str) -> str:
+    """A dotted name without what makes modules of DAG files unique."""
+    return _PREFIX.sub("", name)
+
+
 def text_of(value: Any) -> str:
     """A text that is the same at every parse: names instead of addresses in memory."""
     if isinstance(value, type) or inspect.isroutine(value):
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(value))}".lstrip(".")
+        return plain_module(f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(value))}".lstrip("."))
     try:
         text = repr(value)
     except Exception:
         text = f"<{type(value).__name__}>"
-    text = _ADDRESS.sub("", text)
+    text = plain_module(_ADDRESS.sub("", text))
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

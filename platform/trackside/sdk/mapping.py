@@ -50,19 +50,21 @@ MAPPABLE_BASE_ARGS = frozenset({"executor_config", "run_as_user", "params", "res
 class OperatorPartial:
     """What `.partial()` gives: arguments collected so far, waiting for `.expand()`."""
 
-    def __init__(self, operator_class: type[BaseOperator], kwargs: dict[str, Any]) -> None:
+    def __init__(self, operator_class: type[BaseOperator], given: dict[str, Any]) -> None:
+        check_names(operator_class, "partial", given)
         self.operator_class = operator_class
-        self.kwargs = kwargs
+        self.given = {name: value for name, value in given.items() if name != "params"}
+        """What the author wrote; `kwargs` has the inherited arguments, too, which mapping may override."""
+        self.kwargs = inherit(operator_class, given)
         self._expand_called = False
-        check_names(operator_class, "partial", kwargs)
 
     def expand(self, **mapped_kwargs: Any) -> MappedOperator:
         """One instance per combination of the given lists, dicts or task results; the last one varies fastest."""
         if not mapped_kwargs:
             raise TypeError("no arguments to expand against")
         check_names(self.operator_class, "expand", mapped_kwargs)
-        no_duplicates(self.kwargs, mapped_kwargs, "unmappable or already specified")
-        return self._expand(DictOfListsExpandInput(mapped_kwargs))
+        no_duplicates(self.given, mapped_kwargs, "unmappable or already specified")
+        return self._expand(DictOfListsExpandInput(mapped_kwargs), strict=True)
 
     def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> MappedOperator:
         """One instance per dict of arguments in the given list or task result."""
@@ -71,13 +73,18 @@ class OperatorPartial:
             if isinstance(item, Mapping):
                 check_names(self.operator_class, "expand_kwargs", item)
                 if strict:
-                    no_duplicates(self.kwargs, item, "unmappable or already specified")
-        return self._expand(ListOfDictsExpandInput(kwargs))
+                    no_duplicates(self.given, item, "unmappable or already specified")
+        return self._expand(ListOfDictsExpandInput(kwargs), strict=strict)
 
-    def _expand(self, expand_input: ExpandInput) -> MappedOperator:
+    def _expand(self, expand_input: ExpandInput, *, strict: bool) -> MappedOperator:
         self._expand_called = True
         expand_input.check_return_values()
-        return MappedOperator(operator_class=self.operator_class, partial_kwargs=self.kwargs, expand_input=expand_input)
+        return MappedOperator(
+            operator_class=self.operator_class,
+            partial_kwargs=self.kwargs,
+            expand_input=expand_input,
+            fixed=frozenset(self.given) if strict else frozenset(),
+        )
 
     def __del__(self) -> None:
         if not getattr(self, "_expand_called", True):
@@ -94,7 +101,7 @@ def operator_partial(cls: type[BaseOperator], kwargs: dict[str, Any]) -> Operato
     """`cls.partial(**kwargs)`. Raises TypeError for a missing task_id and for arguments the class does not take."""
     if "task_id" not in kwargs:
         raise TypeError(f"{cls.__name__}.partial(): missing keyword argument 'task_id'")
-    return OperatorPartial(cls, inherit(cls, kwargs))
+    return OperatorPartial(cls, kwargs)
 
 
 def inherit(cls: type[BaseOperator], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -155,6 +162,7 @@ class MappedOperator(AbstractOperator):
         partial_kwargs: dict[str, Any],
         expand_input: ExpandInput,
         op_kwargs_expand_input: ExpandInput | None = None,
+        fixed: frozenset[str] = frozenset(),
         marks: Mapping[str, Any] | None = None,
     ) -> None:
         kwargs = dict(partial_kwargs)
@@ -164,6 +172,8 @@ class MappedOperator(AbstractOperator):
         self.op_kwargs_expand_input = op_kwargs_expand_input
         """Decorated tasks: what the function's own arguments are expanded over (then `expand_input` is the same)."""
         self.partial_kwargs = kwargs
+        self._fixed = fixed
+        """Arguments no map index may override."""
         self._defined_at = author_line()
         # one plain task holds the checked and completed base arguments; it belongs to no DAG
         self._base = BaseOperator(_from_mapped=True, **{k: v for k, v in kwargs.items() if k in BaseOperatorArgs})
@@ -256,13 +266,13 @@ class MappedOperator(AbstractOperator):
         if self.op_kwargs_expand_input is None:
             new = dict(resolve)
             params = new.pop("params", None)
-            no_duplicates({k: v for k, v in kwargs.items() if k not in BaseOperatorArgs}, new, "unmappable or already specified")
+            no_duplicates(dict.fromkeys(self._fixed), new, "unmappable or already specified")
             kwargs.update(new)
             if params:
                 kwargs["params"] = {**dict(kwargs.get("params") or {}), **params}
         else:
             own = dict(kwargs.get("op_kwargs") or {})
-            no_duplicates(own, resolve, "mapping already partial")
+            no_duplicates({name: own[name] for name in self._fixed if name in own}, resolve, "mapping already partial")
             kwargs["op_kwargs"] = {**own, **resolve}
         return kwargs
 

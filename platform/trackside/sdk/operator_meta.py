@@ -12,6 +12,7 @@ from abc import ABCMeta
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from trackside.sdk.arguments import params as checked_params
 from trackside.sdk.setup_teardown import SetupTeardownContext
 from trackside.sdk.stack import DagContext, TaskGroupContext
 from trackside.sdk.whereabouts import author_line
@@ -79,7 +80,7 @@ class OperatorMeta(ABCMeta):
             raise TypeError(f"Use keyword arguments when initializing operators: {cls.__name__}(task_id=…, …)")
         building = Building(from_mapped=kwargs.pop("_from_mapped", False))
         new: Any = cls.__new__
-        self: Any = new(cls) if new is object.__new__ else new(cls, **kwargs)
+        self: Any = new(cls) if new == object.__new__ else new(cls, **kwargs)
         self.__dict__["_building"] = building
         self.__dict__["_defined_at"] = author_line()
         try:
@@ -124,7 +125,7 @@ def _with_defaults(init: Callable[..., None]) -> Callable[..., None]:
         if missing:
             raise TypeError(f"{type(self).__name__}: missing keyword argument{'s' * (len(missing) > 1)} {', '.join(missing)}")
         if (takes_any or "params" in named) and (building.params or kwargs.get("params")):
-            building.params.update(kwargs.get("params") or {})
+            building.params.update(checked_params(kwargs.get("params")))
             kwargs["params"] = building.params
         init(self, **kwargs)
 

@@ -208,7 +208,7 @@ def _short_traceback(error: BaseException) -> str:
     part: tb.TracebackException | None = summary
     while part is not None:
         kept = [f for f in part.stack if not f.filename.startswith((_OWN, "<frozen importlib"))]
-        part.stack = tb.StackSummary.from_list([f for f in kept if "importlib" not in f.filename] or list(part.stack))
+        part.stack = tb.StackSummary.from_list([f for f in kept if "/importlib/" not in f.filename])
         part = part.__cause__ or part.__context__
     return "".join(summary.format())
 

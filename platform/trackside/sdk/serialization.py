@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trackside.core.spec import DagSpec, GroupSpec, TaskSpec
 from trackside.sdk.assets import definition
-from trackside.sdk.jsonable import jsonable, utc_text
+from trackside.sdk.jsonable import jsonable, plain_module, utc_text
 from trackside.sdk.operator import CALLBACKS, BaseOperatorArgs
 from trackside.sdk.ordering import ordered_members, ordered_task_ids
 from trackside.sdk.taskgroup import MappedTaskGroup, TaskGroup
@@ -204,7 +204,7 @@ def module_name(cls: type) -> str:
     if own:
         return str(own)
     if not cls.__module__.startswith("trackside."):
-        return cls.__module__
+        return plain_module(cls.__module__)
     return str(importlib.import_module("trackside.airflow.names").public_module(cls))  # the bridge has the table
 
 

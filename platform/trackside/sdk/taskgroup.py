@@ -152,8 +152,7 @@ class TaskGroup(Dependable):
         existing = task.task_group
         if existing is not None and existing is not self and task.task_id in existing.children:
             raise TaskAlreadyInTaskGroup(task.task_id, existing.node_id, self.node_id)
-        if self.children.get(task.task_id, task) is not task:
-            raise DuplicateTaskIdFound(f"Task id '{task.task_id}' has already been added to the DAG")
+        self.dag.refuse_duplicate(task)
         self.children[task.task_id] = task
         task.task_group = self
         return task

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trackside.core.timetables import InvalidSchedule, from_dict, from_schedule
 from trackside.core.timetables.base import DataInterval
 from trackside.core.timetables.zones import zone_name
-from trackside.sdk.jsonable import jsonable
+from trackside.sdk.jsonable import jsonable, plain_module
 
 if TYPE_CHECKING:
     from trackside.core.timetables import Timetable as CoreTimetable
@@ -54,7 +54,8 @@ class BaseTimetable:
         cls = type(self)
         about: dict[str, Any] = {"summary": self.summary, "description": self.description, "periodic": self.periodic}
         about |= {"can_be_scheduled": self.can_be_scheduled, "active_runs_limit": self.active_runs_limit}
-        return {"kind": "custom", "classpath": f"{cls.__module__}.{cls.__qualname__}", "data": jsonable(self.serialize()), **about}
+        classpath = plain_module(f"{cls.__module__}.{cls.__qualname__}")
+        return {"kind": "custom", "classpath": classpath, "data": jsonable(self.serialize()), **about}
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.to_spec() == other.to_spec()  # type: ignore[attr-defined]  # same type
