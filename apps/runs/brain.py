@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from apps.runs import admission, claims, compiled, hooks, instances, snapshots, sql, transitions
+from apps.runs import admission, claims, compiled, hooks, instances, snapshots, sql, transitions, wake
 from trackside.core.planning import Plan, plan
 from trackside.core.snapshot import Snapshot
 from trackside.core.states import RunState, TaskState
@@ -67,6 +67,9 @@ def _advance_one(snapshot: Snapshot, now: datetime, done: Advanced) -> None:
             decided = plan(snapshot, now)
             _apply(snapshot, decided, now, done)
         done.planned += 1
+        if snapshot.dag.needs_past and snapshot.run.logical_date is not None:
+            later = (snapshot.dag.spec.dag_id, snapshot.run.logical_date)
+            transaction.on_commit(lambda: _tell_later_runs(*later))
     except Exception as e:
         logger.exception("planning run %s of %s failed", snapshot.run.run_id, snapshot.dag.spec.dag_id)
         _push_away(run_pk, e, now)
@@ -95,6 +98,9 @@ def _apply(snapshot: Snapshot, decided: Plan, now: datetime, done: Advanced) -> 
     schedule = list(decided.schedule)
     for e in decided.expand:
         schedule += instances.expand(run_pk, snapshot.dag, snapshots.version_of(run_pk), e.pk, e.task_id, e.length, now)
+    for g in decided.grow:
+        tasks = [(snapshot.dag.graph.tasks[g.task_id], i) for i in g.indexes]
+        schedule += [r[0] for r in instances.insert(run_pk, snapshot.dag, snapshots.version_of(run_pk), tasks, now)]
     done.scheduled += len(transitions.schedule(schedule, now))
     transitions.explain(decided.reasons, now)
     _settle_run(snapshot, decided, now, done)
@@ -111,6 +117,18 @@ def _settle_run(snapshot: Snapshot, decided: Plan, now: datetime, done: Advanced
     if transitions.move_run(verb, [run_pk], now, decided.run_reason):
         done.ended.append(run_pk)
         hooks.run_ended(run_pk, snapshot.dag, decided.outcome, decided.run_reason, now)
+
+
+def _tell_later_runs(dag_id: str, logical_date: datetime) -> None:
+    """depends_on_past: what ended here may let the next run go on. After commit and row by row, so that no lock is held
+    while another is waited for; a crash before it costs the waiting run its own poll (`planning.PAST_POLL`)."""
+    told = sql.run(
+        "UPDATE runs_run SET advance_at = clock_timestamp() WHERE id = (SELECT id FROM runs_run WHERE dag_id = %s AND state = 'running' "
+        "AND logical_date > %s AND reason_code = 'past_run' ORDER BY logical_date LIMIT 1)",
+        [dag_id, logical_date],
+    )
+    if told:
+        wake.send(wake.SCHEDULER)
 
 
 def advance_due(limit: int, now: datetime) -> tuple[int, Advanced]:

@@ -13,9 +13,9 @@ from trackside.core.spec import TaskSpec
 
 _INSERT = """
 INSERT INTO runs_taskinstance (run_id, dag_id, task_id, map_index, state, try_id, try_number, max_tries, infra_failures, updated_at, operator,
-    task_display_name, pool, pool_slots, queue, priority_weight, executor, hostname, unixname, dag_version_id, reschedules, reason_code, reason, reason_since)
+    task_display_name, pool, pool_slots, queue, priority_weight, executor, hostname, unixname, dag_version_id, reschedules, rendered_map_index, reason_code, reason, reason_since)
 SELECT %(run)s::bigint, %(dag)s::text, e.task_id, e.map_index, 'none', gen_random_uuid(), 0, e.max_tries, 0, %(now)s::timestamptz, e.operator,
-    e.display, e.pool, e.slots, e.queue, e.weight, e.executor, '', '', %(version)s::uuid, 0, e.code, e.text, CASE WHEN e.code IS NULL THEN NULL ELSE %(now)s::timestamptz END
+    e.display, e.pool, e.slots, e.queue, e.weight, e.executor, '', '', %(version)s::uuid, 0, CASE WHEN e.map_index >= 0 THEN e.map_index::text END, e.code, e.text, CASE WHEN e.code IS NULL THEN NULL ELSE %(now)s::timestamptz END
 FROM unnest(%(task_ids)s::text[], %(map_indexes)s::int[], %(max_tries)s::int[], %(operators)s::text[], %(displays)s::text[], %(pools)s::text[],
     %(slots)s::int[], %(queues)s::text[], %(weights)s::int[], %(executors)s::text[], %(codes)s::text[], %(texts)s::text[])
     AS e(task_id, map_index, max_tries, operator, display, pool, slots, queue, weight, executor, code, text)
@@ -70,7 +70,7 @@ def _takes_part(task: TaskSpec, logical_date: datetime) -> bool:
 
 def expand(run_pk: int, dag: CompiledDag, version_id: UUID | None, pk: int, task_id: str, length: int, now: datetime) -> list[int]:
     """Turn the unexpanded instance `pk` into index 0 and add the others; pks of all of them, by index."""
-    sql.run("UPDATE runs_taskinstance SET map_index = 0 WHERE id = %s AND map_index = -1", [pk])
+    sql.run("UPDATE runs_taskinstance SET map_index = 0, rendered_map_index = '0' WHERE id = %s AND map_index = -1", [pk])
     new = insert(run_pk, dag, version_id, [(dag.graph.tasks[task_id], i) for i in range(1, length)], now)
     return [pk, *(r[0] for r in sorted(new, key=lambda r: r[2]))]
 

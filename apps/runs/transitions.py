@@ -339,7 +339,7 @@ _CLEAR = _statement(
     "try_id = gen_random_uuid(), reschedules = 0, infra_failures = 0, next_at = NULL, next_method = NULL, next_kwargs = NULL, trigger_id = NULL, "
     "max_tries = CASE WHEN ti.state = 'restarting' THEN ti.max_tries "
     "ELSE ti.try_number + (%(retries)s::int[])[array_position(%(ids)s::bigint[], ti.id)] END, "
-    f"rendered_map_index = NULL, {_CLEAN}"
+    f"rendered_map_index = CASE WHEN ti.map_index >= 0 THEN ti.map_index::text END, {_CLEAN}"
 )
 
 

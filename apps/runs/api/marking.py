@@ -54,7 +54,7 @@ def _request(call: Call, run: Run, targets: list[Target], body: PatchInstanceBod
     return marking.MarkRequest(
         run=run,
         task_ids=targets,
-        state=body.new_state,
+        state=str(body.new_state),
         upstream=body.include_upstream,
         downstream=body.include_downstream,
         future=body.include_future,
@@ -165,7 +165,7 @@ def patch_task_instance_dry_run_by_map_index(
 
 
 def _group_targets(run: Run, group_id: str) -> list[Target]:
-    version = DagVersion.objects.filter(pk=run.dag_version_id).first() or run.dag.current_version
+    version = DagVersion.objects.filter(pk=run.dag_version_id or run.dag.current_version_id).first()
     tasks = tasks_of_group(DagSpec.from_dict(version.spec), group_id) if version is not None else None
     if tasks is None:
         raise not_found(f"Task group {group_id} was not found in DAG {run.dag_id}")

@@ -53,9 +53,9 @@ def get_health(call: Call) -> dict[str, Any]:
         best.setdefault(row.kind, row)
     out = {"metadatabase": {"status": "healthy"}}
     for part in _PARTS:
-        row = best.get(part)
-        status = ("healthy" if row.alive else "unhealthy") if row else "unhealthy" if part == "scheduler" else None
-        out[part] = {"status": status, f"latest_{part}_heartbeat": _wire(row.heartbeat_at) if row else None}
+        found = best.get(part)
+        status = ("healthy" if found.alive else "unhealthy") if found else "unhealthy" if part == "scheduler" else None
+        out[part] = {"status": status, f"latest_{part}_heartbeat": _wire(found.heartbeat_at) if found else None}
     return out
 
 

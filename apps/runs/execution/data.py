@@ -18,10 +18,11 @@ from apps.access.audit import Actor
 from apps.access.models import Connection, Variable
 from apps.dags.models import Dag
 from apps.runs import sql
-from apps.runs.actions import creation
-from apps.runs.errors import ActionRefused
+from apps.runs.actions import clearing, creation
+from apps.runs.errors import ActionRefused, Conflict
 from apps.runs.execution import reports, tokens
 from apps.runs.execution.refusal import Refused
+from apps.runs.models import Run
 from trackside.core.messages import RunRecord
 from trackside.core.states import RunType, TriggeredBy
 
@@ -292,9 +293,21 @@ def trigger_run(*, token: str, body: dict[str, Any], query: dict[str, str]) -> d
             logical_date=datetime.fromisoformat(date) if date else None, conf=body.get("conf") or {}, note=body.get("note"),
             run_type=RunType.OPERATOR_TRIGGERED, triggered_by=TriggeredBy.OPERATOR,
         )  # fmt: skip
+    except Conflict as e:
+        existing = _existing(str(body.get("dag_id")), body.get("run_id")) if body.get("reset") else None
+        if existing is None:
+            raise Refused(409, str(e.detail)) from e
+        clearing.clear_run(existing, actor=Actor(me.user or "operator", "worker"))  # with the conf it had (Airflow's rule)
+        existing.refresh_from_db()
+        run = existing
     except ActionRefused as e:
         raise Refused(e.status, str(e.detail)) from e
     return {"dag_id": run.dag_id, "run_id": run.run_id, "state": run.state}
+
+
+def _existing(dag_id: str, run_id: str | None) -> Run | None:
+    return Run.objects.filter(dag_id=dag_id, run_id=run_id).first() if run_id else None
+
 
 
 def get_dag(*, token: str, body: Any, query: dict[str, str], dag_id: str) -> dict[str, Any]:

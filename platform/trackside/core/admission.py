@@ -54,15 +54,23 @@ def refuse(c: Candidate, usage: Usage) -> Reason | None:
     if total >= 0:
         used = usage.pool_used[c.pool]
         if c.slots > total:
-            return Reason("pool_too_small", f"Needs {c.slots} slots, but pool {c.pool} has only {total}. Enlarge the pool or lower pool_slots.")
+            return Reason(
+                "pool_too_small", f"Needs {c.slots} slots, but pool {c.pool} has only {total}. Enlarge the pool or lower pool_slots."
+            )
         if used + c.slots > total:
             return Reason("pool_full", f"Pool {c.pool} is full ({used} of {total} slots taken). It goes on when a task there ends.")
     if usage.runs[c.run_pk] >= c.max_active_tasks:
         return Reason("run_limit", f"The run already has {c.max_active_tasks} active tasks (max_active_tasks). It goes on when one ends.")
     if c.task_limit is not None and usage.tasks[c.dag_id, c.task_id] >= c.task_limit:
-        return Reason("task_limit", f"{c.task_limit} instances of this task are active in all runs (max_active_tis_per_dag). It goes on when one ends.")
+        return Reason(
+            "task_limit",
+            f"{c.task_limit} instances of this task are active in all runs (max_active_tis_per_dag). It goes on when one ends.",
+        )
     if c.task_run_limit is not None and usage.run_tasks[c.run_pk, c.task_id] >= c.task_run_limit:
-        return Reason("task_run_limit", f"{c.task_run_limit} instances of this task are active in this run (max_active_tis_per_dagrun). It goes on when one ends.")
+        return Reason(
+            "task_run_limit",
+            f"{c.task_run_limit} instances of this task are active in this run (max_active_tis_per_dagrun). It goes on when one ends.",
+        )
     return None
 
 

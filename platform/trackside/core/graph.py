@@ -26,9 +26,7 @@ class Graph:
     def __init__(self, spec: DagSpec):
         self.spec = spec
         self.tasks: dict[str, TaskSpec] = {t.task_id: t for t in spec.tasks}
-        self.downstream: dict[str, tuple[str, ...]] = {
-            t.task_id: tuple(d for d in t.downstream if d in self.tasks) for t in spec.tasks
-        }
+        self.downstream: dict[str, tuple[str, ...]] = {t.task_id: tuple(d for d in t.downstream if d in self.tasks) for t in spec.tasks}
         up: dict[str, list[str]] = {task_id: [] for task_id in self.tasks}
         for task_id, downs in self.downstream.items():
             for down in downs:
@@ -77,14 +75,11 @@ class Graph:
     def effective_leaves(self) -> frozenset[str]:
         """Tasks that decide the state of a run.
 
-        Airflow's rule: teardowns count only with on_failure_fail_dagrun; a task whose downstream is nothing but
-        uncounted teardowns takes their place.
+        Airflow's rule: teardowns count only with on_failure_fail_dagrun; a task all of whose direct downstream is
+        uncounted teardowns is a leaf, whatever follows those teardowns.
         """
         counted = {t.task_id for t in self.tasks.values() if not t.is_teardown or t.on_failure_fail_dagrun}
-        below: dict[str, bool] = {}  # does anything counted lie downstream?
-        for task_id in reversed(self.order):
-            below[task_id] = any(d in counted or below[d] for d in self.downstream[task_id])
-        return frozenset(t for t in counted if not below[t]) or frozenset(self.leaves)
+        return frozenset(t for t in counted if not any(d in counted for d in self.downstream[t])) or frozenset(self.leaves)
 
     def _walk(self, start: Iterable[str], edges: dict[str, tuple[str, ...]]) -> frozenset[str]:
         seen: set[str] = set()

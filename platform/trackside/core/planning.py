@@ -18,6 +18,9 @@ from trackside.core.snapshot import Snapshot, TaskRow
 from trackside.core.spec import TaskSpec
 from trackside.core.states import FAILED_STATES, FINISHED, OCCUPYING, PARKED, PLANNABLE, SUCCESS_STATES, RunState, TaskState
 
+PAST_POLL = timedelta(seconds=10)
+"""How often a run that waits for another run looks by itself."""
+
 
 @dataclass(slots=True)
 class Expansion:
@@ -26,6 +29,14 @@ class Expansion:
     pk: int
     task_id: str
     length: int
+
+
+@dataclass(slots=True)
+class Growth:
+    """The input of an expanded task has become longer (its source was cleared): add these indexes and schedule them."""
+
+    task_id: str
+    indexes: range
 
 
 @dataclass(slots=True)
@@ -43,6 +54,7 @@ class Plan:
     stop_skipped: list[int] = field(default_factory=list)
     """What fail_fast or a run timeout ends as skipped, running ones included."""
     expand: list[Expansion] = field(default_factory=list)
+    grow: list[Growth] = field(default_factory=list)
     reasons: dict[int, Reason | None] = field(default_factory=dict)
     """Only what changed against the snapshot; None clears."""
     outcome: RunState | None = None
@@ -55,7 +67,7 @@ class Plan:
         """Whether any state changes."""
         return bool(
             self.schedule or self.complete or self.skip or self.upstream_fail or self.remove
-            or self.stop_failed or self.stop_skipped or self.expand or self.outcome
+            or self.stop_failed or self.stop_skipped or self.expand or self.grow or self.outcome
         )  # fmt: skip
 
 
@@ -77,6 +89,7 @@ class _Planner:
         for row in snapshot.tasks:
             self.rows[row.task_id].append(row)
         self.held_by_past = False
+        self.lengths: dict[str, int | None] = {}
 
     def run(self) -> Plan:
         self._drop_vanished()
@@ -130,7 +143,10 @@ class _Planner:
         if not self.dag.spec.fail_fast:
             return
         tasks = self.graph.tasks
-        culprit = next((r for r in self.snapshot.tasks if r.state == TaskState.FAILED and r.task_id in tasks and not tasks[r.task_id].is_teardown), None)
+        culprit = next(
+            (r for r in self.snapshot.tasks if r.state == TaskState.FAILED and r.task_id in tasks and not tasks[r.task_id].is_teardown),
+            None,
+        )
         if culprit is None:
             return
         why = reasons.fail_fast(culprit.task_id)
@@ -148,12 +164,14 @@ class _Planner:
 
     def _decide_run(self) -> None:
         unfinished = [r for r in self.snapshot.tasks if r.state not in FINISHED]
-        if not unfinished and not self.plan.expand:
+        if not unfinished and not self.plan.expand and not self.plan.grow:
             self._finish_run()
             return
-        active = any(r.state in OCCUPYING or r.state in PARKED or r.state in (TaskState.SCHEDULED, TaskState.UP_FOR_RETRY) for r in unfinished)
-        if active or self.plan.expand:
-            moving = any(r.state in OCCUPYING or r.state == TaskState.SCHEDULED for r in unfinished) or self.plan.expand
+        active = any(
+            r.state in OCCUPYING or r.state in PARKED or r.state in (TaskState.SCHEDULED, TaskState.UP_FOR_RETRY) for r in unfinished
+        )
+        if active or self.plan.expand or self.plan.grow:
+            moving = any(r.state in OCCUPYING or r.state == TaskState.SCHEDULED for r in unfinished) or self.plan.expand or self.plan.grow
             if not moving:
                 self.plan.run_reason = self._first_reason(unfinished)
         elif self.snapshot.paused:
@@ -166,7 +184,9 @@ class _Planner:
     def _finish_run(self) -> None:
         leaves = [r for r in self.snapshot.tasks if r.task_id in self.graph.effective_leaves and r.state != TaskState.REMOVED]
         if any(r.state in FAILED_STATES for r in leaves):
-            broken = [r.task_id for r in self.snapshot.tasks if r.state == TaskState.FAILED] or [r.task_id for r in leaves if r.state in FAILED_STATES]
+            broken = [r.task_id for r in self.snapshot.tasks if r.state == TaskState.FAILED] or [
+                r.task_id for r in leaves if r.state in FAILED_STATES
+            ]
             self.plan.outcome, self.plan.run_reason = RunState.FAILED, reasons.failed_leaves(list(dict.fromkeys(broken)))
         else:
             self.plan.outcome = RunState.SUCCESS
@@ -203,8 +223,7 @@ class _Planner:
             self._explain(row, why or reasons.upstream(self._open_upstream(row, task)))
         elif verdict is Verdict.SKIP:
             if task.wait_for_past_depends_before_skipping and (past := self._past_reason(task)) is not None:
-                self.held_by_past = True
-                self._explain(row, past)
+                self._hold_for_past(row, past)
             else:
                 self._end(row, TaskState.SKIPPED, why or reasons.rule_skip(task.trigger_rule))
         elif verdict is Verdict.UPSTREAM_FAIL:
@@ -213,8 +232,7 @@ class _Planner:
             row.state = TaskState.REMOVED
             self.plan.remove.append(row.pk)
         elif (past := self._past_reason(task)) is not None:
-            self.held_by_past = True
-            self._explain(row, past)
+            self._hold_for_past(row, past)
         else:
             self._go(row, task)
 
@@ -230,6 +248,10 @@ class _Planner:
                 row.state = TaskState.SCHEDULED
                 self.plan.expand.append(Expansion(row.pk, row.task_id, length))
             return
+        if row.map_index >= 0 and not self._still_mapped(row, task):
+            row.state = TaskState.REMOVED
+            self.plan.remove.append(row.pk)
+            return
         if not task.has_work and row.state == TaskState.NONE:
             row.state = TaskState.SUCCESS
             self.plan.complete.append(row.pk)
@@ -237,6 +259,18 @@ class _Planner:
             row.state = TaskState.SCHEDULED
             self.plan.schedule.append(row.pk)
         self.plan.reasons.pop(row.pk, None)  # scheduling clears the reason by itself
+
+    def _still_mapped(self, row: TaskRow, task: TaskSpec) -> bool:
+        """Whether the index still exists; the source of a mapping may give another length after it was cleared."""
+        if task.task_id not in self.lengths:
+            known = mapping.sources(task, self.dag)
+            length = mapping.expansion_length(task, self.dag, self.snapshot.lengths, self.rows) if known else None
+            self.lengths[task.task_id] = length
+            rows = self.rows[task.task_id]
+            if length is not None and length > len(rows):
+                self.plan.grow.append(Growth(task.task_id, range(len(rows), length)))
+        length = self.lengths[task.task_id]
+        return length is None or row.map_index < length
 
     def _is_due(self, row: TaskRow) -> bool:
         if row.state == TaskState.NONE or row.next_at is None or row.next_at <= self.now:
@@ -268,7 +302,9 @@ class _Planner:
     def _rule_verdict(self, row: TaskRow, task: TaskSpec) -> Verdict:
         if task.trigger_rule != TriggerRule.ALWAYS and (verdict := self._mapped_source_verdict(row, task)) is not None:
             return verdict
-        if task.is_teardown and any(r.state not in FINISHED for t in self.dag.teardown_scope.get(task.task_id, ()) for r in self.rows.get(t, ())):
+        if task.is_teardown and any(
+            r.state not in FINISHED for t in self.dag.teardown_scope.get(task.task_id, ()) for r in self.rows.get(t, ())
+        ):
             return Verdict.WAIT
         return evaluate(task.trigger_rule, self._count(row, task))
 
@@ -309,6 +345,12 @@ class _Planner:
                 if (followed is not None and task.task_id not in followed) or (skipped and task.task_id in skipped):
                     return upstream_id
         return None
+
+    def _hold_for_past(self, row: TaskRow, why: Reason) -> None:
+        """The end of the other run's task wakes this run; should that hint be lost, it looks again by itself."""
+        self.held_by_past = True
+        self._explain(row, why)
+        self._wake(self.now + PAST_POLL)
 
     def _past_reason(self, task: TaskSpec) -> Reason | None:
         """Why depends_on_past holds the task back, or None."""

@@ -74,7 +74,9 @@ def future(logical_date: datetime) -> Reason:
 
 
 PAUSED = Reason("paused", "The DAG is paused. Unpause it to go on.")
-DEADLOCK = Reason("all_tasks_deadlocked", "No task of this run can ever run: the rest waits for tasks that cannot finish. Clear or mark one of them.")
+DEADLOCK = Reason(
+    "all_tasks_deadlocked", "No task of this run can ever run: the rest waits for tasks that cannot finish. Clear or mark one of them."
+)
 TASK_FAILURE = "task_failure"
 
 

@@ -97,9 +97,7 @@ class TriggeredBy(StrEnum):
     BACKFILL = "backfill"
 
 
-FINISHED = frozenset(
-    {TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.UPSTREAM_FAILED, TaskState.REMOVED}
-)
+FINISHED = frozenset({TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.UPSTREAM_FAILED, TaskState.REMOVED})
 """States in which a task instance stays unless a person acts."""
 FAILED_STATES = frozenset({TaskState.FAILED, TaskState.UPSTREAM_FAILED})
 SUCCESS_STATES = frozenset({TaskState.SUCCESS, TaskState.SKIPPED})
@@ -136,25 +134,87 @@ _ROLLBACK = "the transaction is undone; the next plan decides again"
 TASK_TRANSITIONS: dict[str, Transition] = {
     t.verb: t
     for t in (
-        _move("schedule", {_S.NONE, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED, _S.AWAITING_INPUT}, _S.SCHEDULED, "planner", _ROLLBACK),
+        _move(
+            "schedule", {_S.NONE, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED, _S.AWAITING_INPUT}, _S.SCHEDULED, "planner", _ROLLBACK
+        ),
         _move("admit", {_S.SCHEDULED}, _S.QUEUED, "admission", "the transaction is undone; the next admission decides again"),
-        _move("start", {_S.QUEUED}, _S.RUNNING, "worker's claim", "before commit nothing happened; after it the try's lease runs out and it is found lost"),
+        _move(
+            "start",
+            {_S.QUEUED},
+            _S.RUNNING,
+            "worker's claim",
+            "before commit nothing happened; after it the try's lease runs out and it is found lost",
+        ),
         _move("unqueue", {_S.QUEUED}, _S.SCHEDULED, "reaper", "done again by the next reaper"),
-        _move("requeue", {_S.RUNNING}, _S.QUEUED, "exchange (an order that never reached its worker)", "done again at the worker's next exchange"),
+        _move(
+            "requeue",
+            {_S.RUNNING},
+            _S.QUEUED,
+            "exchange (an order that never reached its worker)",
+            "done again at the worker's next exchange",
+        ),
         _move("succeed", {_S.RUNNING}, _S.SUCCESS, "worker's report", "the worker repeats its report until it is accepted"),
-        _move("complete", {_S.NONE, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED}, _S.SUCCESS, "planner (tasks without work), triggerer", _ROLLBACK),
-        _move("fail", {_S.RUNNING, _S.QUEUED, _S.DEFERRED, _S.AWAITING_INPUT, _S.UP_FOR_RESCHEDULE, _S.SCHEDULED}, _S.FAILED, "worker's report, reaper, triggerer", "repeated by the worker, or found by the next reaper"),
-        _move("retry", {_S.RUNNING, _S.QUEUED, _S.DEFERRED, _S.AWAITING_INPUT}, _S.UP_FOR_RETRY, "worker's report, reaper", "repeated by the worker, or found by the next reaper"),
+        _move(
+            "complete",
+            {_S.NONE, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED},
+            _S.SUCCESS,
+            "planner (tasks without work), triggerer",
+            _ROLLBACK,
+        ),
+        _move(
+            "fail",
+            {_S.RUNNING, _S.QUEUED, _S.DEFERRED, _S.AWAITING_INPUT, _S.UP_FOR_RESCHEDULE, _S.SCHEDULED},
+            _S.FAILED,
+            "worker's report, reaper, triggerer",
+            "repeated by the worker, or found by the next reaper",
+        ),
+        _move(
+            "retry",
+            {_S.RUNNING, _S.QUEUED, _S.DEFERRED, _S.AWAITING_INPUT},
+            _S.UP_FOR_RETRY,
+            "worker's report, reaper",
+            "repeated by the worker, or found by the next reaper",
+        ),
         _move("reschedule", {_S.RUNNING}, _S.UP_FOR_RESCHEDULE, "worker's report", "the worker repeats its report until it is accepted"),
-        _move("defer", {_S.RUNNING, _S.NONE, _S.SCHEDULED}, _S.DEFERRED, "worker's report, planner (start_from_trigger)", "the worker repeats its report until it is accepted"),
+        _move(
+            "defer",
+            {_S.RUNNING, _S.NONE, _S.SCHEDULED},
+            _S.DEFERRED,
+            "worker's report, planner (start_from_trigger)",
+            "the worker repeats its report until it is accepted",
+        ),
         _move("await_input", {_S.RUNNING}, _S.AWAITING_INPUT, "worker's report", "the worker repeats its report until it is accepted"),
-        _move("skip_self", {_S.RUNNING, _S.DEFERRED}, _S.SKIPPED, "worker's report, triggerer", "the worker repeats its report until it is accepted"),
-        _move("skip", {_S.NONE, _S.SCHEDULED, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED, _S.AWAITING_INPUT, _S.QUEUED}, _S.SKIPPED, "planner", _ROLLBACK),
+        _move(
+            "skip_self",
+            {_S.RUNNING, _S.DEFERRED},
+            _S.SKIPPED,
+            "worker's report, triggerer",
+            "the worker repeats its report until it is accepted",
+        ),
+        _move(
+            "skip",
+            {_S.NONE, _S.SCHEDULED, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED, _S.AWAITING_INPUT, _S.QUEUED},
+            _S.SKIPPED,
+            "planner",
+            _ROLLBACK,
+        ),
         _move("upstream_fail", {_S.NONE, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.SCHEDULED}, _S.UPSTREAM_FAILED, "planner", _ROLLBACK),
         _move("remove", set(TaskState) - {_S.REMOVED, _S.RUNNING, _S.RESTARTING}, _S.REMOVED, "planner", _ROLLBACK),
         _move("restore", {_S.REMOVED}, _S.NONE, "planner", _ROLLBACK),
-        _move("restart", {_S.RUNNING}, _S.RESTARTING, "a person (clear)", "the worker learns it at its next exchange; a dead worker is found by the reaper"),
-        _move("clear", set(TaskState) - {_S.RUNNING}, _S.NONE, "a person (clear); worker's report or reaper after restart", "the transaction is undone"),
+        _move(
+            "restart",
+            {_S.RUNNING},
+            _S.RESTARTING,
+            "a person (clear)",
+            "the worker learns it at its next exchange; a dead worker is found by the reaper",
+        ),
+        _move(
+            "clear",
+            set(TaskState) - {_S.RUNNING},
+            _S.NONE,
+            "a person (clear); worker's report or reaper after restart",
+            "the transaction is undone",
+        ),
         _move("mark_success", set(TaskState) - {_S.SUCCESS}, _S.SUCCESS, "a person", "the transaction is undone"),
         _move("mark_failed", set(TaskState) - {_S.FAILED}, _S.FAILED, "a person, run timeout, fail_fast", "the transaction is undone"),
         _move("mark_skipped", set(TaskState) - {_S.SKIPPED}, _S.SKIPPED, "a person, run timeout, fail_fast", "the transaction is undone"),
