@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -14,8 +15,10 @@ from enum import StrEnum
 from trackside.core import states
 from trackside.core.states import RUN_TRANSITIONS, TASK_TRANSITIONS, RunState, TaskState, Transition, TryState
 
-BY_HAND = ("clear", "restart", "mark_success", "mark_failed", "mark_skipped", "requeue")
-"""Moves of people start nearly everywhere: drawn, they would hide the rest; the table has them."""
+NOT_DRAWN = frozenset(
+    {"clear", "restart", "mark_success", "mark_failed", "mark_skipped", "requeue", "remove", "restore", "unqueue"}
+)
+"""Moves by people and repairs start nearly everywhere: drawn, they would hide the rest; the table has them."""
 HEAD = """# States
 
 Generated from `platform/trackside/core/states.py` by `python -m trackside.core.states_doc > docs/states.md`: do not edit.
@@ -49,7 +52,7 @@ def _diagram(enum: type[StrEnum], moves: Iterable[Transition]) -> Iterable[str]:
     """What the machinery does by itself; parallel moves share an arrow."""
     arrows: dict[tuple[str, str], list[str]] = {}
     for move in moves:
-        if move.verb not in BY_HAND:
+        if move.verb not in NOT_DRAWN:
             for source in _in_order(enum, move.sources):
                 arrows.setdefault((source, move.target), []).append(move.verb)
     first = next(iter(enum)).value
@@ -58,7 +61,7 @@ def _diagram(enum: type[StrEnum], moves: Iterable[Transition]) -> Iterable[str]:
     for (source, target), verbs in arrows.items():
         yield f"    {source} --> {target}: {', '.join(verbs)}"
     yield "```\n"
-    yield "Moves made by people are left out of the picture; the table has them all.\n"
+    yield "Moves by people and repairs are left out of the picture; the table has them all.\n"
 
 
 def _state_table(enum: type[StrEnum]) -> Iterable[str]:
@@ -91,7 +94,7 @@ def _docstrings(enum: type[StrEnum]) -> dict[str, str]:
     module = ast.parse(inspect.getsource(states)).body
     (body,) = (node.body for node in module if isinstance(node, ast.ClassDef) and node.name == enum.__name__)
     found: dict[str, str] = {}
-    for member, text in zip(body, body[1:], strict=False):
+    for member, text in itertools.pairwise(body):
         if isinstance(member, ast.Assign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
             found[ast.unparse(member.targets[0])] = " ".join(str(text.value.value).split())
     return found
