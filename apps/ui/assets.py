@@ -32,7 +32,7 @@ class Built:
 @cache
 def url(path: str) -> str:
     """URL of a file in static/ that changes with its content."""
-    file = STATIC / path
+    file = Path(f"{STATIC}/{path}")  # not "/": template text is no plain str
     version = hashlib.sha256(file.read_bytes()).hexdigest()[:10] if file.is_file() else "0"
     return f"{static(path)}?v={version}"
 

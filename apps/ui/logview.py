@@ -5,22 +5,36 @@ The live viewer reads the same store through the socket (`live/logtail.py`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
+
+from django.utils.timezone import get_current_timezone
 
 from apps.runs.models import Try
 
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+"""Terminal sequences; the live viewer turns colours into classes, plain pages leave them out."""
 FIRST_BYTES = 200_000
 TAIL_BYTES = 32_000
 CHUNK = 1_000_000
 
 
+def _clock(iso: str) -> str:
+    """`15:10:51.118` in the reader's zone; empty when the line carries no time."""
+    try:
+        return f"{datetime.fromisoformat(iso).astimezone(get_current_timezone()):%H:%M:%S.%f}"[:-3]
+    except ValueError:
+        return ""
+
+
 def _line(number: int, event: dict[str, Any]) -> dict[str, Any]:
-    text = str(event.get("event", ""))
+    text = _ESCAPES.sub("", str(event.get("event", "")))
     detail = event.get("error_detail")
     if isinstance(detail, str):
         text = f"{text}\n{detail}"
-    return {"n": number, "time": str(event.get("t", ""))[11:23], "level": str(event.get("level", "info")).lower(), "text": text}
+    return {"n": number, "time": _clock(str(event.get("t", ""))), "level": str(event.get("level", "info")).lower(), "text": text}
 
 
 def first(row: Try) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
+from urllib.parse import unquote
 
 from django.conf import settings
 from django.contrib import messages
@@ -57,7 +58,7 @@ def may_enter(request: HttpRequest, action: str, kind: str, dag_id: str | None) 
 
 def zone_of(request: HttpRequest) -> Any:
     """The reader's zone: `?tz=`, the cookie that the shell sets from the browser, else UTC."""
-    return words.zone(request.GET.get("tz") or request.COOKIES.get("tz")) or timezone.get_default_timezone()
+    return words.zone(request.GET.get("tz") or unquote(request.COOKIES.get("tz", ""))) or timezone.get_default_timezone()
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -81,7 +82,7 @@ def show(
     status: int = 200,
 ) -> HttpResponse:
     """A whole page, with navigation, counts and process state (one statement)."""
-    frame = {"nav": nav, "title": title, "crumbs": crumbs, "shell": shell(), "zone": zone_label(), "version": settings.VERSION}
+    frame = {"nav": nav, "title": title, "crumbs": crumbs, "shell": shell(), "zone": zone_label(), "app_version": settings.VERSION}
     return render(request, template, {**frame, **context}, status=status)
 
 

@@ -112,6 +112,11 @@ def moment(value: datetime, zone: tzinfo | None = None, *, seconds: bool | None 
     )
 
 
+def clock(value: datetime) -> str:
+    """`15:00` in the reader's zone."""
+    return f"{value.astimezone(timezone.get_current_timezone()):%H:%M}"
+
+
 def full(value: datetime, dag_zone: str | None = None) -> str:
     """The moment in up to three zones: mine, UTC, the DAG's. For hints on hover and focus."""
     mine = timezone.get_current_timezone()

@@ -84,6 +84,11 @@ class TaskLine:
     note: str = ""
 
     @property
+    def prefix(self) -> str:
+        """The groups around it, as part of its id: `extract.shop_eu.`; empty at the top."""
+        return self.task_id.removesuffix(self.label) if self.depth and self.task_id.endswith(self.label) else ""
+
+    @property
     def seconds(self) -> float | None:
         """From first start to last end, or to now."""
         return ((self.end or timezone.now()) - self.start).total_seconds() if self.start else None
@@ -155,7 +160,7 @@ def _ticks(began: datetime, span: float) -> list[dict[str, Any]]:
     steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
     step = next((s for s in steps if span / s <= 6), 86_400 * max(1, round(span / 86_400 / 6)))
     return [
-        {"x": round(k * step / span * 100, 3), "text": words.rough(k * step) if k else words.moment(began)[-5:]}
+        {"x": round(k * step / span * 100, 3), "text": words.rough(k * step) if k else words.clock(began)}
         for k in range(int(span // step) + 1)
     ]
 

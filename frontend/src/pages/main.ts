@@ -1,0 +1,98 @@
+/* Live lists and pages that the server draws. An event changes what it names at once (glyph and word); everything else
+   of the row or region is asked for again, a moment later and all together. */
+import { $, $$, fragment, getHtml, glyph, h, throttled } from "../lib/dom";
+import { live, type LiveEvent } from "../lib/live";
+import { label } from "../lib/states";
+import { newest } from "./changes";
+
+for (const box of $$("[data-live-topic]")) (box.dataset.rows ? rows : regions)(box);
+
+/** The list of DAGs: rows of DAGs with news are replaced. */
+function rows(box: HTMLElement): void {
+  const dirty = new Set<string>();
+  const refresh = throttled(() => {
+    const ids = [...dirty].filter((id) => $(`[data-dag="${CSS.escape(id)}"]`, box)).slice(0, 50);
+    dirty.clear();
+    if (!ids.length) return;
+    const query = ids.map((id) => `id=${encodeURIComponent(id)}`).join("&");
+    void getHtml(`${box.dataset.rows}?${query}`).then((html) => {
+      for (const row of $$("tr[data-dag]", fragment(html))) {
+        const old = $(`[data-dag="${CSS.escape(row.dataset.dag ?? "")}"]`, box);
+        if (old && !old.contains(document.activeElement)) old.replaceWith(row);
+      }
+    }, () => undefined);
+  }, 500, 40);
+  const note = (id: string | null): void => {
+    if (id) dirty.add(id);
+    refresh();
+  };
+  live().subscribe({
+    topic: box.dataset.liveTopic ?? "",
+    cursor: box.dataset.cursor ?? null,
+    onEvents: (events) => events.forEach((e) => note(e[4])),
+    onResync: () => $$("tr[data-dag]", box).forEach((r) => note(r.dataset.dag ?? null)),
+  });
+}
+
+/** A page of one run or task, home, a list of runs: its regions are asked for again. */
+function regions(box: HTMLElement): void {
+  const targets = (box.dataset.refresh ?? "").split(",");
+  const every = +(box.dataset.every ?? 30);
+  const refresh = throttled(() => void redraw(targets), 700, 60);
+  live().subscribe({
+    topic: box.dataset.liveTopic ?? "",
+    cursor: box.dataset.cursor ?? null,
+    onEvents: (events) => {
+      patch(events);
+      refresh();
+    },
+    onResync: refresh,
+  });
+  addEventListener("acted", refresh);
+  // reasons change without an event (a place in a queue): look again while something waits
+  if (!("calm" in box.dataset)) setInterval(() => document.hidden || refresh(), every * 1000);
+}
+
+/** State of task rows, at once. */
+function patch(events: LiveEvent[]): void {
+  for (const [pk, state] of newest(events)) {
+    const cell = $(`tr[data-ti="${pk}"] [data-state]`);
+    if (cell) cell.replaceChildren(h("span", { class: "st", "data-s": state }, glyph(state), label(state)));
+  }
+}
+
+async function redraw(targets: string[]): Promise<void> {
+  const html = await getHtml(location.href, { "HX-Request": "false" }).catch(() => null);
+  if (html === null) return;
+  const page = new DOMParser().parseFromString(html, "text/html");
+  for (const target of targets) {
+    const fresh = $(target, page);
+    const old = $(target);
+    if (fresh && old && !old.contains(document.activeElement) && !old.matches(":hover *:active")) swap(old, fresh);
+    else if (fresh && old && old.contains(document.activeElement)) swapAround(old, fresh);
+  }
+}
+
+/** Replace children one by one where they differ, so that unchanged ones keep scroll, focus and selection. */
+function swap(old: Element, fresh: Element): void {
+  if (old.isEqualNode(fresh)) return;
+  const a = [...old.children];
+  const b = [...fresh.children];
+  if (a.length && a.length === b.length && a.every((el, k) => el.tagName === b[k]!.tagName) && old.childElementCount === old.childNodes.length - blanks(old)) {
+    for (const attribute of fresh.getAttributeNames()) old.setAttribute(attribute, fresh.getAttribute(attribute) ?? "");
+    a.forEach((el, k) => swap(el, b[k]!));
+  } else {
+    const copy = document.importNode(fresh, true);
+    old.replaceWith(copy);
+  }
+}
+
+/** The focus is inside: change everything around it. */
+function swapAround(old: Element, fresh: Element): void {
+  const a = [...old.children];
+  const b = [...fresh.children];
+  if (a.length !== b.length) return;
+  a.forEach((el, k) => (el.contains(document.activeElement) ? swapAround(el, b[k]!) : swap(el, b[k]!)));
+}
+
+const blanks = (el: Element): number => [...el.childNodes].filter((n) => n.nodeType === 3 && !n.textContent?.trim()).length;

@@ -1,0 +1,40 @@
+/* What every page has: theme, navigation, keys, hints, dialogs, toasts, ticking times, the live indicator. */
+import { $, $$ } from "../lib/dom";
+import { enhance } from "./forms";
+import { keys } from "./keys";
+import { openPalette } from "./palette";
+import { showHealth, tickTimes } from "./status";
+import { hints } from "./tips";
+import { zoneAndTheme, flipTheme, flipZone } from "./prefs";
+
+const ACT: Record<string, (el: HTMLElement, e: Event) => void> = {
+  theme: flipTheme,
+  zone: flipZone,
+  palette: openPalette,
+  nav: (el) => el.setAttribute("aria-expanded", String(document.body.classList.toggle("navopen"))),
+  close: (el, e) => {
+    const dialog = el.closest("dialog");
+    if (dialog) {
+      e.preventDefault();
+      dialog.close();
+    }
+  },
+};
+
+document.addEventListener("click", (e) => {
+  const target = e.target as HTMLElement;
+  const el = target.closest<HTMLElement>("[data-act]");
+  if (el) ACT[el.dataset.act ?? ""]?.(el, e);
+  else if (document.body.classList.contains("navopen") && !target.closest(".side")) {
+    document.body.classList.remove("navopen");
+    $("[data-act=nav]")?.setAttribute("aria-expanded", "false");
+  }
+});
+
+zoneAndTheme();
+hints();
+enhance();
+keys();
+tickTimes();
+addEventListener("livehealth", (e) => showHealth((e as CustomEvent<{ health: string; since: number }>).detail));
+$$("select[data-submit]").forEach((select) => select.addEventListener("change", () => (select as HTMLSelectElement).form?.requestSubmit()));

@@ -1,0 +1,37 @@
+/* Theme and zone of this person, kept in cookies because the server draws with them. */
+import { $ } from "../lib/dom";
+import { cookie, setCookie } from "../lib/time";
+
+const mine = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+
+/** Tell the server the browser's zone; pages drawn from now on use it. */
+export function zoneAndTheme(): void {
+  if (!cookie("tz")) {
+    setCookie("tz", mine());
+    if (mine() !== "UTC" && !sessionStorage.getItem("zoned")) {
+      sessionStorage.setItem("zoned", "1");
+      location.reload(); // once per browser: the first page was drawn in UTC
+    }
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("themechange")));
+  const clock = $("[data-clock]");
+  const tick = (): void => {
+    if (clock) clock.textContent = new Date().toLocaleTimeString("en-GB", { timeZone: cookie("tz") || "UTC" });
+  };
+  tick();
+  setInterval(tick, 1000);
+}
+
+export function flipTheme(): void {
+  const dark = (getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g) ?? ["255"]).slice(0, 3).every((v) => +v < 100);
+  const next = dark ? "light" : "dark";
+  document.documentElement.dataset.theme = next;
+  setCookie("theme", next);
+  dispatchEvent(new Event("themechange"));
+}
+
+/** Mine, then UTC, then mine again. The server draws times, so the page is asked for again. */
+export function flipZone(): void {
+  setCookie("tz", cookie("tz") === "UTC" ? mine() : "UTC");
+  location.reload();
+}

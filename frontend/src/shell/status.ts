@@ -1,0 +1,36 @@
+/* Whether the page is live, and times that stay true while it is open. */
+import { $, $$ } from "../lib/dom";
+import { duration, relative, rough } from "../lib/time";
+
+const WORDS: Record<string, string> = { live: "Live", reconnecting: "Reconnecting", stale: "Stale", out: "Signed out" };
+const KIND: Record<string, string> = { live: "connected", reconnecting: "reconnecting", stale: "stale", out: "stale" };
+const HINT: Record<string, string> = {
+  live: "Live. Changes appear by themselves.",
+  reconnecting: "The connection was lost; trying again. The page catches up by itself.",
+  stale: "No connection to the server. What you see is from when it was lost; the page catches up by itself.",
+  out: "You are signed out, or may no longer see this. Load the page again to sign in.",
+};
+
+export function showHealth({ health, since }: { health: string; since: number }): void {
+  const box = $(".live");
+  if (!box) return;
+  box.hidden = false;
+  box.dataset.live = KIND[health] ?? "stale";
+  box.dataset.tip = HINT[health] ?? "";
+  const text = $("[data-live-text]", box);
+  if (text) text.textContent = since > 2000 ? `${WORDS[health]}, ${rough(since / 1000)} behind` : (WORDS[health] ?? health);
+}
+
+/** Relative times and running durations, once a second; only texts that differ are written. */
+export function tickTimes(): void {
+  const tick = (): void => {
+    if (document.hidden) return;
+    for (const el of $$<HTMLTimeElement>("time[data-rel]")) put(el, relative(Date.parse(el.dateTime)));
+    for (const el of $$("[data-since]")) put(el, duration((Date.now() - Date.parse(el.dataset.since ?? "")) / 1000));
+  };
+  setInterval(tick, 1000);
+}
+
+function put(el: HTMLElement, text: string): void {
+  if (el.textContent !== text) el.textContent = text;
+}
