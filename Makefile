@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help up test lint bench build clean
 BIN := .venv/bin
+# Settings make their keys where they are loaded: checks and tests leave your own home alone.
+test lint: export TRACKSIDE_HOME = $(CURDIR)/test-artifacts/home
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
