@@ -22,6 +22,7 @@ from trackside.sdk import (
     IdentityMapper,
     MultipleCronTriggerTimetable,
     PartitionedAssetTimetable,
+    PartitionedAtRuntime,
     StartOfDayMapper,
     task,
 )
@@ -158,6 +159,7 @@ def test_asset_or_time_has_both():
     spec = to_spec(DAG("d", schedule=table)).timetable
     assert (spec["kind"], spec["timetable"]["cron"], len(spec["condition"]["all"])) == ("asset_or_time", "0 6 * * *", 2)
     assert from_dict(spec).kind == "asset_or_time"
+    assert to_spec(DAG("d", schedule=table)).asset_expression == spec["condition"]
 
 
 def test_partition_timetables_are_represented():
@@ -168,8 +170,11 @@ def test_partition_timetables_are_represented():
         "run_offset": -1,
         "key_format": "%Y-%m-%dT%H:%M:%S",
     }
+    assert from_dict(cron.to_spec()).to_dict() == cron.to_spec()
+    assert (from_dict(cron.to_spec()).summary, from_dict(PartitionedAtRuntime().to_spec()).can_be_scheduled) == ("0 0 * * *", False)
     keyed = PartitionedAssetTimetable(assets=Asset("a"), partition_mapper_config={Asset("a"): StartOfDayMapper(timezone="UTC")})
     spec = keyed.to_spec()
+    assert (spec["kind"], from_dict(spec).summary) == ("partitioned_asset", "Asset")
     assert spec["mappers"][0]["mapper"] == {"kind": "StartOfDayMapper", "timezone": "UTC"}
     assert spec["default_mapper"] == IdentityMapper().to_spec()
 

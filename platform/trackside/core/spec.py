@@ -148,6 +148,8 @@ class DagSpec(_Record):
     doc_md: str | None = None
     timetable: dict[str, Any] = field(default_factory=lambda: {"kind": "null"})
     """Serialized timetable, see `core.timetables`."""
+    asset_expression: dict[str, Any] | None = None
+    """Condition over assets that starts runs: {"all": [{"asset": {"uri", "name", "group"}}, …]}; also timetable["condition"]."""
     timezone: str = "UTC"
     start_date: str | None = None
     end_date: str | None = None

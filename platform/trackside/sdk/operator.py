@@ -217,6 +217,12 @@ class BaseOperator(Templater, AbstractOperator, metaclass=OperatorMeta):
         if self._ready and name in self.template_fields and self._dag is not None:
             XComArg.apply_upstream_relationship(self, value)
 
+    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
+        """Rendering happens in the task process, where new values draw no edges."""
+        if parent is self:
+            self.__dict__["_ready"] = False
+        super()._do_render_template_fields(parent, *args, **kwargs)
+
     # For authors of operators -----------------------------------------------------------------------------------
 
     def execute(self, context: Any) -> Any:

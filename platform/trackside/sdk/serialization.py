@@ -39,6 +39,7 @@ def to_spec(dag: DAG) -> DagSpec:
         description=dag.description,
         doc_md=dag.doc_md,
         timetable=dag.timetable.to_spec(),
+        asset_expression=dag.timetable.to_spec().get("condition"),
         timezone=_zone(dag.timezone),
         start_date=_moment(dag.start_date),
         end_date=_moment(dag.end_date),

@@ -283,7 +283,7 @@ class PartitionedAssetTimetable(AssetTriggeredTimetable):
     def to_spec(self) -> dict[str, Any]:
         mappers = [{"asset": a.to_spec(), "mapper": m.to_spec()} for a, m in self.partition_mapper_config.items()]
         extra = {"mappers": mappers, "default_mapper": self.default_partition_mapper.to_spec()}
-        return {**super().to_spec(), "partitioned": True, **extra}
+        return {**super().to_spec(), "kind": "partitioned_asset", **extra}
 
 
 class _Plain(_Stored):

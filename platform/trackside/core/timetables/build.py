@@ -15,6 +15,7 @@ from dateutil.relativedelta import relativedelta
 from trackside.core.timetables.base import InvalidSchedule, Timetable
 from trackside.core.timetables.cron import CronInterval, CronTrigger, MultiCron, RunImmediately
 from trackside.core.timetables.delta import ZERO, Delta, DeltaInterval, DeltaTrigger, decode_delta
+from trackside.core.timetables.partition import CronPartition, PartitionedAsset, PartitionedAtRuntime
 from trackside.core.timetables.simple import Asset, AssetOrTime, Continuous, Custom, Events, Null, Once
 from trackside.core.timetables.zones import zone_name
 
@@ -81,6 +82,11 @@ def _asset_or_time(data: dict[str, Any]) -> Timetable:
     return AssetOrTime(inner)
 
 
+def _cron_partition(data: dict[str, Any]) -> Timetable:
+    ticks = CronTrigger(_text(data, "cron"), _zone(data), _interval(data), _run_immediately(data))
+    return CronPartition(ticks, int(data.get("run_offset") or 0), str(data.get("key_format") or CronPartition.key_format))
+
+
 def _custom(data: dict[str, Any]) -> Timetable:
     about = {key: data[key] for key in _ABOUT if key in data}
     return Custom(_text(data, "classpath"), data.get("data"), about)
@@ -98,6 +104,9 @@ LOADERS: dict[str, Callable[[dict[str, Any]], Timetable]] = {
     "events": _events,
     "asset": lambda data: Asset(),
     "asset_or_time": _asset_or_time,
+    "cron_partition": _cron_partition,
+    "partitioned_asset": lambda data: PartitionedAsset(),
+    "partitioned_at_runtime": lambda data: PartitionedAtRuntime(),
     "custom": _custom,
 }
 """Kind → how to read it. A new kind is one more row."""
