@@ -51,7 +51,8 @@ def stand_in(folder: Path, **changes: object) -> ParseSettings:
     """Settings for the stand-in loader, with short limits."""
     values: dict[str, object] = {"timeout": 3.0, "memory_mb": 200, "max_processes": 20, **changes}
     return ParseSettings(
-        dags_folder=str(folder), loader="stand_in_loader:load_file", preload=["stand_in_loader"], bridge=None, **values
+        dags_folder=str(folder), loader="stand_in_loader:load_file", preload=["stand_in_loader"], preload_below=[],
+        bridge=None, primer=False, **values
     )
 
 

@@ -37,7 +37,9 @@ def main(request: dict[str, Any], settings: ParseSettings, channel: int, output:
         me = os.getpid()
         _isolate(channel, output, parent)
         _limit(settings)
-        body = _encode(_parse(request, settings, channel), settings)
+        with _server_in_reach(request["id"]):
+            result = load(request["path"], request.get("plan") or {}, settings)
+        body = _encode(result, settings)
         if os.getpid() == me:  # a fork that the file made and that came back here must not answer for it
             faulthandler.cancel_dump_traceback_later()
             _flush()
@@ -100,8 +102,8 @@ def _data_bytes() -> int:
         return 0
 
 
-def _parse(request: dict[str, Any], settings: ParseSettings, channel: int) -> dict[str, Any]:
-    path = request["path"]
+def load(path: str, plan: dict[str, Any], settings: ParseSettings) -> dict[str, Any]:
+    """Everything about one file, ready for JSON. What is wrong in it is in `errors`, never raised."""
     result: dict[str, Any] = {"dags": [], "errors": [], "warnings": [], "hashes": {}, "sources": {}, "imports": []}
     try:
         result["content_hash"] = guard.content_hash(path)
@@ -112,13 +114,12 @@ def _parse(request: dict[str, Any], settings: ParseSettings, channel: int) -> di
     sources = guard.Sources(path)
     before = set(sys.modules)
     try:
-        with _server_in_reach(request["id"]):
-            loaded = _resolve(settings.loader)(path, dags_folder=settings.dags_folder)
-            result["errors"] += [_as_problem(e) for e in _values(getattr(loaded, "errors", ()))]
-            result["warnings"] += [_as_warning(w) for w in _values(getattr(loaded, "warnings", ()))]
-            dags = _values(loaded.dags)
-            _add_dags(dags, result, sources, settings)
-            _plan(dags, request.get("plan") or {}, result)
+        loaded = _resolve(settings.loader)(path, dags_folder=settings.dags_folder)
+        result["errors"] += [_as_problem(e) for e in _values(getattr(loaded, "errors", ()))]
+        result["warnings"] += [_as_warning(w) for w in _values(getattr(loaded, "warnings", ()))]
+        dags = _values(loaded.dags)
+        _add_dags(dags, result, sources, settings)
+        _plan(dags, plan, result)
     except BaseException as e:  # also SystemExit and KeyboardInterrupt of the file
         result["errors"].append(_from_exception(e, path))
     for problem in result["errors"]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -256,6 +257,26 @@ def _private_bytes(pid: int) -> int:
         return 0
 
 
+def _import_all(package: str) -> None:
+    """Every module of a package: what one file in a hundred needs is too dear to import in each that does."""
+    path = importlib.import_module(package).__path__
+    for module in pkgutil.walk_packages(path, f"{package}.", onerror=lambda name: None):
+        if not module.name.endswith("__main__"):
+            try:
+                importlib.import_module(module.name)
+            except ImportError:
+                pass  # something optional is not installed: the file that wants it will say so
+
+
+def _prime(settings: ParseSettings) -> None:
+    """Read our own sample the way files are read. What goes wrong here goes wrong again where it is shown."""
+    from trackside.runner.parsing import child
+
+    path = str(Path(__file__).with_name("primer.py"))
+    for problem in child.load(path, {}, settings)["errors"]:
+        sys.stderr.write(f"parse server, warming up: {problem['message']}\n")
+
+
 def warm_up(settings: ParseSettings) -> None:
     """Import what files will want, and take it out of the garbage collector's sight, so that forks share the memory."""
     for name in settings.preload:
@@ -263,6 +284,10 @@ def warm_up(settings: ParseSettings) -> None:
     if settings.bridge:
         module, _, function = settings.bridge.partition(":")
         getattr(importlib.import_module(module), function)()
+    for name in settings.preload_below:
+        _import_all(name)
+    if settings.primer:
+        _prime(settings)
     gc.collect()
     gc.freeze()
 

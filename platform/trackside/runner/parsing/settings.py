@@ -52,6 +52,10 @@ class ParseSettings:
     """"module:function" that makes a DagSpec of a DAG."""
     preload: list[str] = field(default_factory=lambda: list(PRELOAD))
     """Modules the warm parent imports, so that no file has to."""
+    preload_below: list[str] = field(default_factory=lambda: ["trackside.core", "trackside.sdk", "trackside.airflow"])
+    """Packages of which it imports every module."""
+    primer: bool = True
+    """Whether it reads a sample file before it forks."""
     bridge: str | None = "trackside.airflow:install"
     """"module:function" called once, which makes `import airflow` work."""
 
