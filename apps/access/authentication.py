@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
@@ -63,4 +63,4 @@ class _Csrf(CsrfViewMiddleware):
 def _check_csrf(request: HttpRequest) -> None:
     check = _Csrf(lambda _request: None)  # type: ignore[arg-type, return-value]
     check.process_request(request)
-    check.process_view(request, None, (), {})
+    check.process_view(request, lambda _request: HttpResponse(), (), {})

@@ -76,9 +76,7 @@ def _page(name: str, fallback: str) -> str:
         return fallback
 
 
-@operation(
-    "GET /auth/login", may=PUBLIC, query=(Param("next", help="Where to go afterwards, on this site."),), status=307
-)
+@operation("GET /auth/login", may=PUBLIC, query=(Param("next", help="Where to go afterwards, on this site."),), status=307)
 def login(call: Call) -> HttpResponse:
     """Leads to the sign-in page. A `next` on another site is refused."""
     target = call.query["next"]

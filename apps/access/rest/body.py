@@ -120,9 +120,7 @@ def parse_json(data: bytes) -> Any:
     try:
         if text.count("[") + text.count("{") > MAX_DEPTH:
             _check_depth(text)
-        value = json.loads(
-            text, parse_int=_number, parse_float=_float, parse_constant=_constant, object_pairs_hook=_object
-        )
+        value = json.loads(text, parse_int=_number, parse_float=_float, parse_constant=_constant, object_pairs_hook=_object)
         if _MAYBE_UNSTORABLE.search(text):
             _check_texts(value)
     except json.JSONDecodeError as e:
@@ -146,9 +144,7 @@ def check(model: Any, value: Any, *, place: tuple[str | int, ...] = ("body",)) -
     if value is None:
         return None, [flaw(place, "Field required", "missing")]
     if isinstance(value, bytes):
-        return None, [
-            flaw(place, "Input should be a valid dictionary or object to extract fields from", "model_attributes_type")
-        ]
+        return None, [flaw(place, "Input should be a valid dictionary or object to extract fields from", "model_attributes_type")]
     try:
         return TypeAdapter(model).validate_python(value), []
     except ValidationError as e:

@@ -54,9 +54,7 @@ class BulkBody(Body, Generic[T]):
 
     actions: list[
         Annotated[
-            Annotated[BulkCreate[T], Tag("create")]
-            | Annotated[BulkUpdate[T], Tag("update")]
-            | Annotated[BulkDelete[T], Tag("delete")],
+            Annotated[BulkCreate[T], Tag("create")] | Annotated[BulkUpdate[T], Tag("update")] | Annotated[BulkDelete[T], Tag("delete")],
             Discriminator(_tag),
         ]
     ]
@@ -71,9 +69,9 @@ class BulkKind:
     """Name of an entity: an object of the body, or the text that a delete names it by."""
     existing: Callable[[Collection[Any]], set[str]]
     """Names of those of these entities that exist."""
-    create: Callable[[Any], None]
-    update: Callable[[Any, list[str] | None], None]
-    delete: Callable[[Any], None]
+    create: Callable[[Any], object]
+    update: Callable[[Any, list[str] | None], object]
+    delete: Callable[[Any], object]
     sees_own_work: bool = False
     """Whether an action finds what an earlier action of the same call made (in Airflow this differs by resource)."""
 

@@ -48,8 +48,7 @@ def invalid(*flaws: dict[str, Any]) -> Problem:
 def flaws_of(error: ValidationError, place: Sequence[str | int]) -> list[dict[str, Any]]:
     """A pydantic error as wire entries. The refused value itself is left out: it may be a secret."""
     return [
-        flaw([*place, *e["loc"]], e["msg"], e["type"])
-        for e in error.errors(include_url=False, include_input=False, include_context=False)
+        flaw([*place, *e["loc"]], e["msg"], e["type"]) for e in error.errors(include_url=False, include_input=False, include_context=False)
     ]
 
 

@@ -22,12 +22,13 @@ class OperationSchema(AutoSchema):
 
     @property
     def operation(self) -> Any:
-        return self.view.operations[self.method]
+        view: Any = self.view
+        return view.operations[self.method]
 
     def get_operation_id(self) -> str:
         return str(self.operation.id)
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]
         return (self.operation.function.__doc__ or "").strip()
 
     def get_tags(self) -> list[str]:
@@ -37,7 +38,7 @@ class OperationSchema(AutoSchema):
     def get_auth(self) -> list[dict[str, list[str]]]:
         return [] if self.operation.may[0] == "public" else [{"bearer": []}]
 
-    def get_override_parameters(self) -> list[OpenApiParameter]:
+    def get_override_parameters(self) -> list[Any]:
         path = [
             OpenApiParameter(name, self._path_schema(name), OpenApiParameter.PATH, required=True)
             for name in _PARAMETER.findall(self.operation.path)

@@ -46,6 +46,13 @@ class Call:
         """Who acts, for domain calls."""
         return Actor(self.user.get_username() if self.user else "anonymous", "rest")
 
+    @property
+    def person(self) -> User:
+        """The caller, for operations that are not public."""
+        if self.user is None:
+            raise Problem(401, "Not authenticated", {"WWW-Authenticate": "Bearer"})
+        return self.user
+
     def allowed(self, action: str, kind: str, dag_id: str | None = None) -> bool:
         """May the caller do this?"""
         return policy.allowed(self.user, action, kind, dag_id)
@@ -154,9 +161,7 @@ def operation(
     method, _, template = where.partition(" ")
 
     def register(function: Function) -> Function:
-        REGISTRY.append(
-            Operation(method, template, function, may, tuple(query), body, status, returns, path or {}, body_optional)
-        )
+        REGISTRY.append(Operation(method, template, function, may, tuple(query), body, status, returns, path or {}, body_optional))
         return function
 
     return register

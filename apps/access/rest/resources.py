@@ -97,9 +97,7 @@ class Resource:
             rows = f.narrow(rows, values)
         return rows
 
-    def page(
-        self, call: Call, rows: QuerySet[Any] | None = None, values: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def page(self, call: Call, rows: QuerySet[Any] | None = None, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The answer of a list operation. `values` replace the query (batch operations take them from the body)."""
         values = call.query if values is None else values
         if rows is None:
@@ -119,9 +117,7 @@ class Resource:
             }
         return self.collection(page(rows, keys, limit, offset), call, rows.order_by().count())
 
-    def collection(
-        self, rows: list[Any], call: Call, total: int | None = None, *, cursors: bool | None = None
-    ) -> dict[str, Any]:
+    def collection(self, rows: list[Any], call: Call, total: int | None = None, *, cursors: bool | None = None) -> dict[str, Any]:
         """A collection answer with exactly these rows."""
         out: dict[str, Any] = {self.name: self.show(rows, call), "total_entries": len(rows) if total is None else total}
         if self.cursors if cursors is None else cursors:

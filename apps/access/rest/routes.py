@@ -36,9 +36,7 @@ class _AnyMedia(BaseContentNegotiation):
     def select_parser(self, request: Request, parsers: Any) -> BaseParser:
         return parsers[0]  # type: ignore[no-any-return]
 
-    def select_renderer(
-        self, request: Request, renderers: Any, format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[BaseRenderer, str]:
         return renderers[0], "application/json"
 
 
@@ -55,18 +53,17 @@ class OperationView(APIView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         """Find the operation, see who calls, run it; every failure becomes a wire error."""
         method = request.method or ""
-        operation, texts = self.operations.get(method), kwargs
+        operation = self.operations.get(method)
+        texts: Mapping[str, str] = kwargs
         if operation is None:
             operation, texts = _elsewhere(request, method)
         if operation is None:
-            return _sent(
-                json_answer({"detail": "Method Not Allowed"}, 405, {"Allow": ", ".join(sorted(self.operations))})
-            )
+            return _sent(json_answer({"detail": "Method Not Allowed"}, 405, {"Allow": ", ".join(sorted(self.operations))}))
         try:
             drf = self.initialize_request(request)
             if operation.may == PUBLIC:
                 return _sent(operation.run(drf, None, texts))
-            user = drf.user
+            user: Any = drf.user
             if user is None:
                 raise Problem(401, "Not authenticated", {"WWW-Authenticate": "Bearer"})
             return _sent(operation.run(drf, user, texts))
@@ -116,7 +113,7 @@ def operation_patterns() -> list[URLPattern]:
         regex = _regex(template)
         _TABLE.append((re.compile(regex, re.DOTALL), operations))
         methods = {m.lower(): OperationView.dispatch for m in operations}  # for readers of the URL table (OpenAPI)
-        view = type("OperationView", (OperationView,), {"operations": operations, **methods})
+        view: Any = type("OperationView", (OperationView,), {"operations": operations, **methods})
         patterns.append(re_path(f"^{PREFIX}{regex}", view.as_view()))
     return patterns
 

@@ -36,9 +36,7 @@ class Tags(Filter):
         names = values.get("tags")
         mode = values.get("tags_match_mode") or "any"
         if mode not in ("any", "all"):
-            raise Problem(
-                422, [{"type": "enum", "loc": ["query", "tags_match_mode"], "msg": "Input should be 'any' or 'all'"}]
-            )
+            raise Problem(422, [{"type": "enum", "loc": ["query", "tags_match_mode"], "msg": "Input should be 'any' or 'all'"}])
         if not names:
             return rows
         if mode == "any":
@@ -134,7 +132,7 @@ DETAIL_FIELDS = (
     anything("params", lambda d: wire_params(d.spec.get("params") or {})),
     flag("render_template_as_native_obj", lambda d: d.spec.get("render_template_as_native_obj", False)),
     texts("template_search_path", lambda d: d.spec.get("template_searchpath"), null=True),
-    text("timezone", null=True),
+    constant("timezone", "UTC"),  # Airflow 3.3 answers UTC whatever the zone of the DAG
     moment("last_parsed", "last_parsed_time"),
     anything("default_args", lambda d: d.spec.get("default_args") or {}),
     flag("rerun_with_latest_version", lambda d: d.spec.get("rerun_with_latest_version"), null=True),
@@ -161,9 +159,7 @@ def wire_params(params: dict[str, Any]) -> dict[str, Any]:
 
 def _rows(call: Call) -> QuerySet[Dag]:
     rows = Dag.objects.filter(policy.visible_dags(call.user)).prefetch_related("tags", "tags__dag")
-    rows = rows.annotate(
-        allowed_run_types=KeyTransform("allowed_run_types", "current_version__spec", output_field=JSONField())
-    )
+    rows = rows.annotate(allowed_run_types=KeyTransform("allowed_run_types", "current_version__spec", output_field=JSONField()))
     favorite = call.query.get("is_favorite")
     if favorite is not None:
         mine = Exists(DagFavorite.objects.filter(dag=OuterRef("pk"), user=call.user))
@@ -204,6 +200,20 @@ def _by_assets(rows: QuerySet[Any], wanted: bool) -> QuerySet[Any]:
     return rows.filter(by_asset) if wanted else rows.exclude(by_asset)
 
 
+def _by_timetable(rows: QuerySet[Any], names: list[str]) -> QuerySet[Any]:
+    """Timetables that come with Trackside go by their class name, others by their whole path (Airflow's rule)."""
+    wanted = Q(pk__in=())
+    for name in names:
+        if "." not in name:
+            wanted |= Q(timetable_type__endswith=f".{name}", timetable_type__startswith=_BUILT_IN)
+        elif not name.startswith(_BUILT_IN):
+            wanted |= Q(timetable_type=name)
+    return rows.filter(wanted)
+
+
+_BUILT_IN = "airflow.timetables."
+
+
 def _without_stale(rows: QuerySet[Any], wanted: bool) -> QuerySet[Any]:
     return rows.filter(is_stale=False) if wanted else rows
 
@@ -240,15 +250,13 @@ DAGS = Resource(
             lambda rows, states: rows.filter(Exists(_runs().filter(dag=OuterRef("pk"), state__in=states))),
         ),
         Declared(Param("is_favorite", bool)),
-        Equals("timetable_type", many=True),
+        Custom(Param("timetable_type", many=True), _by_timetable),
     ),
     orders={"dag_id": "dag_id", "dag_display_name": "dag_display_name", "next_dagrun": "next_run_after", **_RUN_ORDERS},
     default_order=("dag_id",),
 )
 DAG_DETAILS = Resource("dags", fields=DETAIL_FIELDS)
-SELECTED_DAGS = Resource(
-    "dags", rows=_rows, fields=FIELDS, filters=_SELECTION, orders={"dag_id": "dag_id"}, default_order=("dag_id",)
-)
+SELECTED_DAGS = Resource("dags", rows=_rows, fields=FIELDS, filters=_SELECTION, orders={"dag_id": "dag_id"}, default_order=("dag_id",))
 
 
 class DagPatchBody(Body):
@@ -308,9 +316,7 @@ def patch_dag(call: Call, dag_id: str) -> dict[str, Any]:
     return _fresh(call, dag_id)
 
 
-@operation(
-    "PATCH /dags", may=("edit", "dag"), query=(MASK, *SELECTED_DAGS.query), body=DagPatchBody, returns=DAGS.list_schema
-)
+@operation("PATCH /dags", may=("edit", "dag"), query=(MASK, *SELECTED_DAGS.query), body=DagPatchBody, returns=DAGS.list_schema)
 def patch_dags(call: Call) -> dict[str, Any]:
     """Pause or unpause the DAGs that fit the filters. Without a pattern on the id none fits (`~` for all), as in Airflow."""
     from apps.dags import catalogue
@@ -332,7 +338,7 @@ def favorite_dag(call: Call, dag_id: str) -> None:
     the_dag(call, dag_id)
     try:
         with transaction.atomic():
-            DagFavorite.objects.create(dag_id=dag_id, user=call.user)
+            DagFavorite.objects.create(dag_id=dag_id, user=call.person)
     except IntegrityError as e:
         raise conflict_of(e) from e
 

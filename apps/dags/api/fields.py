@@ -48,9 +48,7 @@ def iso_duration(seconds: float | None) -> str | None:
     minutes, second = divmod(span.seconds, 60)
     hours, minute = divmod(minutes, 60)
     fraction = f"{second + span.microseconds / 1e6:g}"
-    clock = "".join(f"{n}{unit}" for n, unit in ((hours, "H"), (minute, "M")) if n) + (
-        f"{fraction}S" if fraction != "0" else ""
-    )
+    clock = "".join(f"{n}{unit}" for n, unit in ((hours, "H"), (minute, "M")) if n) + (f"{fraction}S" if fraction != "0" else "")
     days = f"{span.days}D" if span.days else ""
     return f"P{days}T{clock}" if clock else f"P{days}" if days else "PT0S"
 

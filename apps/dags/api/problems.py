@@ -57,9 +57,7 @@ IMPORT_ERRORS = Resource(
 )
 
 
-@operation(
-    "GET /importErrors", may=("read", "import_error"), query=IMPORT_ERRORS.query, returns=IMPORT_ERRORS.list_schema
-)
+@operation("GET /importErrors", may=("read", "import_error"), query=IMPORT_ERRORS.query, returns=IMPORT_ERRORS.list_schema)
 def get_import_errors(call: Call) -> dict[str, Any]:
     """List the files that could not be read, and why."""
     return IMPORT_ERRORS.page(call)

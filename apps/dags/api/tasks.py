@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.access.rest.errors import bad_request, not_found
-from apps.access.rest.fields import anything, flag, number, text, texts
+from apps.access.rest.fields import anything, constant, flag, number, text, texts
 from apps.access.rest.operations import Call, operation
 from apps.access.rest.params import Param
 from apps.access.rest.resources import Resource
@@ -69,12 +69,10 @@ TASKS = Resource(
         anything("params", lambda r: wire_params({**r.dag.params, **r.task.params})),
         anything("class_ref", lambda r: {"module_path": r.task.module, "class_name": class_name(r.task)}),
         flag("is_mapped", "task.mapped", null=True),
-        texts("extra_links"),
+        constant("extra_links", []),  # Airflow 3.3 names none here; see the operation on links
     ),
 )
-_ORDERS = frozenset(
-    f for f in TaskSpec.__dataclass_fields__ if f not in ("attributes", "params", "expand", "executor_config")
-)
+_ORDERS = frozenset(f for f in TaskSpec.__dataclass_fields__ if f not in ("attributes", "params", "expand", "executor_config"))
 
 
 def _key(row: _Row, name: str) -> tuple[bool, Any]:

@@ -41,9 +41,7 @@ VERSIONS = Resource(
 )
 
 
-@operation(
-    "GET /dags/{dag_id}/dagVersions", may=("read", "version"), query=VERSIONS.query, returns=VERSIONS.list_schema
-)
+@operation("GET /dags/{dag_id}/dagVersions", may=("read", "version"), query=VERSIONS.query, returns=VERSIONS.list_schema)
 def get_dag_versions(call: Call, dag_id: str) -> dict[str, Any]:
     """List the versions of a DAG, `~` for all."""
     check_dag(call, dag_id)
@@ -76,9 +74,7 @@ _SOURCE_SCHEMA = {
 }
 
 
-@operation(
-    "GET /dagSources/{dag_id}", may=("read", "source"), query=(Param("version_number", int),), returns=_SOURCE_SCHEMA
-)
+@operation("GET /dagSources/{dag_id}", may=("read", "source"), query=(Param("version_number", int),), returns=_SOURCE_SCHEMA)
 def get_dag_source(call: Call, dag_id: str) -> Any:
     """The text of the file a version came from, as JSON or plain text (Accept). The current version if none is named."""
     media = wanted_media(call.request, JSON, TEXT)
@@ -90,9 +86,7 @@ def get_dag_source(call: Call, dag_id: str) -> Any:
     chosen = versions.filter(number=number) if number is not None else versions.order_by("-number")
     version = chosen.first() if number is None or abs(number) < 2**31 else None
     if version is None:
-        raise not_found(
-            f"The source code of the Dag {dag_id}, version {number if number is not None else 'latest'}, was not found"
-        )
+        raise not_found(f"The source code of the Dag {dag_id}, version {number if number is not None else 'latest'}, was not found")
     if media == TEXT:
         return HttpResponse(version.source, content_type="text/plain; charset=utf-8")
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from pydantic import model_validator
 
 from apps.access.rest.body import Body, Moment, Note
@@ -61,8 +62,12 @@ class ClearTaskInstancesBody(Body):
 
 
 def shown(call: Call, tis: list[TaskInstance], resource: Resource = TASK_INSTANCES) -> dict[str, Any]:
-    """A collection of these task instances, read anew."""
-    return resource.collection(in_order([ti.pk for ti in tis], ti_rows(call)), call)
+    """A collection of these task instances, read anew. Those that do not exist yet are only named (dry run of only_new)."""
+    answer = resource.collection(in_order([ti.pk for ti in tis if ti.pk], ti_rows(call)), call)
+    new = [{"task_id": ti.task_id, "task_display_name": ti.task_display_name or ti.task_id} for ti in tis if not ti.pk]
+    answer[resource.name] += new
+    answer["total_entries"] += len(new)
+    return answer
 
 
 @operation(
@@ -73,7 +78,7 @@ def shown(call: Call, tis: list[TaskInstance], resource: Resource = TASK_INSTANC
 )
 def post_clear_task_instances(call: Call, dag_id: str) -> dict[str, Any]:
     """Clear task instances of a run or of several, with what lies up- or downstream, in past or future runs."""
-    from apps.runs.actions import clearing
+    from apps.runs.actions import clearing, notes
 
     body: ClearTaskInstancesBody = call.body
     the_dag(call, dag_id)
@@ -95,11 +100,15 @@ def post_clear_task_instances(call: Call, dag_id: str) -> dict[str, Any]:
         reset_dag_runs=body.reset_dag_runs,
         run_on_latest_version=body.run_on_latest_version,
         prevent_running_task=body.prevent_running_task,
-        note=body.note,
     )
     if body.dry_run:
         return shown(call, clearing.preview(request))
-    return shown(call, clearing.clear(request, actor=call.actor))
+    with transaction.atomic():  # the answer shows the instances as clearing left them
+        cleared = clearing.clear(request, actor=call.actor)
+        answer = shown(call, cleared)  # without the new note, as in Airflow
+        if body.note is not None:
+            notes.set_task_note(cleared, body.note, actor=call.actor)
+        return answer
 
 
 class RunClearBody(Body):
@@ -132,17 +141,16 @@ def _clear(call: Call, run: Run, body: RunClearBody) -> list[TaskInstance]:
     )
 
 
-@operation(
-    "POST /dags/{dag_id}/dagRuns/{dag_run_id}/clear", may=("edit", "run"), body=RunClearBody, returns=RUNS.schema
-)
+@operation("POST /dags/{dag_id}/dagRuns/{dag_run_id}/clear", may=("edit", "run"), body=RunClearBody, returns=RUNS.schema)
 def clear_dag_run(call: Call, dag_id: str, dag_run_id: str) -> dict[str, Any]:
     """Run a run again: all of it, its failed tasks, or the tasks that are new in the DAG."""
     the_dag(call, dag_id)
     run = the_run(call, dag_id, dag_run_id)
-    cleared = _clear(call, run, call.body)
-    if call.body.dry_run:
-        return shown(call, cleared, PLAIN_INSTANCES)
-    return RUNS.one(the_run(call, dag_id, dag_run_id), call)
+    with transaction.atomic():
+        cleared = _clear(call, run, call.body)
+        if call.body.dry_run:
+            return shown(call, cleared, PLAIN_INSTANCES)
+        return RUNS.one(the_run(call, dag_id, dag_run_id), call)
 
 
 class RunToClear(Body):
@@ -162,12 +170,7 @@ class ClearRunsBody(RunClearBody):
 
     @model_validator(mode="after")
     def _names_something(self) -> ClearRunsBody:
-        if (
-            not self.dag_runs
-            and not self.partition_key
-            and not self.partition_date_start
-            and not self.partition_date_end
-        ):
+        if not self.dag_runs and not self.partition_key and not self.partition_date_start and not self.partition_date_end:
             raise ValueError("dag_runs or a selection of partitions is required")
         return self
 
@@ -178,10 +181,11 @@ def clear_dag_runs(call: Call, dag_id: str) -> dict[str, Any]:
     body: ClearRunsBody = call.body
     the_dag(call, dag_id)
     runs = _chosen_runs(call, dag_id, body)
-    cleared = [ti for run in runs for ti in _clear(call, run, body)]
-    if body.dry_run:
-        return shown(call, cleared, PLAIN_INSTANCES)
-    return RUNS.collection(in_order([run.pk for run in runs], run_rows(call)), call)
+    with transaction.atomic():
+        cleared = [ti for run in runs for ti in _clear(call, run, body)]
+        if body.dry_run:
+            return shown(call, cleared, PLAIN_INSTANCES)
+        return RUNS.collection(in_order([run.pk for run in runs], run_rows(call)), call)
 
 
 def _chosen_runs(call: Call, dag_id: str, body: ClearRunsBody) -> list[Run]:

@@ -45,9 +45,7 @@ def unmet(ti: TaskInstance) -> list[dict[str, str]]:
     if ti.run.dag.is_paused:
         found["Dag Not Paused"] = "The DAG is paused. Unpause it to go on."
     if ti.run.state != RunState.RUNNING:
-        found["Dagrun Running"] = f"The run is {ti.run.state}, not running." + (
-            f" {ti.run.reason}" if ti.run.reason else ""
-        )
+        found["Dagrun Running"] = f"The run is {ti.run.state}, not running." + (f" {ti.run.reason}" if ti.run.reason else "")
     if ti.state != TaskState.SCHEDULED:
         found["Task Instance State"] = "The task is not scheduled yet: nothing was decided about it."
     if (rule := _trigger_rule(ti)) is not None:
@@ -94,8 +92,6 @@ def get_task_instance_dependencies(call: Call, dag_id: str, dag_run_id: str, tas
 
 
 @operation(f"{_BASE}/{{map_index}}/dependencies", may=("read", "task"), path={"map_index": int}, returns=_SCHEMA)
-def get_task_instance_dependencies_by_map_index(
-    call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int
-) -> dict[str, Any]:
+def get_task_instance_dependencies_by_map_index(call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
     """What keeps a mapped task instance from running."""
     return _answer(call, dag_id, dag_run_id, task_id, map_index)

@@ -27,7 +27,7 @@ RUN_FIELDS = (
     moment("data_interval_start"),
     moment("data_interval_end"),
     moment("run_after", null=False),
-    moment("last_scheduling_decision"),
+    moment("last_scheduling_decision", lambda r: r.last_scheduling_decision or r.start_date),
     text("run_type", words=RunType),
     text("state", words=RunState),
     text("triggered_by", words=TriggeredBy, null=True),
@@ -45,9 +45,7 @@ RUN_FIELDS = (
 def attach_versions(runs: list[Run], call: Call) -> None:
     """Give each run the versions its task instances ran with, oldest first: two queries for a page."""
     by_run: dict[int, set[UUID]] = {run.pk: {run.dag_version_id} if run.dag_version_id else set() for run in runs}
-    pairs = TaskInstance.objects.filter(run__in=by_run, dag_version__isnull=False).values_list(
-        "run_id", "dag_version_id"
-    )
+    pairs = TaskInstance.objects.filter(run__in=by_run, dag_version__isnull=False).values_list("run_id", "dag_version_id")
     for run_pk, version_id in pairs.distinct():
         if version_id is not None:
             by_run[run_pk].add(version_id)

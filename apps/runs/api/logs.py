@@ -92,9 +92,7 @@ def get_log(call: Call, dag_id: str, dag_run_id: str, task_id: str, try_number: 
     return {"content": content, "continuation_token": token}
 
 
-@operation(
-    f"{_BASE}/externalLogUrl/{{try_number}}", may=("read", "log"), query=(_MAP_INDEX,), path={"try_number": Natural}
-)
+@operation(f"{_BASE}/externalLogUrl/{{try_number}}", may=("read", "log"), query=(_MAP_INDEX,), path={"try_number": Natural})
 def get_external_log_url(call: Call, dag_id: str, dag_run_id: str, task_id: str, try_number: int) -> None:
     """Refused: Trackside keeps logs itself and links to no other system."""
     raise bad_request("Task log handler does not support external logs.")

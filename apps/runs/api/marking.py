@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from pydantic import field_validator
 
 from apps.access.rest.body import Body, Note
@@ -81,13 +82,14 @@ def _patch(call: Call, run: Run, targets: list[Target], *, mask: list[str] | Non
 
     body: PatchInstanceBody = call.body
     names = named(body, mask)
-    tis = _instances(call, run, targets)
-    if "new_state" in names:
-        _refuse_same_state(tis, body.new_state, body)
-        tis = marking.mark(_request(call, run, targets, body), actor=call.actor) or tis
-    if "note" in names and body.note is not None:
-        notes.set_task_note(tis, body.note, actor=call.actor)
-    return shown(call, tis)
+    with transaction.atomic():
+        tis = _instances(call, run, targets)
+        if "new_state" in names:
+            _refuse_same_state(tis, body.new_state, body)
+            marking.mark(_request(call, run, targets, body), actor=call.actor)
+        if "note" in names and body.note is not None:
+            notes.set_task_note(tis, body.note, actor=call.actor)
+        return shown(call, tis)  # those named; relatives and other runs are changed but not listed, as in Airflow
 
 
 def _dry_run(call: Call, run: Run, targets: list[Target]) -> dict[str, Any]:
@@ -140,9 +142,7 @@ def patch_task_instance_dry_run(call: Call, dag_id: str, dag_run_id: str, task_i
     body=PatchInstanceBody,
     returns=_RETURNS,
 )
-def patch_task_instance_by_map_index(
-    call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int
-) -> dict[str, Any]:
+def patch_task_instance_by_map_index(call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
     """Set the state or the note of one mapped instance."""
     run = the_run(call, dag_id, dag_run_id)
     return _patch(call, run, _targets(call, run, task_id, map_index), mask=call.query["update_mask"])
@@ -156,9 +156,7 @@ def patch_task_instance_by_map_index(
     body=PatchInstanceBody,
     returns=_RETURNS,
 )
-def patch_task_instance_dry_run_by_map_index(
-    call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int
-) -> dict[str, Any]:
+def patch_task_instance_dry_run_by_map_index(call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
     """What setting the state of one mapped instance would change."""
     run = the_run(call, dag_id, dag_run_id)
     return _dry_run(call, run, _targets(call, run, task_id, map_index))
@@ -250,13 +248,11 @@ class _BulkInstances:
         from apps.runs.actions import marking, notes
 
         ti, names = self._found(entity, "edit"), named(entity, mask)
-        changed = [ti]
         if "new_state" in names and ti.state != entity.new_state:
             target: Target = (ti.task_id, ti.map_index) if ti.map_index >= 0 else ti.task_id
-            request = _request(self.call, ti.run, [target], entity)
-            changed = marking.mark(request, actor=self.call.actor) or changed
+            marking.mark(_request(self.call, ti.run, [target], entity), actor=self.call.actor)
         if "note" in names and entity.note is not None:
-            notes.set_task_note(changed, entity.note, actor=self.call.actor)
+            notes.set_task_note([ti], entity.note, actor=self.call.actor)
 
     def delete(self, entity: BulkInstanceBody | str) -> None:
         from apps.runs.actions import deletion

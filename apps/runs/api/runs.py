@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
+from django.db import transaction
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 from pydantic import Field as Constraint
@@ -53,7 +54,7 @@ RUNS = Resource(
         Equals("bundle_version"),
         Pattern("run_id"),
         Pattern("triggering_user_name"),
-        Pattern("dag_id"),
+        Pattern("dag_id", "dag__dag_id"),
         Pattern("partition_key"),
     ),
     orders={
@@ -127,9 +128,7 @@ class RunsBatchBody(Body):
 
 def only_tilde(**parts: str) -> None:
     """Batch operations exist for all DAGs at once only: other ids in the path are a 422."""
-    wrong = [
-        flaw(("path", name), "Input should be '~'", "literal_error") for name, value in parts.items() if value != "~"
-    ]
+    wrong = [flaw(("path", name), "Input should be '~'", "literal_error") for name, value in parts.items() if value != "~"]
     if wrong:
         raise invalid(*wrong)
 
@@ -204,8 +203,9 @@ def named(body: Body, mask: list[str] | None) -> set[str]:
 )
 def patch_dag_run(call: Call, dag_id: str, dag_run_id: str) -> dict[str, Any]:
     """Set a run's state by hand, or its note."""
-    change_run(call, the_run(call, dag_id, dag_run_id), call.body, named(call.body, call.query["update_mask"]))
-    return RUNS.one(the_run(call, dag_id, dag_run_id), call)
+    with transaction.atomic():  # the answer shows the run as the change left it, before anybody goes on with it
+        change_run(call, the_run(call, dag_id, dag_run_id), call.body, named(call.body, call.query["update_mask"]))
+        return RUNS.one(the_run(call, dag_id, dag_run_id), call)
 
 
 @operation("DELETE /dags/{dag_id}/dagRuns/{dag_run_id}", may=("delete", "run"), status=204)

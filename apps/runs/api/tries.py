@@ -92,9 +92,7 @@ def get_task_instance_tries(call: Call, dag_id: str, dag_run_id: str, task_id: s
 
 
 @operation(f"{_BASE}/{{map_index}}/tries", may=("read", "task"), path={"map_index": int}, returns=TRIES.list_schema)
-def get_mapped_task_instance_tries(
-    call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int
-) -> dict[str, Any]:
+def get_mapped_task_instance_tries(call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
     """List the tries of a mapped task instance."""
     return _all(call, the_ti(call, dag_id, dag_run_id, task_id, map_index))
 
@@ -106,9 +104,7 @@ def get_mapped_task_instance_tries(
     path={"task_try_number": int},
     returns=TRIES.schema,
 )
-def get_task_instance_try_details(
-    call: Call, dag_id: str, dag_run_id: str, task_id: str, task_try_number: int
-) -> dict[str, Any]:
+def get_task_instance_try_details(call: Call, dag_id: str, dag_run_id: str, task_id: str, task_try_number: int) -> dict[str, Any]:
     """One try."""
     return _one(call, the_ti(call, dag_id, dag_run_id, task_id, call.query["map_index"]), task_try_number)
 

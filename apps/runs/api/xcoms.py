@@ -107,9 +107,7 @@ def get_xcom_entry(call: Call, dag_id: str, dag_run_id: str, task_id: str, xcom_
     if call.query["deserialize"]:
         raise bad_request("XCom deserialization is disabled: values are never rebuilt as objects in the server.")
     rows = _rows(call).defer(None).defer("run__conf")
-    xcom = rows.filter(
-        dag_id=dag_id, run__run_id=dag_run_id, task_id=task_id, key=xcom_key, map_index=call.query["map_index"]
-    ).first()
+    xcom = rows.filter(dag_id=dag_id, run__run_id=dag_run_id, task_id=task_id, key=xcom_key, map_index=call.query["map_index"]).first()
     if xcom is None:
         raise not_found(f"XCom entry with key: `{xcom_key}` not found")
     return _shown(call, xcom, as_text=call.query["stringify"])
