@@ -101,7 +101,7 @@ class FakeServer:
         """Put a try into the queue."""
         try_id = more.pop("try_id", None) or str(uuid.uuid4())
         order = StartOrder(
-            try_id, f"{try_id}.{uuid.uuid4().hex}", "d", task_id, {"dag_id": "d", "run_id": "r"}, dag_file=str(path),
+            try_id, f"{try_id}.{uuid.uuid4().hex}", "d", task_id, more.pop("run", {"dag_id": "d", "run_id": "r"}), dag_file=str(path),
             relative_fileloc=Path(path).name, **{"file_hash": "h", "kill_grace_s": 0.5, **more},
         )  # fmt: skip
         self.known[try_id] = order.to_dict()
