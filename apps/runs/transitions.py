@@ -210,16 +210,17 @@ class End:
     """JSON text."""
     rendered_map_index: str | None = None
     log_size: int = 0
+    pid: int | None = None
     next_method: str | None = None
     next_kwargs: str | None = None
     """JSON text."""
 
 
 _ENDS = """, unnest(%(pks)s::bigint[], %(durations)s::float8[], %(errors)s::text[], %(next_ats)s::timestamptz[], %(lost)s::bool[],
-    %(rendered)s::jsonb[], %(indexes)s::text[], %(methods)s::text[], %(kwargs)s::jsonb[])
-    AS e(pk, duration, error, next_at, lost, rendered, map_name, method, kwargs)"""
+    %(rendered)s::jsonb[], %(indexes)s::text[], %(methods)s::text[], %(kwargs)s::jsonb[], %(pids)s::int[])
+    AS e(pk, duration, error, next_at, lost, rendered, map_name, method, kwargs, pid)"""
 _E = {"source": _ENDS, "match": "e.pk"}
-_KEEP = "rendered_fields = coalesce(e.rendered, ti.rendered_fields), rendered_map_index = coalesce(e.map_name, ti.rendered_map_index)"
+_KEEP = "rendered_fields = coalesce(e.rendered, ti.rendered_fields), rendered_map_index = coalesce(e.map_name, ti.rendered_map_index), pid = coalesce(e.pid, ti.pid)"
 _ENDED = (
     "end_date = %(now)s::timestamptz, duration = coalesce(e.duration, extract(epoch FROM %(now)s::timestamptz - coalesce(ti.start_date, %(now)s::timestamptz))), "
     f"next_method = NULL, next_kwargs = NULL, trigger_id = NULL, {_KEEP}"
@@ -240,13 +241,13 @@ _DEFER = _statement(_PARK, **_E)
 _END_TRIES = """
 UPDATE runs_try t SET state = e.state, final_state = e.final, end_date = CASE WHEN e.state = 'parked' THEN NULL ELSE %(now)s::timestamptz END,
     duration = coalesce(e.duration, extract(epoch FROM %(now)s::timestamptz - t.start_date)), exit_code = e.exit_code, signal = e.signal,
-    error = e.error, log_size = greatest(t.log_size, e.log_size),
+    error = e.error, log_size = greatest(t.log_size, e.log_size), pid = coalesce(e.pid, t.pid, ti.pid),
     snapshot = jsonb_build_object('pool', ti.pool, 'pool_slots', ti.pool_slots, 'queue', ti.queue, 'priority_weight', ti.priority_weight,
         'max_tries', ti.max_tries, 'operator', ti.operator, 'executor', ti.executor, 'scheduled_at', ti.scheduled_at, 'queued_at', ti.queued_at,
         'start_date', ti.start_date, 'rendered_map_index', ti.rendered_map_index, 'rendered_fields', ti.rendered_fields, 'hostname', ti.hostname,
-        'unixname', ti.unixname, 'pid', ti.pid, 'task_display_name', ti.task_display_name)
+        'unixname', ti.unixname, 'pid', coalesce(e.pid, ti.pid), 'task_display_name', ti.task_display_name)
 FROM unnest(%(ids)s::uuid[], %(durations)s::float8[], %(exit_codes)s::int[], %(signals)s::int[], %(errors)s::text[], %(sizes)s::bigint[],
-    %(states)s::text[], %(finals)s::text[]) AS e(id, duration, exit_code, signal, error, log_size, state, final), runs_taskinstance ti
+    %(states)s::text[], %(finals)s::text[], %(pids)s::int[]) AS e(id, duration, exit_code, signal, error, log_size, state, final, pid), runs_taskinstance ti
 WHERE t.id = e.id AND ti.id = t.ti_id AND t.state IN ('running', 'queued', 'parked')
 """
 
@@ -255,7 +256,7 @@ def _end_tries(ends: Sequence[End], states: Sequence[str], finals: Sequence[str 
     sql.run(_END_TRIES, {
         "ids": [e.try_id for e in ends], "durations": [e.duration for e in ends], "exit_codes": [e.exit_code for e in ends],
         "signals": [e.signal for e in ends], "errors": [e.error for e in ends], "sizes": [e.log_size for e in ends],
-        "states": list(states), "finals": list(finals), "now": now,
+        "states": list(states), "finals": list(finals), "pids": [e.pid for e in ends], "now": now,
     })  # fmt: skip
 
 
@@ -268,6 +269,7 @@ def _end(verb: str, statement: str, ends: Sequence[End], try_state: str, final: 
         verb, statement, now, pks=[e.pk for e in ends], durations=[e.duration for e in ends], errors=[e.error for e in ends],
         next_ats=[e.next_at for e in ends], lost=[e.lost for e in ends], rendered=[e.rendered_fields for e in ends],
         indexes=[e.rendered_map_index for e in ends], methods=[e.next_method for e in ends], kwargs=[e.next_kwargs for e in ends],
+        pids=[e.pid for e in ends],
     )  # fmt: skip
 
 
@@ -398,8 +400,8 @@ SELECT id FROM changed
 """
 _RUN_SETS = {
     "begin": ", start_date = coalesce(r.start_date, %(now)s::timestamptz), end_date = NULL",
-    "succeed": ", end_date = %(now)s::timestamptz",
-    "fail": ", end_date = %(now)s::timestamptz, start_date = coalesce(r.start_date, %(now)s::timestamptz)",
+    "succeed": ", end_date = %(now)s::timestamptz, last_scheduling_decision = %(now)s::timestamptz",
+    "fail": ", end_date = %(now)s::timestamptz, last_scheduling_decision = %(now)s::timestamptz, start_date = coalesce(r.start_date, %(now)s::timestamptz)",
     "mark_success": ", end_date = %(now)s::timestamptz",
     "mark_failed": ", end_date = %(now)s::timestamptz",
     "requeue": ", queued_at = %(now)s::timestamptz, start_date = NULL, end_date = NULL, last_scheduling_decision = NULL",

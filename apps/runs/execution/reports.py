@@ -160,6 +160,7 @@ def _end(h: _Held, report: FinishReport, dag: compiled.CompiledDag | None, now: 
         h.pk, h.try_id, duration=report.duration_s, exit_code=report.exit_code, signal=report.signal, error=_clip(report.error),
         rendered_fields=_json(report.rendered_fields), rendered_map_index=(report.rendered_map_index or "")[:250] or None,
         log_size=report.log_size or 0,
+        pid=report.pid,
     )  # fmt: skip
     match report.outcome:
         case "success":
