@@ -9,7 +9,7 @@ help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 up: .venv/ready ## run a whole Trackside here (PORT=8080, HOME_DIR=~/.trackside, DAGS=examples); Ctrl-C stops it
-	@tools/frontend
+	@tools/frontend || echo "front end     could not be built: pages come without what moves by itself"
 	@exec $(BIN)/python -m config.standalone $(if $(PORT),--port $(PORT)) $(if $(HOME_DIR),--home $(HOME_DIR)) $(if $(DAGS),--dags-folder $(DAGS))
 
 test: lint ## lint, unit tests and end-to-end tests: everything

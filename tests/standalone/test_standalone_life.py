@@ -6,7 +6,6 @@ import os
 import signal
 import stat
 from collections.abc import Callable
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -68,10 +67,11 @@ def test_two_stacks_live_side_by_side(make_stack: MakeStack) -> None:
     assert all(alive(pid) for pid in two.pids().values())
 
 
-def test_it_can_be_stopped_while_it_starts(make_stack: MakeStack) -> None:
+@pytest.mark.parametrize("step", ["Trackside ", "database "])
+def test_it_can_be_stopped_while_it_starts(make_stack: MakeStack, step: str) -> None:
     one = make_stack()
     process = one.launch()
-    until("the database", lambda: "\ndatabase " in one.output(), one.output)
+    until(step, lambda: f"\n{step}" in f"\n{one.output()}", one.output)
     everything = one.everything()
     assert one.stop() == 0, one.output()
     assert process.returncode == 0
@@ -108,9 +108,6 @@ def test_a_database_url_is_used_and_its_server_left_alone(make_stack: MakeStack)
             one = make_stack(DATABASE_URL=url.rpartition("/")[0] + f"/{name}")
             assert one.start()["pids"]["postgres"] is None
             assert not (one.home / "data").exists()
-            environment = Path(f"/proc/{one.pids()['worker']}/environ").read_text()
-            assert "DATABASE_URL" not in environment
-            assert "TRACKSIDE_WORKER_TOKEN_FILE" in environment
             assert one.stop() == 0
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -21,6 +21,7 @@ class Database:
         self._console = console
         self._server = None if url else EmbeddedPostgres(home)
         self._info: ServerInfo | None = None
+        self._starting: asyncio.Task[ServerInfo] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -38,7 +39,9 @@ class Database:
         self.up.set()
 
     async def _start_server(self, server: EmbeddedPostgres) -> None:
-        self._info = await asyncio.to_thread(server.start)
+        # Shielded: a thread cannot be cancelled, and `stop` must know that it is still at it.
+        self._starting = asyncio.create_task(asyncio.to_thread(server.start))
+        self._info = await asyncio.shield(self._starting)
         self.url = self._info.url()
 
     async def has_died(self) -> int:
@@ -69,6 +72,8 @@ class Database:
     async def stop(self) -> None:
         """The embedded server flushes and ends; a server of someone else is left alone."""
         self.up.clear()
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         if self._server is not None:
             await asyncio.to_thread(self._server.stop)
             self._info = None

@@ -63,7 +63,8 @@ class Stack:
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(signum, self._on_signal)
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup
+                loop.add_signal_handler(signum, self._on_signal)
 
     def _on_signal(self) -> None:
         if self._stop_wanted.is_set():  # the second Ctrl-C: at once
@@ -193,7 +194,8 @@ class Stack:
             await service.stop()
             self.console.step(service.part.name, "stopped")
         await self.forks.stop()
-        if self.database.pid is not None:
-            await self.database.stop()
+        was_up = self.database.pid is not None
+        await self.database.stop()
+        if was_up:
             self.console.step("database", "stopped")
         os.close(self._lock)
