@@ -95,12 +95,12 @@ def td_format(value: dt.timedelta | float | None) -> str | None:
 
 def parse_timezone(name: str | int) -> Timezone | FixedTimezone:
     """The zone of that name or offset in seconds."""
-    return pendulum.timezone(name)  # type: ignore[operator]  # it shadows a module of that name
+    return pendulum.timezone(name)
 
 
 def local_timezone() -> Timezone | FixedTimezone:
     """The machine's zone."""
-    return pendulum.local_timezone()
+    return pendulum.local_timezone()  # type: ignore[operator]  # a module of that name is in its way
 
 
 def from_timestamp(timestamp: float, tz: Any = utc) -> pendulum.DateTime:
