@@ -52,8 +52,10 @@ def _key(problem: ImportProblem | ParseProblem) -> tuple[str, int | None, str | 
     return _ADDRESS.sub("0x…", problem.message), problem.lineno, problem.dag_id
 
 
-def replace_warnings(dags: Collection[Dag], warnings: Collection[dict[str, Any]], now: datetime) -> None:
-    """Make the warnings of `dags` say `warnings`; those without a DAG belong to every DAG of the file.
+def replace_warnings(
+    new: Collection[Dag], old: Collection[Dag], warnings: Collection[dict[str, Any]], now: datetime
+) -> None:
+    """Make the warnings of DAGs (`new`: just inserted) say `warnings`; one without a DAG belongs to all of them.
 
     Several of one kind become one, a line each. Kinds that other writers own (`FOREIGN`) stay.
     """
@@ -61,14 +63,14 @@ def replace_warnings(dags: Collection[Dag], warnings: Collection[dict[str, Any]]
     for warning in warnings:
         line = f" (line {warning['lineno']})" if warning.get("lineno") else ""
         named = warning.get("dag_id")
-        for dag in dags:
+        for dag in (*new, *old):
             if named in (None, dag.dag_id):
                 key = (dag.dag_id, str(warning.get("kind") or VARYING)[:50])
                 lines = wanted.setdefault(key, [])
                 if (text := f"{warning['message']}{line}") not in lines:
                     lines.append(text)
     texts = {key: "\n".join(lines) for key, lines in wanted.items()}
-    for row in DagWarning.objects.filter(dag__in=dags).exclude(kind__in=FOREIGN):
+    for row in DagWarning.objects.filter(dag__in=[d.pk for d in old]).exclude(kind__in=FOREIGN):
         if (text := texts.pop((row.dag_id, row.kind), "")) == "":
             row.delete()
         elif text != row.message:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Q, Value, When
 
 from apps.dags import flatten, hooks, next_runs, problems, versions
@@ -60,6 +60,18 @@ def store(
     file: DagFile, result: ParseResult, facts: FileFacts, grace: Collection[str] | None, now: datetime
 ) -> Stored | None:
     """See `catalogue.store_parse_result`."""
+    for _ in range(3):
+        try:
+            return _store_once(file, result, facts, grace, now)
+        except IntegrityError:
+            # another file registered one of our new ids in this very moment: now its row can be seen
+            continue
+    return _store_once(file, result, facts, grace, now)
+
+
+def _store_once(
+    file: DagFile, result: ParseResult, facts: FileFacts, grace: Collection[str] | None, now: datetime
+) -> Stored | None:
     with transaction.atomic():
         locked = DagFile.objects.select_for_update().filter(pk=file.pk).first()
         if locked is None:
@@ -84,15 +96,16 @@ class _Writer:
         stored = Stored()
         candidates = self._candidates()
         rows = self._lock(candidates)
-        created = self._register([c for c in candidates.values() if c.spec.dag_id not in rows], rows)
+        stored.created = sorted(set(candidates) - set(rows))
+        rows |= {dag_id: self._new(candidates[dag_id]) for dag_id in stored.created}
         mine = self._owned(candidates, rows)
-        stored.created = [dag_id for dag_id in created if dag_id in mine]
         self._update(mine, rows, stored)
         stored.delivered = list(mine)
         absent = [row for dag_id, row in rows.items() if row.file_id == self.file.pk and dag_id not in mine]
         self._judge_absent(absent, grace, stored)
         stored.problems = len(self.errors)
-        if problems.replace_problems(self.file, self.errors, self.now) and not self.verbs:
+        never = self.file.last_parsed_at is None and not self.errors
+        if not never and problems.replace_problems(self.file, self.errors, self.now) and not self.verbs:
             self.verbs["broken" if self.errors else "mended"] = stored.delivered or [r.dag_id for r in absent]
         self._save_file(len(mine))
         return stored
@@ -117,18 +130,17 @@ class _Writer:
         query = query.select_related("current_version", "file").defer(*heavy).select_for_update(of=("self",))
         return {dag.dag_id: dag for dag in query}
 
-    def _register(self, candidates: list[_Candidate], rows: dict[str, Dag]) -> list[str]:
-        """Insert rows for new ids; another file may be quicker, then its row is what we get to see."""
-        if not candidates:
-            return []
-        new = []
-        for c in candidates:
-            wish = c.spec.is_paused_upon_creation
-            paused = settings.DAGS_ARE_PAUSED_AT_CREATION if wish is None else wish
-            new.append(Dag(dag_id=c.spec.dag_id, file=self.file, is_paused=paused, created_at=self.now, **c.columns))
-        Dag.objects.bulk_create(sorted(new, key=lambda d: d.dag_id), ignore_conflicts=True, batch_size=200)
-        rows |= self._lock([c.spec.dag_id for c in candidates])
-        return [c.spec.dag_id for c in candidates if rows[c.spec.dag_id].current_version_id is None]
+    def _new(self, c: _Candidate) -> Dag:
+        """A row for a new id, not saved yet: it is inserted once, with everything in it."""
+        wish = c.spec.is_paused_upon_creation
+        return Dag(
+            dag_id=c.spec.dag_id,
+            file=self.file,
+            is_paused=settings.DAGS_ARE_PAUSED_AT_CREATION if wish is None else wish,
+            created_at=self.now,
+            last_parsed_time=self.now,
+            last_parse_duration=self.result.duration,
+        )
 
     def _owned(self, candidates: dict[str, _Candidate], rows: dict[str, Dag]) -> dict[str, _Candidate]:
         """Candidates that this file may have; problems for those another file has."""
@@ -161,25 +173,30 @@ class _Writer:
             source = self.result.sources.get(c.spec.fileloc, "")
             parsed.append(versions.Parsed(dag, c.raw, spec_hash, source, self.result.content_hash))
         hashes = {dag_id: d.current_version.spec_hash for dag_id in mine if (d := rows[dag_id]).current_version}
+        created = set(stored.created)
         refused = versions.store_versions(parsed, self.now)
         for p in parsed:
             dag = p.dag
             back, dag.is_stale = dag.is_stale, False
-            self._plan(dag, anew=back or dag.dag_id in stored.created)
-            changed = self._save(dag) or (hashes.get(dag.dag_id) != p.spec_hash and dag.dag_id not in refused)
-            if dag.dag_id in stored.created:
+            self._plan(dag, anew=back or dag.dag_id in created)
+            if dag.dag_id in created:
                 self._tell("created", dag.dag_id)
-            elif back:
+                continue
+            changed = self._save(dag) or (hashes.get(dag.dag_id) != p.spec_hash and dag.dag_id not in refused)
+            if back:
                 self._tell("back", dag.dag_id)
             elif changed:
                 self._tell("updated", dag.dag_id)
                 stored.updated.append(dag.dag_id)
-        dags = [p.dag for p in parsed]
-        Dag.objects.filter(pk__in=[d.pk for d in dags]).update(
-            last_parsed_time=self.now, last_parse_duration=self.result.duration
-        )
-        _replace_tags({dag_id: c.spec.tags for dag_id, c in mine.items()})
-        problems.replace_warnings(dags, [*self.result.warnings, *map(_varying, refused)], self.now)
+        new = [rows[dag_id] for dag_id in stored.created]  # in id order: two inserts cannot wait for each other
+        old = [p.dag for p in parsed if p.dag.dag_id not in created]
+        if old:
+            Dag.objects.filter(pk__in=[d.pk for d in old]).update(
+                last_parsed_time=self.now, last_parse_duration=self.result.duration
+            )
+        Dag.objects.bulk_create(new, batch_size=200)
+        _replace_tags({dag_id: c.spec.tags for dag_id, c in mine.items()}, [d.pk for d in old])
+        problems.replace_warnings(new, old, [*self.result.warnings, *map(_varying, refused)], self.now)
 
     def _plan(self, dag: Dag, *, anew: bool) -> None:
         """The next run, when the schedule is new or there is none."""
@@ -273,10 +290,10 @@ def _varying(dag_id: str) -> dict[str, Any]:
     }
 
 
-def _replace_tags(wanted: dict[str, list[str]]) -> None:
-    """Make the tags of these DAGs what their files say."""
+def _replace_tags(wanted: dict[str, list[str]], old: list[str]) -> None:
+    """Make the tags of these DAGs what their files say; those in `old` may have some."""
     left = {(dag_id, tag[:100]) for dag_id, tags in wanted.items() for tag in tags}
-    for pk, dag_id, name in DagTag.objects.filter(dag_id__in=list(wanted)).values_list("pk", "dag_id", "name"):
+    for pk, dag_id, name in DagTag.objects.filter(dag_id__in=old).values_list("pk", "dag_id", "name"):
         if (dag_id, name) in left:
             left.remove((dag_id, name))
         else:

@@ -299,7 +299,7 @@ def test_a_thousand_dags_of_one_file_cost_a_bounded_number_of_queries(file) -> N
     assert Dag.objects.filter(current_version__isnull=False).count() == 1000
     with CaptureQueriesContext(connection) as again:
         store(file, *dags)
-    assert len(first) < 1060
+    assert len(first) < 50
     assert len(again) <= 12
 
 

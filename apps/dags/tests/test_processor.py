@@ -62,7 +62,14 @@ def make(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
     def build(**changes: object) -> Processor:
         parse = ParseSettings(
-            str(folder), timeout=5, memory_mb=200, loader="stand_in_loader:load_file", preload=[], preload_below=[], bridge=None, primer=False
+            str(folder),
+            timeout=5,
+            memory_mb=200,
+            loader="stand_in_loader:load_file",
+            preload=[],
+            preload_below=[],
+            bridge=None,
+            primer=False,
         )
         values = {"scan_interval": 0.05, "reparse_interval": 1000.0, "watch": False, "processes": 2, **changes}
         made.append(Processor(folder, parse=parse, **values))
