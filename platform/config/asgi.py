@@ -28,7 +28,7 @@ try:
 except ModuleNotFoundError as e:
     if not (e.name or "").startswith("apps.runs.execution"):
         raise
-    execution = None
+    execution = None  # type: ignore[assignment]
 
 websockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([path("ws", LiveConsumer.as_asgi())])))
 YEAR = 31_536_000
