@@ -68,7 +68,7 @@ class SubprocessHook(BaseHook):
     def send_sigterm(self) -> None:
         """End the command and everything it started: SIGTERM, then SIGKILL."""
         process = self.sub_process
-        if process is None or process.poll() is not None:
+        if process is None:
             return
         self.log.info("Sending SIGTERM signal to process group")
         with contextlib.suppress(ProcessLookupError):
