@@ -103,9 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="trackside", description="Trackside: workflows, seen while they run.")
     verbs = parser.add_subparsers(metavar="command")
 
-    def add(
-        group: argparse._SubParsersAction[argparse.ArgumentParser], name: str, verb: Verb, text: str
-    ) -> argparse.ArgumentParser:
+    def add(group: argparse._SubParsersAction[argparse.ArgumentParser], name: str, verb: Verb, text: str) -> argparse.ArgumentParser:
         one = group.add_parser(name, help=text, description=text)
         one.set_defaults(verb=verb)
         return one
