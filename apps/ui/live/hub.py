@@ -34,7 +34,8 @@ FRAME_BYTES = 60_000
 TIS_PER_PIECE = 500
 """An event about more task instances is told in pieces."""
 
-_COLUMNS = "e.xid::text::bigint, e.id, e.kind, e.verb, e.dag_id, e.run_pk, e.run_id, e.payload->>'state', coalesce(e.payload->'tis', '[]')::text, (extract(epoch FROM e.at) * 1000)::bigint"
+_COLUMNS = """e.xid::text::bigint, e.id, e.kind, e.verb, e.dag_id, e.run_pk, e.run_id, e.payload->>'state',
+coalesce(e.payload->'tis', '[]')::text, (extract(epoch FROM e.at) * 1000)::bigint"""
 _READ = f"""
 SELECT {_COLUMNS} FROM runs_event e
 WHERE (e.xid, e.id) > (%s::text::xid8, %s) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())

@@ -60,6 +60,7 @@ def dag_of(topic: Topic) -> str | None:
         return Run.objects.filter(pk=topic.pk).values_list("dag_id", flat=True).first()
     if topic.kind == "task":
         return TaskInstance.objects.filter(pk=topic.pk).values_list("dag_id", flat=True).first()
+    assert topic.try_id is not None
     return Try.objects.filter(pk=topic.try_id).values_list("ti__dag_id", flat=True).first()
 
 

@@ -49,7 +49,7 @@ class DagList:
     offset: int
 
 
-def visible(user: Any) -> QuerySet[Dag]:
+def visible(user: Any) -> QuerySet[Any, Any]:
     """DAGs that exist and that the person may read, each with the state of its newest run."""
     newest = Run.objects.filter(dag=OuterRef("pk")).order_by("-run_after", "-id").values("state")[:1]
     return Dag.objects.filter(policy.visible_dags(user), is_stale=False).annotate(last_state=Subquery(newest))

@@ -28,7 +28,7 @@ _RUNS = """
 SELECT r.id, r.run_id, r.run_type, r.state, r.run_after, r.logical_date, r.start_date, r.end_date, v.number, r.reason
 FROM runs_run r LEFT JOIN dags_dagversion v ON v.id = r.dag_version_id
 WHERE r.dag_id = %s AND (%s::bigint[] IS NULL OR r.id = ANY(%s))
-  AND (%s::timestamptz IS NULL OR (r.run_after, r.id) < (%s, %s))
+  AND (%s::bigint IS NULL OR (r.run_after, r.id) < (SELECT b.run_after, b.id FROM runs_run b WHERE b.id = %s))
 ORDER BY r.run_after DESC, r.id DESC LIMIT %s
 """
 _CASE = "CASE state " + " ".join(f"WHEN '{s}' THEN '{c}'" for s, c in CODES.items()) + " END"
@@ -47,9 +47,9 @@ _FIRST = 19968 + 1
 
 
 def load(
-    dag_id: str, structure: Structure | None, *, limit: int, only: list[int] | None = None, before: tuple[datetime, int] | None = None
+    dag_id: str, structure: Structure | None, *, limit: int, only: list[int] | None = None, before: int | None = None
 ) -> dict[str, Any]:
-    """Everything the grid draws, oldest run first. `only`: just these runs (after live changes); `before`: older ones."""
+    """Everything the grid draws, oldest run first. `only`: just these runs (after live changes); `before`: older than this run."""
     cursor_text = live_cursor.take()
     runs = _runs(dag_id, limit, only, before)
     pks = [r[0] for r in runs]
@@ -77,10 +77,9 @@ def load(
     }
 
 
-def _runs(dag_id: str, limit: int, only: list[int] | None, before: tuple[datetime, int] | None) -> list[tuple[Any, ...]]:
-    at, pk = before or (None, None)
+def _runs(dag_id: str, limit: int, only: list[int] | None, before: int | None) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(_RUNS, [dag_id, only, only, at, at, pk, limit])
+        cursor.execute(_RUNS, [dag_id, only, only, before, before, limit])
         return list(reversed(cursor.fetchall()))
 
 

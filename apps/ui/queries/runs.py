@@ -18,7 +18,10 @@ from apps.ui.queries.structure import Structure
 
 PAGE = 50
 TASKS_SHOWN = 2000
-STATE_ORDER = ("success", "running", "restarting", "queued", "scheduled", "up_for_retry", "up_for_reschedule", "deferred", "awaiting_input", "failed", "upstream_failed", "skipped", "removed", "none")  # fmt: skip
+STATE_ORDER = (
+    "success", "running", "restarting", "queued", "scheduled", "up_for_retry", "up_for_reschedule", "deferred",
+    "awaiting_input", "failed", "upstream_failed", "skipped", "removed", "none",
+)  # fmt: skip
 
 
 def get(dag_id: str, run_id: str) -> Run:

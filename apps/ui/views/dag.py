@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from apps.dags.models import Dag, DagVersion
+from apps.dags.models import Dag, DagVersion, DagWarning
 from apps.runs.errors import NotFound
 from apps.runs.models import Run
 from apps.ui import params, words
@@ -22,6 +23,7 @@ from trackside.core.spec import DagSpec
 from trackside.core.states import RunState, RunType
 
 TABLE_RUNS = 10
+NO_VERSION = UUID(int=0)
 
 
 def get_dag(dag_id: str) -> Dag:
@@ -134,12 +136,13 @@ def run_list(request: HttpRequest, dag_id: str | None) -> dict[str, Any]:
 def tasks(request: HttpRequest, dag_id: str) -> HttpResponse:
     """Every task with its rule, retries and what follows; the table behind the graph."""
     dag = get_dag(dag_id)
-    version = DagVersion.objects.filter(pk=dag.current_version_id).only("spec").first()
+    version = DagVersion.objects.filter(dag=dag, pk=dag.current_version_id or NO_VERSION).only("spec").first()
     spec = DagSpec.from_dict(version.spec) if version else DagSpec(dag_id)
     structure = structure_of(dag)
     by_id = {t.task_id: t for t in spec.tasks}
     lines = [
-        {"id": t.task_id, "label": t.task_id, "depth": 0, "operator": t.operator, "rule": t.trigger_rule, "retries": t.retries, "pool": t.pool, "down": t.downstream, "mapped": t.mapped}
+        {"id": t.task_id, "label": t.task_id, "depth": 0, "operator": t.operator, "rule": t.trigger_rule, "retries": t.retries,
+         "pool": t.pool, "down": t.downstream, "mapped": t.mapped}
         for t in (by_id[task_id] for task_id in (structure.task_ids if structure else ()) if task_id in by_id)
     ]  # fmt: skip
     return _show(request, dag, "tasks", "ui/dag_tasks.html", {"tasks": lines})
@@ -177,17 +180,15 @@ def highlighted(source: str) -> list[Any]:
 def details(request: HttpRequest, dag_id: str) -> HttpResponse:
     """What the file set, versions, warnings, params."""
     dag = get_dag(dag_id)
-    version = DagVersion.objects.filter(pk=dag.current_version_id).only("spec").first()
+    version = DagVersion.objects.filter(dag=dag, pk=dag.current_version_id or NO_VERSION).only("spec").first()
     spec = DagSpec.from_dict(version.spec) if version else DagSpec(dag_id)
     context = {
         "facts": _facts(dag, spec),
         "doc": spec.doc_md or dag.description or "",
         "versions": list(dag.versions.order_by("-number").only("number", "created_at", "dag_id")[:50]),
-        "warnings": list(dag.warnings.order_by("kind")) if hasattr(dag, "warnings") else [],
+        "warnings": list(DagWarning.objects.filter(dag=dag).order_by("kind")),
         "params": params.fields(spec.params),
     }
-    if not hasattr(dag, "warnings"):
-        context["warnings"] = list(dag.dagwarning_set.order_by("kind"))
     return _show(request, dag, "details", "ui/dag_details.html", context)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 
 from apps.access import policy
+from apps.access.models import User
 from apps.dags.models import Dag
 from apps.runs.errors import NotFound
 from apps.runs.models import Run, TaskInstance, Try
@@ -37,13 +38,11 @@ def _number(text: str | None, default: int, high: int) -> int:
 
 @page(read="run")
 def grid(request: HttpRequest, dag_id: str) -> HttpResponse:
-    """`?runs=` how many; `?run=` (repeated) only these, after live changes; `?before=ms,pk` older ones."""
+    """`?runs=` how many; `?run=` (repeated) only these, after live changes; `?before=` older than this one."""
     dag = get_dag(dag_id)
     only = [int(x) for x in request.GET.getlist("run") if x.isdigit()][:MAX_RUNS] or None
-    before = None
-    parts = request.GET.get("before", "").split(",")
-    if len(parts) == 2 and all(p.isdigit() for p in parts):
-        before = (datetime.fromtimestamp(int(parts[0]) / 1000, tz=UTC), int(parts[1]))
+    text = request.GET.get("before", "")
+    before = int(text) if text.isdigit() else None
     return answer(
         grid_queries.load(dag_id, structure_of(dag), limit=_number(request.GET.get("runs"), 25, MAX_RUNS), only=only, before=before)
     )
@@ -67,7 +66,8 @@ def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
     for row in rows:
         line = lines.get(row.id)
         nodes.append({
-            "id": row.id, "label": row.label, "parent": rows[row.parent].id if row.parent >= 0 else None, "group": row.is_group, "mapped": row.mapped,
+            "id": row.id, "label": row.label, "parent": rows[row.parent].id if row.parent >= 0 else None, "group": row.is_group,
+            "mapped": row.mapped,
             "op": row.operator, "count": line.count if line else 0, "state": line.state if line else None,
             "took": words.duration(line.seconds) if line and line.start else "", "reason": line.reason if line else "",
         })  # fmt: skip
@@ -75,7 +75,8 @@ def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
     base = reverse("run", args=[dag_id, run.run_id]) if run else None
     return answer({
         "cursor": position, "dag": dag_id, "version": str(structure.version_id) if structure else "", "nodes": nodes, "edges": edges,
-        "run": {"pk": run.pk, "id": run.run_id, "state": run.state, "href": base} if run else None, "tasks_href": reverse("dag_tasks", args=[dag_id]),
+        "run": {"pk": run.pk, "id": run.run_id, "state": run.state, "href": base} if run else None,
+        "tasks_href": reverse("dag_tasks", args=[dag_id]),
     })  # fmt: skip
 
 
@@ -106,24 +107,16 @@ def tip(request: HttpRequest, run_pk: int, task_id: str) -> HttpResponse:
 @page()
 def find(request: HttpRequest) -> HttpResponse:
     """The command palette: DAGs and runs whose name contains `?q=`, and tasks of matching DAGs."""
-    q = request.GET.get("q", "").strip()
-    dags = Dag.objects.filter(policy.visible_dags(request.user), is_stale=False)
+    q, person = request.GET.get("q", "").strip(), cast(User, request.user)
+    dags = Dag.objects.filter(policy.visible_dags(person), is_stale=False)
     found = dags.filter(dag_id__icontains=q) if q else dags
-    hits = [
-        {"kind": "dag", "text": d, "more": "paused" if p else "", "href": reverse("dag", args=[d])}
-        for d, p in found.order_by("dag_id").values_list("dag_id", "is_paused")[:FOUND]
-    ]
+    named = found.order_by("dag_id").values_list("dag_id", "is_paused")[:FOUND]
+    hits = [{"kind": "dag", "text": d, "more": "paused" if p else "", "href": reverse("dag", args=[d])} for d, p in named]
     if len(q) > 2:
-        runs = Run.objects.filter(policy.visible_dags(request.user, "dag"), run_id__icontains=q).order_by("-run_after")[:FOUND]
-        hits += [
-            {
-                "kind": "runs",
-                "text": f"{r.dag_id} {r.run_id}",
-                "more": words.label(r.state),
-                "href": reverse("run", args=[r.dag_id, r.run_id]),
-            }
-            for r in runs
-        ]
+        runs = Run.objects.filter(policy.visible_dags(person, "dag"), run_id__icontains=q).order_by("-run_after")[:FOUND]
+        for r in runs:
+            href = reverse("run", args=[r.dag_id, r.run_id])
+            hits.append({"kind": "runs", "text": f"{r.dag_id} {r.run_id}", "more": words.label(r.state), "href": href})
     return answer(hits)
 
 

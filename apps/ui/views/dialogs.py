@@ -186,7 +186,8 @@ def mark_run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
     except ActionRefused as e:
         error = words_of(e)
     context = {
-        "run": run, "task_id": None, "chosen": chosen, "states": ["success", "failed", "queued"], "back": reverse("run", args=[dag_id, run_id]),
+        "run": run, "task_id": None, "chosen": chosen, "states": ["success", "failed", "queued"],
+        "back": reverse("run", args=[dag_id, run_id]),
         "error": error, "subject": f"Mark {run_id}", **previews.summary(found, "Mark", "change with it"),
         "consequences": previews.mark_consequences(chosen["state"], found),
     }  # fmt: skip
@@ -222,7 +223,8 @@ def mark_task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> H
     context = {
         "run": run, "task_id": task_id, "chosen": chosen, "states": ["success", "failed", "skipped"], "back": home, "error": error,
         "also": [(k, text, chosen[k]) for k, text in previews.ALSO], "subject": f"Mark {task_id}",
-        **previews.summary(found, "Mark", f"become {words.label(chosen['state']).lower()}"), "consequences": previews.mark_consequences(chosen["state"], found),
+        **previews.summary(found, "Mark", f"become {words.label(chosen['state']).lower()}"),
+        "consequences": previews.mark_consequences(chosen["state"], found),
     }  # fmt: skip
     return _preview_or_dialog(request, "ui/_dlg_mark.html", context, error)
 

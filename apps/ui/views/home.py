@@ -33,7 +33,8 @@ def _verdict(board: dict[str, Any]) -> dict[str, str]:
     if problems:
         parts.append(words.plural(problems, "file does not load", "files do not load"))
     day = board["day"]
-    more = f"{words.plural(day['going'], 'run')} going; {words.number(day['total'])} in the last 24 hours, {words.number(day['failed'])} of them failed."
+    more = f"{words.plural(day['going'], 'run')} going; {words.number(day['total'])} in the last 24 hours, "
+    more += f"{words.number(day['failed'])} of them failed."
     return {"verdict": ", ".join(parts) or "All is well", "verdict_state": "failed" if parts else "success", "verdict_more": more}
 
 

@@ -86,9 +86,12 @@ def task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpRe
 
 def _details(ti: TaskInstance, chosen: Try | None) -> list[tuple[str, str]]:
     facts = [
-        ("Task instance", str(ti.pk)), ("Try id", str(chosen.pk if chosen else ti.try_id)), ("Operator", ti.operator), ("Pool", f"{ti.pool}, {words.plural(ti.pool_slots, 'slot')}"),
-        ("Queue", ti.queue), ("Executor", (chosen.executor if chosen else ti.executor) or "default"), ("Priority weight", str(ti.priority_weight)),
-        ("Host", chosen.hostname if chosen else ti.hostname), ("Process", str((chosen.pid if chosen else ti.pid) or "–")), ("User on the host", ti.unixname or "–"),
+        ("Task instance", str(ti.pk)), ("Try id", str(chosen.pk if chosen else ti.try_id)), ("Operator", ti.operator),
+        ("Pool", f"{ti.pool}, {words.plural(ti.pool_slots, 'slot')}"),
+        ("Queue", ti.queue), ("Executor", (chosen.executor if chosen else ti.executor) or "default"),
+        ("Priority weight", str(ti.priority_weight)),
+        ("Host", chosen.hostname if chosen else ti.hostname), ("Process", str((chosen.pid if chosen else ti.pid) or "–")),
+        ("User on the host", ti.unixname or "–"),
         ("Infrastructure failures", str(ti.infra_failures)), ("Reschedules", str(ti.reschedules)),
     ]  # fmt: skip
     moments = [

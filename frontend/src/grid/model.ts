@@ -61,7 +61,7 @@ export class Model {
   }
 
   at(t: number, r: number): number {
-    return this.cells[t * this.width + r] ?? EMPTY;
+    return r < this.width ? (this.cells[t * this.width + r] ?? EMPTY) : EMPTY;
   }
 
   state(t: number, r: number): string | null {
