@@ -68,7 +68,7 @@ def files_gone(file_ids: Collection[int]) -> list[str]:
     with transaction.atomic():
         files = DagFile.objects.select_for_update().filter(pk__in=list(file_ids)).order_by("pk")
         found = [f.pk for f in files]
-        dags = Dag.objects.select_for_update().filter(file_id__in=found, is_stale=False).order_by("dag_id")
+        dags = Dag.objects.select_for_update(no_key=True).filter(file_id__in=found, is_stale=False).order_by("dag_id")
         dag_ids = [d.dag_id for d in dags]
         storing.make_stale(dag_ids)
         DagFile.objects.filter(pk__in=found).delete()
@@ -83,7 +83,7 @@ def set_paused(dag_ids: Collection[str], paused: bool, *, actor: Actor, now: dat
     now = now or timezone.now()
     with transaction.atomic():
         wanted = Dag.objects.filter(pk__in=list(dag_ids), is_paused=not paused).order_by("dag_id")
-        dags = list(wanted.select_for_update(of=("self",)))
+        dags = list(wanted.select_for_update(of=("self",), no_key=True))
         for dag in dags:
             dag.is_paused = paused
             fields = ["is_paused"]

@@ -127,7 +127,7 @@ class _Writer:
     def _lock(self, candidates: Collection[str]) -> dict[str, Dag]:
         query = Dag.objects.filter(Q(file=self.file) | Q(dag_id__in=list(candidates))).order_by("dag_id")
         heavy = ("current_version__spec", "current_version__source")
-        query = query.select_related("current_version", "file").defer(*heavy).select_for_update(of=("self",))
+        query = query.select_related("current_version", "file").defer(*heavy).select_for_update(of=("self",), no_key=True)
         return {dag.dag_id: dag for dag in query}
 
     def _new(self, c: _Candidate) -> Dag:

@@ -304,6 +304,7 @@ def main(arguments: list[str]) -> None:
     warm_up(settings)
     wire.send(replies, wire.READY, {})
     Server(settings, requests, replies).serve()
+    os._exit(0)  # nothing to save: taking the interpreter apart would only keep the processor waiting
 
 
 if __name__ == "__main__":
