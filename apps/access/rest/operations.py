@@ -7,6 +7,7 @@ the operation itself. An operation without a declared right does not exist: `may
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,19 +126,28 @@ class Operation:
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """JSON of `value`; 204 has no body."""
-    content = b"" if status == 204 else orjson.dumps(value, default=_plain, option=_OPTIONS)
+    try:
+        content = b"" if status == 204 else orjson.dumps(value, option=_OPTIONS)
+    except TypeError:
+        content = orjson.dumps(_without_huge_numbers(value), option=_OPTIONS)
     response = HttpResponse(content, status=status, content_type="application/json", headers=dict(headers or {}))
     if status == 204:
         del response["Content-Type"]
     return response
 
 
-def _plain(value: Any) -> Any:
-    """Integers beyond 64 bits (a JSON column may hold them) go out as floats; nothing else is unexpected."""
-    if isinstance(value, int):
-        return float(value)
-    raise TypeError(type(value).__name__)
+def _without_huge_numbers(value: Any) -> Any:
+    """PostgreSQL gives 1e300 in a JSON column back as a whole number of 301 digits; beyond 64 bits it goes out as a float."""
+    if isinstance(value, dict):
+        return {k: _without_huge_numbers(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_huge_numbers(v) for v in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(value) if abs(value) < _LARGEST_FLOAT else None
+    return value
 
+
+_LARGEST_FLOAT = int(sys.float_info.max)
 
 REGISTRY: list[Operation] = []
 

@@ -88,13 +88,18 @@ def _elsewhere(request: HttpRequest, method: str) -> tuple[Operation | None, Map
 _TABLE: list[tuple[re.Pattern[str], dict[str, Operation]]] = []
 
 
+def _literal(text: str) -> str:
+    """Escaped, but for the hyphen: it means nothing here, and the published paths are read from these patterns."""
+    return re.escape(text).replace(r"\-", "-")
+
+
 def _regex(template: str) -> str:
     """`/pools/{pool_name}` → a pattern for the whole path; `{key:path}` also takes slashes."""
     out, at = "", 0
     for m in _PARAMETER.finditer(template):
-        out += re.escape(template[at : m.start()]) + f"(?P<{m[1]}>{_REST if m[2] else _PART})"
+        out += _literal(template[at : m.start()]) + f"(?P<{m[1]}>{_REST if m[2] else _PART})"
         at = m.end()
-    return out + re.escape(template[at:]) + r"\Z"
+    return out + _literal(template[at:]) + r"\Z"
 
 
 def _literal_first(template: str) -> list[tuple[int, str]]:

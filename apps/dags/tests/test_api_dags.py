@@ -11,6 +11,13 @@ from apps.dags.models import DagFile, DagVersion, DagWarning, ImportProblem
 from apps.runs.tests.restworld import make_dag, make_run, task
 
 pytestmark = pytest.mark.django_db
+DAG_FIELDS = (
+    "dag_id dag_display_name is_paused is_stale last_parsed_time last_parse_duration last_expired bundle_name bundle_version "
+    "relative_fileloc fileloc description timetable_summary timetable_description timetable_partitioned timetable_periodic tags "
+    "max_active_tasks max_active_runs max_consecutive_failed_dag_runs has_task_concurrency_limits has_import_errors "
+    "next_dagrun_logical_date next_dagrun_data_interval_start next_dagrun_data_interval_end next_dagrun_run_after "
+    "allowed_run_types owners is_backfillable file_token"
+)
 
 
 def ids(answer):
@@ -21,13 +28,7 @@ def test_a_dag_has_exactly_the_fields_of_airflow():
     make_dag("d", tags=("x",), dag_display_name="D!")
     status, dag = Api("Viewer").get("/dags/d")
     assert status == 200
-    assert set(dag) == set(
-        "dag_id dag_display_name is_paused is_stale last_parsed_time last_parse_duration last_expired bundle_name bundle_version "
-        "relative_fileloc fileloc description timetable_summary timetable_description timetable_partitioned timetable_periodic tags "
-        "max_active_tasks max_active_runs max_consecutive_failed_dag_runs has_task_concurrency_limits has_import_errors "
-        "next_dagrun_logical_date next_dagrun_data_interval_start next_dagrun_data_interval_end next_dagrun_run_after "
-        "allowed_run_types owners is_backfillable file_token".split()
-    )
+    assert set(dag) == set(DAG_FIELDS.split())
     assert dag["tags"] == [{"name": "x", "dag_id": "d", "dag_display_name": "D!"}]
     assert (dag["timetable_periodic"], dag["is_backfillable"], dag["owners"]) == (False, False, ["ann", "bob"])
 
@@ -148,7 +149,7 @@ def test_details_carry_what_the_file_said():
 
 def test_tasks_have_floats_and_time_spans_as_objects():
     make_dag("d", tasks=(task("b", retries=2, execution_timeout=90.5), task("a", owner="z")))
-    status, answer = Api("Viewer").get("/dags/d/tasks")
+    _, answer = Api("Viewer").get("/dags/d/tasks")
     assert [t["task_id"] for t in answer["tasks"]] == ["a", "b"]
     one = answer["tasks"][1]
     assert (one["retries"], type(one["retries"])) == (2.0, float)

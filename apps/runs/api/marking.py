@@ -163,7 +163,8 @@ def patch_task_instance_dry_run_by_map_index(call: Call, dag_id: str, dag_run_id
 
 
 def _group_targets(run: Run, group_id: str) -> list[Target]:
-    version = DagVersion.objects.filter(pk=run.dag_version_id or run.dag.current_version_id).first()
+    known = run.dag_version_id or run.dag.current_version_id
+    version = DagVersion.objects.filter(pk=known).first() if known is not None else None
     tasks = tasks_of_group(DagSpec.from_dict(version.spec), group_id) if version is not None else None
     if tasks is None:
         raise not_found(f"Task group {group_id} was not found in DAG {run.dag_id}")

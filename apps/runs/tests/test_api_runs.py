@@ -84,7 +84,7 @@ def test_the_list_is_filtered(runs, path, query, found):
 @pytest.mark.parametrize(("order", "found"), [("-logical_date", "base_2"), ("logical_date", "base_1"), ("-run_id", "other")])
 def test_the_list_is_sorted(runs, order, found):
     rows = names(Api("Viewer").get("/dags/d/dagRuns", order_by=order))
-    assert [r for r in rows if order == "-run_id" or r != "other"][0] == found
+    assert next(r for r in rows if order == "-run_id" or r != "other") == found
 
 
 def test_cursors_walk_forwards_and_back_over_nulls_and_equal_values(runs):

@@ -14,6 +14,11 @@ from apps.runs.models import Pool, Process, TaskInstance, Try, XCom
 from apps.runs.tests.restworld import group, make_dag, make_run, make_ti, task
 
 pytestmark = pytest.mark.django_db
+TI_FIELDS = (
+    "id task_id dag_id dag_run_id map_index logical_date run_after start_date end_date duration state try_number max_tries "
+    "task_display_name dag_display_name hostname unixname pool pool_slots queue priority_weight operator operator_name queued_when "
+    "scheduled_when pid executor executor_config note rendered_map_index rendered_fields trigger triggerer_job dag_version"
+)
 TIS = "/dags/d/dagRuns/r/taskInstances"
 
 
@@ -30,11 +35,7 @@ def test_an_instance_has_exactly_the_fields_of_airflow(run):
     TaskInstance.objects.filter(task_id="second").update(state="none", try_number=0)
     status, ti = Api("Viewer").get(f"{TIS}/second")
     assert status == 200
-    assert set(ti) == set(
-        "id task_id dag_id dag_run_id map_index logical_date run_after start_date end_date duration state try_number max_tries "
-        "task_display_name dag_display_name hostname unixname pool pool_slots queue priority_weight operator operator_name queued_when "
-        "scheduled_when pid executor executor_config note rendered_map_index rendered_fields trigger triggerer_job dag_version".split()
-    )
+    assert set(ti) == set(TI_FIELDS.split())
     assert (ti["state"], ti["operator"], ti["operator_name"], ti["executor_config"]) == (
         None,
         "_PythonDecoratedOperator",
