@@ -81,7 +81,10 @@ class ParseServer:
                 break
             if any(f.kind == wire.READY for f in self._reader.feed(data)):
                 return
-        code = self._process.poll()
+        try:
+            code: int | None = self._process.wait(STOP_S if time.monotonic() < give_up else 0)
+        except subprocess.TimeoutExpired:
+            code = None
         self.close()
         raise ParseServerFailed(
             f"The parse server did not start (exit code {code}): see its traceback in the log above."
