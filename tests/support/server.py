@@ -172,15 +172,14 @@ class Server:
     def value(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """What the task left."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
-        return self.get(path, deserialize="true")["value"]
+        return self.get(path)["value"]
 
     def log_of(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
         """The events of a try's log, one per line."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         params = {"map_index": map_index, "full_content": "true"}
         answer = self.call("GET", path, params=params, headers={"Accept": "application/json"})
-        content = answer["content"]
-        return "\n".join(e if isinstance(e, str) else str(e.get("event", "")) for e in content)
+        return "\n".join(_words(entry) for entry in answer["content"])
 
     def wait_log(self, text: str, dag_id: str, run_id: str, task_id: str, try_number: int = 1, seconds: float = 30.0) -> str:
         """The log once it contains `text`."""
@@ -194,7 +193,11 @@ class Server:
                 return None
             return log if text in log else None
 
-        return until(said, f"the log of {task_id} (try {try_number}) says {text!r}", seconds)
+        try:
+            return until(said, f"the log of {task_id} (try {try_number}) says {text!r}", seconds)
+        except TookTooLong as e:
+            log = self.log_of(dag_id, run_id, task_id, try_number)
+            raise TookTooLong(f"{e}; it says:\n{log[-4000:]}") from None
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str, downstream: bool = True) -> None:
         """New tries for these tasks and, normally, what comes after them."""
@@ -232,6 +235,14 @@ class Server:
         """End it as Ctrl-C does; kills what does not end. The exit code."""
         self.http.close()
         return _stop(self.process, seconds)
+
+
+def _words(entry: Any) -> str:
+    """One entry of a log as text, with the exceptions it tells of."""
+    if isinstance(entry, str):
+        return entry
+    errors = [f"{e.get('exc_type')}: {e.get('exc_value')}" for e in entry.get("error_detail") or ()]
+    return "\n".join([str(entry.get("event", "")), *errors])
 
 
 def start(home: Path, dags_folder: Path, *, environment: dict[str, str] | None = None, seconds: float = 90.0, login: bool = True) -> Server:
