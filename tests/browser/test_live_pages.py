@@ -1,0 +1,116 @@
+"""What a person sees: pages that follow the database without being loaded again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from apps.dags.models import Dag
+from apps.runs import wake
+from apps.runs.models import Run, TaskInstance
+from apps.ui import assets
+from apps.ui.tests import factories
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(assets.island("grid") is None, reason="the front end is not built: python frontend/build.py"),
+]
+
+
+def cell(page: Any, task: str, run_id: str) -> Any:
+    return page.evaluate("([t, r]) => window.tracksideGrid?.cellAt(t, r)", [task, run_id])
+
+
+def wait_for_cell(page: Any, task: str, run_id: str, state: str) -> None:
+    page.wait_for_function("([t, r, s]) => window.tracksideGrid?.cellAt(t, r) === s", arg=[task, run_id, state], timeout=15_000)
+
+
+def test_the_grid_follows_changes_and_catches_up_after_a_broken_line(page: Any) -> None:
+    run = factories.run(factories.dag(), state="running")
+    first, second, third = TaskInstance.objects.filter(run=run).order_by("pk")
+    page.goto("/dags/orders")
+    wait_for_cell(page, "extract", run.run_id, "none")
+    page.wait_for_selector('.live[data-live="connected"]')
+    factories.move(first, "running")
+    wake.send(wake.LIVE)
+    wait_for_cell(page, "extract", run.run_id, "running")
+    page.evaluate("sockets.forEach(s => s.close())")
+    page.wait_for_selector('.live[data-live="reconnecting"]')
+    factories.move(first, "success")
+    factories.move(second, "failed")
+    page.wait_for_selector('.live[data-live="connected"]')
+    assert page.evaluate("sockets.length") == 2
+    factories.move(third, "upstream_failed")
+    wake.send(wake.LIVE)
+    for task, state in [("extract", "success"), ("load", "failed"), ("check", "upstream_failed")]:
+        wait_for_cell(page, task, run.run_id, state)
+
+
+def test_arrow_keys_select_a_tile_and_enter_opens_it(page: Any) -> None:
+    run = factories.run(factories.dag(), state="failed", states={"load": "failed"})
+    TaskInstance.objects.filter(run=run, task_id="load").update(reason="The warehouse refused the connection.")
+    page.goto("/dags/orders")
+    wait_for_cell(page, "load", run.run_id, "failed")
+    page.focus(".gwrap")
+    page.keyboard.press("f")
+    page.wait_for_selector(".drawer h2:has-text('load')")
+    assert "The warehouse refused the connection." in page.inner_text(".drawer")
+    assert "load" in page.inner_text("#gsay") and "task=load" in page.url
+    page.keyboard.press("Escape")
+    assert not page.is_visible(".drawer")
+
+
+def test_a_dag_is_triggered_from_its_dialog(page: Any) -> None:
+    params = {"rows": {"value": 10, "schema": {"type": "integer", "minimum": 1, "maximum": 100}}}
+    factories.dag(made=factories.spec("orders", ["a"], params=params))
+    page.goto("/dags/orders")
+    page.keyboard.press("t")
+    page.fill("[name='param.rows']", "500")
+    page.click("dialog button.pri")
+    page.wait_for_selector("dialog [aria-invalid='true']")
+    page.fill("[name='param.rows']", "50")
+    page.click("dialog button.pri")
+    page.wait_for_selector(".toast")
+    assert Run.objects.get().conf == {"rows": 50}
+
+
+def test_a_switch_pauses_at_once(page: Any) -> None:
+    factories.dag()
+    page.goto("/dags")
+    page.click("tr[data-dag='orders'] .sw")
+    page.wait_for_selector(".toast:has-text('paused')")
+    assert page.get_attribute("tr[data-dag='orders'] .sw", "aria-checked") == "false"
+    assert Dag.objects.get(pk="orders").is_paused
+
+
+def test_the_list_and_the_run_show_a_failure_as_it_happens(page: Any) -> None:
+    run = factories.run(factories.dag(), state="running")
+    page.goto(f"/dags/orders/runs/{run.run_id}")
+    page.wait_for_selector('.live[data-live="connected"]')
+    ti = TaskInstance.objects.get(run=run, task_id="load")
+    TaskInstance.objects.filter(pk=ti.pk).update(reason="Disk full.")
+    factories.move(ti, "failed")
+    wake.send(wake.LIVE)
+    page.wait_for_selector("tr[data-task='load'] :text('Failed')", timeout=15_000)
+    page.wait_for_selector("tr[data-task='load'] :text('Disk full.')", timeout=15_000)
+
+
+def test_the_graph_draws_every_task_as_a_link_with_its_state_in_its_name(page: Any) -> None:
+    run = factories.run(
+        factories.dag(made=factories.spec("orders", ["a", "g.b", "g.c"], {"g": ["g.b", "g.c"]})), state="failed", states={"a": "failed"}
+    )
+    page.goto("/dags/orders/graph")
+    page.wait_for_selector("#g a.n[data-id='a'][data-s='failed']", timeout=20_000)
+    assert page.locator("#g a.n").count() == 3
+    assert "Failed" in (page.get_attribute("#g a.n[data-id='a']", "aria-label") or "")
+    assert run.run_id in (page.get_attribute("#g a.n[data-id='a']", "href") or "")
+
+
+@pytest.mark.parametrize("path", ["/", "/dags", "/dags/orders", "/dags/orders/graph", "/runs", "/import-errors", "/dags/orders/details"])
+def test_no_page_scrolls_sideways_on_a_phone(page: Any, path: str) -> None:
+    factories.run(factories.dag(), state="failed", states={"load": "failed"}, reason="a long reason " * 12)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(path)
+    page.wait_for_selector("h1")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
