@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,14 +66,24 @@ def _busy() -> float:
 class Meter:
     """CPU seconds of process trees between two moments, and the load of everything else meanwhile."""
 
-    def __init__(self, roots: Collection[int]) -> None:
+    def __init__(self, roots: Collection[int], parts: Mapping[str, int] | None = None) -> None:
         self.roots = set(roots)
+        self.parts = dict(parts or {})
         self.began = self._read()
+        self.parts_began = self._read_parts()
 
     def _read(self) -> tuple[float, float, float, float]:
         found = processes()
         own = sum(found[pid].cpu for pid in tree(found, self.roots))
         return time.monotonic(), own, _busy(), sum(os.times()[:2])
+
+    def _read_parts(self) -> dict[str, float]:
+        found = processes()
+        return {name: sum(found[p].cpu for p in tree(found, {pid})) for name, pid in self.parts.items()}
+
+    def of_parts(self) -> dict[str, float]:
+        """CPU seconds since the start of each named tree (by the process id it was given as)."""
+        return {name: round(cpu - self.parts_began[name], 3) for name, cpu in self._read_parts().items()}
 
     def stop(self) -> dict[str, float]:
         """`seconds`, `cpu_s` of the trees, `other_load`: cores that neither they nor this process used."""

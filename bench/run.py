@@ -165,11 +165,18 @@ def main() -> int:
     print(table(rows))  # noqa: T201
     if floor := results.get("floor", {}).get("floor"):
         print(f"\nfloor: {floor['median_ms']:.2f} ms median (durable commit + notify + fork of a warm parent)")  # noqa: T201
+    if (load := _other_load(results)) > 0.2:
+        print(f"Others used up to {load:.1f} cores meanwhile: compare only what was measured on a quiet machine.")  # noqa: T201
     if target := os.environ.get("BENCH_JSON"):
         about = {"cpus": os.cpu_count(), "python": platform.python_version(), "machine": platform.machine(), "at": time.time()}
         content = {"machine": about, "quick": given.quick, "sections": results, "rows": [_plain(row) for row in rows]}
         Path(target).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return 1 if any("failed" in result for result in results.values()) else 0
+
+
+def _other_load(results: Results) -> float:
+    found = [result.get("other_load", 0.0) for result in results.values()]
+    return max((x for value in found for x in (value if isinstance(value, list) else [value])), default=0.0)
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -39,6 +39,11 @@ class Bench:
         return {self.server.process.pid, *self.server.pids.values()}
 
     @property
+    def parts(self) -> dict[str, int]:
+        """The same by name, but for the supervisor, whose tree is the whole stack."""
+        return {name: pid for name, pid in self.server.pids.items() if name != "supervisor"}
+
+    @property
     def many(self) -> int:
         """How many DAGs run at once."""
         return 20 if self.quick else 100
@@ -72,12 +77,12 @@ def run_all(bench: Bench, dag_ids: list[str], tasks: int) -> dict[str, Any]:
     for dag_id in dag_ids:
         bench.server.unpause(dag_id)
     settle(bench)
-    meter, began = machine.Meter(bench.roots), time.time()
+    meter, began = machine.Meter(bench.roots, bench.parts), time.time()
     runs = {dag_id: bench.server.trigger(dag_id) for dag_id in dag_ids}
     triggered = time.time() - began
     support.until(lambda: len(bench.spans(began)) >= tasks, f"{tasks} tasks ran", TIMEOUT_S, pause=0.05)
     finished = [bench.server.wait_run(dag_id, run_id) for dag_id, run_id in runs.items()]
-    used = meter.stop()
+    used, parts = meter.stop(), meter.of_parts()
     failed = [run["dag_id"] for run in finished if run["state"] != "success"]
     if failed:
         raise RuntimeError(f"{len(failed)} of {len(finished)} runs failed, first {failed[0]}")
@@ -85,7 +90,7 @@ def run_all(bench: Bench, dag_ids: list[str], tasks: int) -> dict[str, Any]:
     if len(spans) != tasks:
         raise RuntimeError(f"{len(spans)} tasks ran instead of {tasks}")
     wall = max(moment(run["end_date"]) for run in finished) - began
-    return {"wall_s": wall, "spans": spans, "trigger_s": triggered, "tasks": tasks, "ended": began + wall, **used}
+    return {"wall_s": wall, "spans": spans, "trigger_s": triggered, "tasks": tasks, "parts": parts, **used}
 
 
 def measure_floor(bench: Bench) -> dict[str, Any]:
@@ -119,6 +124,7 @@ def _throughput(bench: Bench, dag_ids: list[str], tasks: int, reps: int) -> dict
         "tasks_per_s_each": [round(r, 1) for r in rates],
         "trigger_s": [round(row["trigger_s"], 3) for row in rows],
         "cpu_ms_per_task": round(statistics.median(1000 * row["cpu_s"] / tasks for row in rows), 2),
+        "cpu_ms_per_task_of": {name: round(1000 * cpu / tasks, 2) for name, cpu in rows[-1]["parts"].items()},
         "other_load": [row["other_load"] for row in rows],
     }
 

@@ -15,9 +15,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from apps.access import policy
-from apps.access.adminbase import PolicyAdmin, ReadOnlyAdmin, admin_link, list_link, pretty
+from apps.access.adminbase import PolicyAdmin, ReadOnlyAdmin, actor_of, admin_link, list_link, pretty
 from apps.access.adminsite import site
-from apps.runs import wake
+from apps.runs.actions import pools
 from apps.runs.models import Pool, Process, Run, TaskInstance, Try
 
 _HOLDS_SLOTS = ("queued", "running", "restarting")
@@ -45,7 +45,7 @@ def _state(state: str | None) -> str:
 
 @admin.register(Pool, site=site)
 class PoolAdmin(PolicyAdmin):
-    """Pools. A change wakes the scheduler: tasks that waited for a slot may go on."""
+    """Pools. A change wakes the scheduler (`pools` does): tasks that waited for a slot may go on."""
 
     kind = "pool"
     audit_name = "pool"
@@ -65,13 +65,26 @@ class PoolAdmin(PolicyAdmin):
         return obj.slots_used or 0
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """DAG files name the pool: it keeps its name."""
-        return ("name",) if obj else ()
+        """DAG files name the pool: it keeps its name. The default pool keeps its description, too."""
+        if obj is None:
+            return ()
+        return ("name", "description", "team_name") if obj.name == pools.DEFAULT_POOL else ("name",)
 
     def audit(self, request: HttpRequest, verb: str, obj: Any, message: Any = None) -> None:
-        """Every change also wakes the scheduler."""
-        super().audit(request, verb, obj, message)
-        wake.send_on_commit(wake.SCHEDULER)
+        """Done by the domain calls below."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """One domain call, which audits and wakes the scheduler."""
+        if change:
+            pools.update(obj.name, {name: form.cleaned_data[name] for name in form.changed_data}, actor=actor_of(request))
+            return
+        values = {name: value for name, value in form.cleaned_data.items() if name != "name"}
+        made = pools.create(obj.name, values, actor=actor_of(request))
+        obj.pk, obj._state.adding = made.pk, False
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """One domain call."""
+        pools.delete(obj.name, actor=actor_of(request))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """No deletion in bulk: it would take the default pool along."""
@@ -81,7 +94,7 @@ class PoolAdmin(PolicyAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """The default pool stays."""
-        return super().has_delete_permission(request, obj) and (obj is None or obj.name != "default_pool")
+        return super().has_delete_permission(request, obj) and (obj is None or obj.name != pools.DEFAULT_POOL)
 
 
 @admin.register(Run, site=site)

@@ -123,6 +123,10 @@ def test_a_pool_is_changed_audited_and_its_name_kept():
     assert (pool.name, pool.slots, pool.include_deferred) == ("gpu", 5, True)
     assert client.post(url_of(Pool, "delete", pool.pk), {"post": "yes"}).status_code == 302
     default = Pool.objects.get(name="default_pool")
+    fields = {"slots": "64", "description": "mine", "include_deferred": ""}
+    assert client.post(url_of(Pool, "change", default.pk), fields).status_code == 302
+    default.refresh_from_db()
+    assert (default.slots, default.description) == (64, "Default pool")
     assert client.post(url_of(Pool, "delete", default.pk), {"post": "yes"}).status_code == 403
     actions = AuditEvent.objects.filter(object_id="gpu").order_by("id").values_list("action", flat=True)
     assert list(actions) == ["post_pool", "patch_pool", "delete_pool"]
