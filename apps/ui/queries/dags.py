@@ -119,7 +119,7 @@ def next_run(dag: Dag, now: datetime) -> tuple[str, datetime | None, str]:
     if dag.next_run_after is None:
         return ("on demand" if dag.timetable_summary in (None, "None", "") else "by event"), None, "t3"
     late = (now - dag.next_run_after).total_seconds()
-    if dag.blocked_reason and late > 0:
+    if late > (0 if dag.blocked_reason else 30):
         return f"{words.rough(late)} late", dag.next_run_after, "warn"
     return words.relative(dag.next_run_after, now), dag.next_run_after, "t2"
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.dags.models import Dag, DagVersion, DagWarning
 from apps.runs.errors import NotFound
@@ -58,6 +59,7 @@ def head(dag: Dag, tab: str) -> dict[str, Any]:
         "last": last,
         "why": why or (last["reason"] if last else ""),
         "why_task": task,
+        "overdue": dag.next_run_after is not None and dag.next_run_after < timezone.now(),
         "usual": words.usual([r["seconds"] for r in runs if r["state"] == "success" and r["seconds"]]),
     }
 
