@@ -46,6 +46,9 @@ class RevokedToken(models.Model):
     jti = models.CharField(max_length=64, primary_key=True)
     expires_at = models.DateTimeField(db_index=True)
 
+    def __str__(self) -> str:
+        return self.jti
+
 
 class Connection(models.Model):
     """How tasks reach another system. Airflow's Connection; password and extra are encrypted and write-only."""

@@ -28,6 +28,10 @@ MASS = 5
 """When at least this many files, and more than half of all, vanish at once, the folder itself is suspected (unmounted,
 half checked out): they count as gone only after MASS_GRACE_S."""
 MASS_GRACE_S = 30.0
+SHARE = 0.02
+"""Part of one core that parsing unchanged files again may take: a large folder is gone through more slowly."""
+PARSE_COST_S = 0.03
+"""What a file whose parse has not been timed yet is assumed to cost."""
 GROUP_S = 2.0
 """Files due within this time are parsed together: fewer wake-ups, one statement for all."""
 
@@ -56,6 +60,8 @@ class Known:
     """Whether a DAG of it has a timetable class of the user's; None: not known."""
     broken: bool = False
     """The last parse had problems."""
+    duration: float = PARSE_COST_S
+    """Seconds its last parse took."""
     discards: int = 0
     absent_scans: int = 0
     absent_since: float = 0.0
@@ -80,6 +86,7 @@ class Register:
 
     folder: Path
     reparse_interval: float
+    share: float = SHARE
     loaded: bool = False
     _files: dict[str, Known] = field(default_factory=dict)
     _pks: dict[int, Known] = field(default_factory=dict)
@@ -180,15 +187,17 @@ class Register:
 
     def next_due(self, flying: Collection[str]) -> float | None:
         """Monotonic moment at which `take` may have something to give."""
-        moments = [k.not_before if k.priority is not None else self._due(k) for k in self._present(flying)]
+        pause = self.pause
+        moments = [k.not_before if k.priority is not None else self._due(k, pause) for k in self._present(flying)]
         return min(moments, default=None)
 
     def wake_due(self, clock: float, flying: Collection[str]) -> None:
         """Queue files whose last parse is REPARSE_INTERVAL ago, unless another processor parsed them since."""
         idle = [k for k in self._present(flying) if k.priority is None]
-        if not any(self._due(k) <= clock for k in idle):
+        pause = self.pause
+        if not any(self._due(k, pause) <= clock for k in idle):
             return
-        due = [k for k in idle if self._due(k) <= clock + GROUP_S]
+        due = [k for k in idle if self._due(k, pause) <= clock + GROUP_S]
         rows = DagFile.objects.filter(pk__in=[k.pk for k in due if k.pk]).annotate(
             living=Count("dags", filter=Q(dags__is_stale=False))
         )
@@ -201,9 +210,9 @@ class Register:
                 continue
             if row.last_parsed_at != known.stored_at or row.living != known.expected:
                 known.fingerprint = None  # the rows are no longer what we left
-            age = (now - row.last_parsed_at).total_seconds() if row.last_parsed_at else self.reparse_interval
+            age = (now - row.last_parsed_at).total_seconds() if row.last_parsed_at else pause
             same = (row.mtime, row.size) == (known.signature[0] / 1e9, known.signature[1])
-            if row.last_parsed_at != known.stored_at and same and age < self.reparse_interval - GROUP_S:
+            if row.last_parsed_at != known.stored_at and same and age < pause - GROUP_S:
                 known.parsed_at = clock - max(0.0, age)
             else:
                 self.enqueue(known, PERIODIC)
@@ -223,8 +232,14 @@ class Register:
         """Files that exist, have a row and are not being parsed."""
         return [k for k in self._files.values() if k.pk is not None and k.absent_scans == 0 and k.path not in flying]
 
-    def _due(self, known: Known) -> float:
-        return (known.parsed_at or 0.0) + self.reparse_interval
+    @staticmethod
+    def _due(known: Known, pause: float) -> float:
+        return (known.parsed_at or 0.0) + pause
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two parses of an unchanged file: REPARSE_INTERVAL, more when that would keep a core busy."""
+        return max(self.reparse_interval, sum(k.duration for k in self._files.values()) / self.share)
 
     def _add(self, known: Known) -> Known:
         self._files[known.path] = known

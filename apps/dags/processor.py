@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from apps.dags import answers, catalogue, hooks
 from apps.dags.catalogue import FileFacts
-from apps.dags.known import ASKED, CHANGED, PERIODIC, Known, Register
+from apps.dags.known import ASKED, CHANGED, PERIODIC, SHARE, Known, Register
 from apps.dags.models import Dag, DagFile, ImportProblem
 from apps.dags.scanning import Scanner, signature_of
 from apps.dags.watching import Watcher
@@ -69,13 +69,14 @@ class Processor:
         scan_interval: float | None = None,
         reparse_interval: float | None = None,
         watch: bool = True,
+        share: float = SHARE,
     ) -> None:
         self.folder = folder or settings.DAGS_FOLDER
         self.processes = processes or settings.PARSE_PROCESSES
         self.scan_interval = scan_interval or settings.SCAN_INTERVAL
         self.reparse_interval = reparse_interval or settings.REPARSE_INTERVAL
         self.scanner = Scanner(self.folder, syntax=getattr(settings, "DAG_IGNORE_FILE_SYNTAX", "glob"))
-        self.files = Register(self.folder, self.reparse_interval)
+        self.files = Register(self.folder, self.reparse_interval, share)
         self.server = ParseServer(parse or parse_settings(self.folder), answers.answer)
         self.counters = {"scans": 0, "parsed": 0, "stored": 0, "unchanged": 0}
         self._flights: dict[int, _Flight] = {}
@@ -219,6 +220,7 @@ class Processor:
             return
         self.counters["parsed"] += 1
         file = flight.file
+        file.duration = reply.duration
         now_there = signature_of(file.path)
         if now_there != file.parsed_signature and now_there is not None and file.discards < MAX_DISCARDS:
             file.discards += 1

@@ -24,7 +24,11 @@ _beaten: dict[str, float] = {}
 def register() -> None:
     """Tell the catalogue whom to ask and whom to tell."""
     hooks.register(
-        last_automated_interval=last_automated_interval, versions_in_use=versions_in_use, dag_changed=dag_changed, process_beat=process_beat
+        last_automated_interval=last_automated_interval,
+        versions_in_use=versions_in_use,
+        dag_changed=dag_changed,
+        process_beat=process_beat,
+        process_end=process_end,
     )
 
 
@@ -69,3 +73,10 @@ def process_beat(kind: str, info: dict[str, Any]) -> None:
     if mine is None or not processes.beat(mine.pk, lease=settings.LEASE, **info):
         _process[kind] = processes.register(kind, lease=settings.LEASE, **info)
     _beaten[kind] = time.monotonic()
+
+
+def process_end(kind: str) -> None:
+    """A clean end of the catalogue's processor."""
+    mine = _process.pop(kind, None)
+    if mine is not None:
+        processes.end(mine.pk)

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from apps.dags import catalogue
 from apps.dags.models import Dag
-from apps.runs import admission, brain, claims, reaper, sql, transitions, wake
+from apps.runs import admission, brain, claims, processes, reaper, sql, transitions, wake
 from apps.runs.actions import creation
 from apps.runs.errors import Conflict
 from trackside.core.reasons import Reason
@@ -55,18 +55,22 @@ class Scheduler:
         tick = Tick()
         tick.created = create_due_runs(now)
         tick.begun, skipped = begin_runs(now)
-        self._reap(now, tick)
+        reaped = self._reap(now, tick)
         self._advance(tick)
         self._admit(tick)
+        if reaped:
+            admission.explain_waiting(now)
         tick.next_at = min(next_due(now), now + RETRY_SKIPPED) if skipped else next_due(now)
         wake_others(tick)
         return tick
 
-    def _reap(self, now: datetime, tick: Tick) -> None:
-        if self._reaped_at is None or now - self._reaped_at >= REAP_EVERY:
-            self._reaped_at = now
-            tick.lost = len(reaper.find_lost(now))
-            reaper.explain_unserved(now)
+    def _reap(self, now: datetime, tick: Tick) -> bool:
+        if self._reaped_at is not None and now - self._reaped_at < REAP_EVERY:
+            return False
+        self._reaped_at = now
+        tick.lost = len(reaper.find_lost(now))
+        reaper.explain_unserved(now)
+        return True
 
     def _advance(self, tick: Tick) -> None:
         while True:
@@ -89,7 +93,7 @@ class Scheduler:
 def wake_others(tick: Tick) -> None:
     """Tell workers and pages what this pass did."""
     channels = []
-    if tick.admitted:
+    if tick.admitted or tick.lost:
         channels.append(wake.WORK)
     if tick.created or tick.begun or tick.planned or tick.admitted or tick.lost:
         channels.append(wake.LIVE)
@@ -158,10 +162,17 @@ def _block(dag: Dag, why: str | None) -> None:
 
 
 # --- 2 runs that may begin ----------------------------------------------------------------------------------------------
+# The oldest few of every DAG, so that a DAG with thousands of waiting runs holds up nobody, and all that do not say yet why
+# they wait.
 _QUEUED = """
-SELECT r.id, r.dag_id, r.run_after > %(now)s, d.is_paused, d.max_active_runs, r.reason_code, r.run_after
-FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id WHERE r.state = 'queued'
-ORDER BY r.backfill_order NULLS FIRST, r.run_after, r.id LIMIT 2000
+SELECT id, dag_id, is_early, is_paused, max_active_runs, reason_code, run_after FROM (
+    SELECT r.id, r.dag_id, r.run_after > %(now)s AS is_early, d.is_paused, d.max_active_runs, r.reason_code, r.run_after,
+           row_number() OVER (PARTITION BY r.dag_id ORDER BY r.run_after > %(now)s, r.backfill_order NULLS FIRST, r.run_after, r.id) AS place
+    FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id WHERE r.state = 'queued'
+) q
+WHERE (place <= 100 AND NOT is_paused AND NOT is_early)
+    OR reason_code IS DISTINCT FROM CASE WHEN is_paused THEN 'paused' WHEN is_early THEN 'run_after' ELSE 'max_active_runs' END
+ORDER BY is_paused, is_early, place, id LIMIT 2000
 """
 
 

@@ -42,15 +42,15 @@ class _Loaded:
 
 def load(run_pks: Sequence[int]) -> dict[int, Snapshot]:
     """Snapshots by run pk; runs whose DAG has no version left are missing from the answer."""
-    rows = sql.rows(_RUNS, [list(run_pks)])
+    rows, task_rows = sql.together((_RUNS, [list(run_pks)]), (_TASKS, [list(run_pks)]))
     dags = compiled.get_many({(r[12], r[13]) for r in rows if r[12] is not None})
     loaded = [
-        _Loaded(RunRow(*r[:6], ignores_past=r[6], reason_code=r[7], reason=r[8]), dags[r[12]], r[10], r[9], r[11])
+        _Loaded(RunRow(*r[:9]), dags[r[12]], r[10], r[9], r[11])
         for r in rows
         if r[12] in dags
     ]
     tasks: dict[int, list[TaskRow]] = defaultdict(list)
-    for run_pk, *columns in sql.rows(_TASKS, [list(run_pks)]):
+    for run_pk, *columns in task_rows:
         tasks[run_pk].append(TaskRow(*columns))
     decisions = _decisions([x.run.pk for x in loaded if any(t.skips for t in x.dag.spec.tasks)])
     lengths = _lengths({x.run.pk: x.dag for x in loaded})

@@ -24,7 +24,9 @@ FAMILIES = (
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.xdist_group("conformance"),
-    pytest.mark.skipif(not (FOLDER / "oracle.py").exists(), reason=f"no conformance cases in {FOLDER}; name their folder in TRACKSIDE_CONFORMANCE"),
+    pytest.mark.skipif(
+        not (FOLDER / "oracle.py").exists(), reason=f"no conformance cases in {FOLDER}; name their folder in TRACKSIDE_CONFORMANCE"
+    ),
 ]
 
 

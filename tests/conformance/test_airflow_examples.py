@@ -31,9 +31,8 @@ def pip(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def examples(tmp_path: Path) -> Iterator[server.Server]:
     """A server whose DAG folder holds the two files."""
-    subprocess.run(
-        [*pip(tmp_path), "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", str(tmp_path), f"apache-airflow-core=={VERSION}"], check=True
-    )
+    wanted = f"apache-airflow-core=={VERSION}"
+    subprocess.run([*pip(tmp_path), "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", str(tmp_path), wanted], check=True)
     (wheel,) = tmp_path.glob("apache_airflow_core-*.whl")
     home = server.temporary_home("trackside-examples-")
     dags = home / "dags"

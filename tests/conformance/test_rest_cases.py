@@ -22,7 +22,9 @@ AGREE = 0.75
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.xdist_group("conformance"),
-    pytest.mark.skipif(not (FOLDER / "rest" / "rest_oracle.py").exists(), reason=f"no REST cases in {FOLDER}/rest; see TRACKSIDE_CONFORMANCE"),
+    pytest.mark.skipif(
+        not (FOLDER / "rest" / "rest_oracle.py").exists(), reason=f"no REST cases in {FOLDER}/rest; see TRACKSIDE_CONFORMANCE"
+    ),
 ]
 
 

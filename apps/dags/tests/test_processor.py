@@ -71,7 +71,7 @@ def make(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
             bridge=None,
             primer=False,
         )
-        values = {"scan_interval": 0.05, "reparse_interval": 1000.0, "watch": False, "processes": 2, **changes}
+        values = {"scan_interval": 0.05, "reparse_interval": 1000.0, "watch": False, "processes": 2, "share": 100.0, **changes}
         made.append(Processor(folder, parse=parse, **values))
         return made[-1]
 
@@ -391,3 +391,11 @@ def database_url() -> str:
 
 def test_counters_are_json() -> None:
     assert json.dumps(Processor(Path("/nowhere"), watch=False).counters)
+
+
+def test_a_large_folder_is_gone_through_again_more_slowly():
+    register = known.Register(Path("/dags"), reparse_interval=30.0, share=0.02)
+    for i in range(500):
+        register._add(known.Known(f"/dags/{i}.py", f"{i}.py", pk=i, duration=0.02))
+    assert register.pause == pytest.approx(500.0)
+    assert known.Register(Path("/dags"), reparse_interval=30.0).pause == 30.0

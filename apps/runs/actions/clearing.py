@@ -102,8 +102,11 @@ def clear_instances(chosen: Sequence[TaskInstance], *, reset_runs: bool = True) 
     now = sql.now()
     restart: dict[int, int] = {}
     clear_: dict[int, int] = {}
+    # a queued one may have been claimed since it was chosen; from here on nobody claims
+    states = {pk: state for pk, (state, _) in claims.lock_instances(ti.pk for ti in chosen).items()}
     for ti, retries in _retries(chosen):
-        (restart if ti.state == TaskState.RUNNING else clear_)[ti.pk] = retries
+        if states.get(ti.pk) != TaskState.RESTARTING:  # that one is cleared as soon as its old try is confirmed dead
+            (restart if states.get(ti.pk) == TaskState.RUNNING else clear_)[ti.pk] = retries
     transitions.restart(restart, now)
     transitions.clear(clear_, now)
     run_pks = sorted({ti.run_id for ti in chosen})
@@ -127,7 +130,8 @@ def _retries(chosen: Sequence[TaskInstance]) -> list[tuple[TaskInstance, int]]:
         by_run[ti.run_id].append(ti)
     versions = dict(
         sql.rows(
-            "SELECT r.id, coalesce(r.dag_version_id, d.current_version_id) FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id WHERE r.id = ANY(%s::bigint[])",
+            "SELECT r.id, coalesce(r.dag_version_id, d.current_version_id) FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id "
+            "WHERE r.id = ANY(%s::bigint[])",
             [list(by_run)],
         )
     )

@@ -20,7 +20,7 @@ from apps.dags.models import Dag
 from apps.runs import sql
 from apps.runs.actions import clearing, creation
 from apps.runs.errors import ActionRefused, Conflict
-from apps.runs.execution import reports, tokens
+from apps.runs.execution import checking, reports, tokens
 from apps.runs.execution.refusal import Refused
 from apps.runs.models import Run
 from trackside.core.messages import RunRecord
@@ -99,8 +99,8 @@ def put_variable(*, token: str, body: dict[str, Any], query: dict[str, str], key
     if not 0 < len(key) <= 250:
         raise Refused(422, "A variable's key must have 1 to 250 characters.")
     values: dict[str, Any] = {"value": str(body.get("value") if body.get("value") is not None else "")}
-    if body.get("description") is not None:
-        values["description"] = body["description"]
+    if (description := checking.field(body, "description", str)) is not None:
+        values["description"] = description
     Variable.objects.update_or_create(key=key, defaults=values)
     return {}
 
@@ -124,10 +124,9 @@ ORDER BY r.logical_date DESC NULLS LAST, r.id DESC, x.task_id, x.map_index LIMIT
 def get_xcoms(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """XComs of a task or run; own DAG and run unless named."""
     me = caller(token)
-    index = query.get("map_index")
     rows = sql.rows(_GET_XCOMS, {
         "dag": query.get("dag_id") or me.dag_id, "run": query.get("run_id") or me.run_id, "task": query.get("task_id") or None,
-        "key": query.get("key") or None, "index": int(index) if index not in (None, "") else None,
+        "key": query.get("key") or None, "index": checking.whole(query.get("map_index"), "map_index"),
         "prior": query.get("include_prior_dates", "").lower() in ("1", "true"),
     })  # fmt: skip
     return {
@@ -144,14 +143,18 @@ def push_xcom(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dic
     key = body.get("key")
     if not isinstance(key, str) or not 0 < len(key) <= 512:
         raise Refused(422, "An XCom key must be a text of 1 to 512 characters.")
-    value = orjson.dumps(body.get("value")).decode()
+    try:
+        value = orjson.dumps(body.get("value")).decode()
+    except TypeError as e:
+        raise Refused(422, f"XCom {key!r} cannot be stored: {e}") from e
+    length = checking.field(body, "length", int)
     if len(value) > settings.MAX_XCOM_BYTES:
         raise Refused(
             413,
             f"XCom {key!r} has {len(value):,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}. Store it elsewhere and push its address.",
         )
     with transaction.atomic():
-        reports.store_xcoms([(me.run_pk, me.dag_id, me.task_id, me.map_index, key, value, body.get("length"))], sql.now())
+        reports.store_xcoms([(me.run_pk, me.dag_id, me.task_id, me.map_index, key, value, length)], sql.now())
     return {}
 
 
@@ -179,8 +182,9 @@ def _iso(value: datetime | None) -> str | None:
 
 def _record(r: tuple) -> dict[str, Any]:
     return RunRecord(
-        r[0], r[1], r[2], r[3], *map(_iso, r[4:11]), clear_number=r[11], conf=orjson.loads(r[12]), note=r[13], triggered_by=r[14],
-        triggering_user_name=r[15], partition_key=r[16],
+        dag_id=r[0], run_id=r[1], run_type=r[2], state=r[3], logical_date=_iso(r[4]), data_interval_start=_iso(r[5]), data_interval_end=_iso(r[6]),
+        run_after=_iso(r[7]), queued_at=_iso(r[8]), start_date=_iso(r[9]), end_date=_iso(r[10]), clear_number=r[11], conf=orjson.loads(r[12]),
+        note=r[13], triggered_by=r[14], triggering_user_name=r[15], partition_key=r[16],
     ).to_dict()  # fmt: skip
 
 
@@ -199,10 +203,7 @@ def _list(query: dict[str, str], name: str) -> list[str] | None:
 
 def _moments(query: dict[str, str], name: str) -> list[datetime] | None:
     texts = _list(query, name)
-    try:
-        return None if texts is None else [datetime.fromisoformat(t) for t in texts]
-    except ValueError as e:
-        raise Refused(422, f"{name}: {e}") from e
+    return None if texts is None else [checking.moment(t, name) for t in texts]
 
 
 def previous_run(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
@@ -261,10 +262,9 @@ def _matching(me: Caller, query: dict[str, str]) -> dict[str, Any]:
         version = sql.rows("SELECT current_version_id FROM dags_dag WHERE dag_id = %s", [dag_id])
         inside = list(of_version(version[0][0]).graph.group_tasks(query["task_group_id"])) if version and version[0][0] else []
         tasks = [*(tasks or []), *inside]
-    index = query.get("map_index")
     return {
         "dag": dag_id, "tasks": tasks, "states": _list(query, "states"), "dates": _moments(query, "logical_dates"), "ids": _list(query, "run_ids"),
-        "index": int(index) if index not in (None, "") else None,
+        "index": checking.whole(query.get("map_index"), "map_index"),
     }  # fmt: skip
 
 
@@ -286,15 +286,16 @@ def task_states(*, token: str, body: Any, query: dict[str, str]) -> dict[str, An
 def trigger_run(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
     """Trigger a run of another DAG (TriggerDagRunOperator)."""
     me = caller(token)
-    date = body.get("logical_date")
+    date, run_id = body.get("logical_date"), checking.field(body, "run_id", str)
+    conf, note = checking.field(body, "conf", dict), checking.field(body, "note", str)
     try:
         run = creation.trigger(
-            str(body.get("dag_id")), actor=Actor(me.user or "operator", "worker"), run_id=body.get("run_id"),
-            logical_date=datetime.fromisoformat(date) if date else None, conf=body.get("conf") or {}, note=body.get("note"),
+            str(body.get("dag_id")), actor=Actor(me.user or "operator", "worker"), run_id=run_id,
+            logical_date=checking.moment(date, "logical_date") if date else None, conf=conf or {}, note=note,
             run_type=RunType.OPERATOR_TRIGGERED, triggered_by=TriggeredBy.OPERATOR,
         )  # fmt: skip
     except Conflict as e:
-        existing = _existing(str(body.get("dag_id")), body.get("run_id")) if body.get("reset") else None
+        existing = _existing(str(body.get("dag_id")), run_id) if body.get("reset") else None
         if existing is None:
             raise Refused(409, str(e.detail)) from e
         clearing.clear_run(existing, actor=Actor(me.user or "operator", "worker"))  # with the conf it had (Airflow's rule)
@@ -307,7 +308,6 @@ def trigger_run(*, token: str, body: dict[str, Any], query: dict[str, str]) -> d
 
 def _existing(dag_id: str, run_id: str | None) -> Run | None:
     return Run.objects.filter(dag_id=dag_id, run_id=run_id).first() if run_id else None
-
 
 
 def get_dag(*, token: str, body: Any, query: dict[str, str], dag_id: str) -> dict[str, Any]:

@@ -18,11 +18,13 @@ import orjson
 from django.conf import settings
 
 from apps.runs import claims, compiled, reaper, sql, transitions
-from apps.runs.execution import tokens
+from apps.runs.execution import checking, tokens
+from apps.runs.execution.refusal import Refused
 from apps.runs.snapshots import DECISION_KEY
 from apps.runs.transitions import End
+from apps.runs.triggerer import rows as trigger_rows
 from trackside.core import retries
-from trackside.core.messages import FinishReport
+from trackside.core.messages import FinishReport, XComRecord
 from trackside.core.states import TaskState
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,21 @@ class Settled:
     answers: list[dict[str, Any]] = field(default_factory=list)
     run_pks: set[int] = field(default_factory=set)
     """Runs whose tasks changed: plan them."""
+    killed: bool = False
+    """A fenced try is gone: its instance may start again."""
+
+
+def read(data: Any) -> FinishReport | None:
+    """A finish report from its JSON. One that is malformed but names its try is the failed end of that try: the worker
+    repeats what is not accepted, and would hold up its other reports for ever. None: it does not even name a try."""
+    try:
+        return checking.message(FinishReport, data)
+    except Refused as e:
+        logger.warning("a finish report is malformed: %s", e)
+        try_id, token = (data.get("try_id"), data.get("token")) if isinstance(data, dict) else (None, None)
+        if not isinstance(try_id, str) or not isinstance(token, str):
+            return None
+        return FinishReport(try_id, token, "failed_no_retry", error=f"The report of its end could not be read: {e}")
 
 
 def settle(reports: Sequence[FinishReport], now: datetime) -> Settled:
@@ -107,6 +124,7 @@ def _judge(h: _Held | None, report: FinishReport, settled: Settled, now: datetim
         return {"status": 200}
     if not h.kill_confirmed:
         reaper.confirm_kills([h.try_id])
+        settled.killed = True
         if h.ti_state == TaskState.RESTARTING and h.current:
             transitions.clear({h.pk: 0}, now)
             settled.run_pks.add(h.run_pk)
@@ -117,22 +135,33 @@ def _judge(h: _Held | None, report: FinishReport, settled: Settled, now: datetim
 
 def _malformed(report: FinishReport) -> str | None:
     """Why a report cannot be stored as it is, or None."""
-    for record in report.xcoms:
-        size = len(orjson.dumps(record.get("value")))
-        if size > settings.MAX_XCOM_BYTES:
-            return f"XCom {record.get('key')!r} has {size:,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}. Store it elsewhere and return its address."
-        if not isinstance(record.get("key"), str) or not 0 < len(record["key"]) <= 512:
-            return f"XCom key {record.get('key')!r} must be a text of 1 to 512 characters."
-    if report.outcome == "rescheduled" and not report.reschedule_at:
-        return "The task asked to be rescheduled but named no time."
+    try:
+        for record in report.xcoms:
+            key = checking.message(XComRecord, record).key
+            if not 0 < len(key) <= 512:
+                return f"XCom key {key!r:.100} must be a text of 1 to 512 characters."
+            size = len(orjson.dumps(record.get("value")))
+            if size > settings.MAX_XCOM_BYTES:
+                return (
+                    f"XCom {key!r} has {size:,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}. Store it elsewhere and return its address."
+                )
+        as_json(report.rendered_fields), as_json((report.deferral or {}).get("next_kwargs"))
+        if report.outcome == "rescheduled":
+            if not report.reschedule_at:
+                return "The task asked to be rescheduled but named no time."
+            checking.moment(report.reschedule_at, "reschedule_at")
+        checking.field(report.deferral or {}, "next_method", str)
+        timedelta(seconds=float((report.deferral or {}).get("timeout_s") or 0) + (report.retry_delay_s or 0))
+        if report.skip is not None and not all(isinstance(i, str) for i in checking.field(report.skip, "ids", list) or ()):
+            return "The decision of a branch must name tasks."
+    except (Refused, TypeError, ValueError, OverflowError) as e:
+        return f"The report of its end could not be stored: {e}"
     return None
 
 
 def _apply(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> None:
     groups: dict[str, list[End]] = defaultdict(list)
-    dags = compiled.get_many(
-        {(h.version_id, h.spec_hash) for h, r in real if h.version_id and r.outcome in ("failed", "skipped", "success")}
-    )  # type: ignore[misc]
+    dags = compiled.get_many({(h.version_id, h.spec_hash) for h, r in real if h.version_id and h.spec_hash and r.outcome != "killed"})
     lost = []
     for h, report in real:
         if report.outcome in ("lost", "killed"):
@@ -148,7 +177,7 @@ def _apply(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> None:
     transitions.fail(groups["fail"], now)
     transitions.retry(groups["retry"], now)
     transitions.reschedule(groups["reschedule"], now)
-    transitions.defer(groups["defer"], now)
+    trigger_rows.store(transitions.defer(groups["defer"], now), {h.pk: r.deferral or {} for h, r in real if r.outcome == "deferred"}, now)
     transitions.await_input(groups["await_input"], now)
     for h, report in real:
         if report.skip and report.outcome == "success":
@@ -158,7 +187,7 @@ def _apply(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> None:
 def _end(h: _Held, report: FinishReport, dag: compiled.CompiledDag | None, now: datetime) -> tuple[str, End]:
     end = End(
         h.pk, h.try_id, duration=report.duration_s, exit_code=report.exit_code, signal=report.signal, error=_clip(report.error),
-        rendered_fields=_json(report.rendered_fields), rendered_map_index=(report.rendered_map_index or "")[:250] or None,
+        rendered_fields=as_json(report.rendered_fields), rendered_map_index=label(report.rendered_map_index),
         log_size=report.log_size or 0,
         pid=report.pid,
     )  # fmt: skip
@@ -168,11 +197,11 @@ def _end(h: _Held, report: FinishReport, dag: compiled.CompiledDag | None, now: 
         case "skipped":
             return "skip_self", end
         case "rescheduled":
-            end.next_at = datetime.fromisoformat(report.reschedule_at or now.isoformat())
+            end.next_at = checking.moment(report.reschedule_at, "reschedule_at")
             return "reschedule", end
         case "deferred" | "awaiting_input":
             deferral = report.deferral or {}
-            end.next_method, end.next_kwargs = deferral.get("next_method"), _json(deferral.get("next_kwargs") or {})
+            end.next_method, end.next_kwargs = deferral.get("next_method"), as_json(deferral.get("next_kwargs") or {})
             if deferral.get("timeout_s") is not None:
                 end.next_at = now + timedelta(seconds=float(deferral["timeout_s"]))
             return "defer" if report.outcome == "deferred" else "await_input", end
@@ -191,8 +220,13 @@ def _clip(text: str | None) -> str | None:
     return text.replace("\x00", "")[:4000] if text else text
 
 
-def _json(value: Any) -> str | None:
-    # PostgreSQL's jsonb cannot hold U+0000
+def label(text: Any) -> str | None:
+    """A short text as its column can hold it, None if there is none."""
+    return text.replace("\x00", "")[:250] or None if isinstance(text, str) else None
+
+
+def as_json(value: Any) -> str | None:
+    """JSON text for a jsonb column, which cannot hold U+0000; raises TypeError for what is nested too deeply."""
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode().replace("\\u0000", "") if value is not None else None
 
 
@@ -231,7 +265,7 @@ def store_xcoms(entries: Sequence[tuple[int, str, str, int, str, str, int | None
     runs, dags, tasks, indexes, keys, values, lengths = map(list, zip(*entries, strict=True))
     sql.run(_STORE_XCOMS, {
         "runs": runs, "dags": dags, "tasks": tasks, "indexes": indexes, "keys": keys,
-        "values": [v.replace("\\u0000", "\\ufffd") if "\x00" in v else v for v in values], "lengths": lengths, "now": now,
+        "values": values, "lengths": lengths, "now": now,
     })  # fmt: skip
 
 
