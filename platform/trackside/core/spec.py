@@ -162,6 +162,8 @@ class DagSpec(_Record):
     default_args: dict[str, Any] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     """name → {"value": default (key absent = required), "schema": JSON schema, "description": str|None, "source": "dag"|"task"|None}."""
+    params_order: list[str] = field(default_factory=list)
+    """Names of the params as the file declared them: JSON columns of databases do not keep the order of keys."""
     tags: list[str] = field(default_factory=list)
     owner_links: dict[str, str] = field(default_factory=dict)
     access_control: dict[str, Any] | None = None
@@ -190,7 +192,12 @@ class DagSpec(_Record):
         kwargs = {k: v for k, v in data.items() if k in known}
         kwargs["tasks"] = [TaskSpec.from_dict(t) for t in data.get("tasks", ())]
         kwargs["groups"] = [GroupSpec.from_dict(g) for g in data.get("groups", ())]
+        if (params := data.get("params")) and (order := data.get("params_order")):
+            kwargs["params"] = {name: params[name] for name in (*order, *(n for n in params if n not in order)) if name in params}
         return cls(**kwargs)
+
+    def __post_init__(self) -> None:
+        self.params_order = self.params_order or list(self.params)
 
     @property
     def owners(self) -> list[str]:
