@@ -9,9 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
+
 from apps.runs import claims, compiled, sql, transitions
 from trackside.core.admission import Candidate, Usage, admit
-from trackside.core.reasons import Reason
+from trackside.core.reasons import PAUSED, Reason
 
 BATCH = 512
 MAX_BATCHES = 20
@@ -39,16 +41,19 @@ def anything_scheduled() -> bool:
 
 def run_once(now: datetime) -> int:
     """Admit everything that fits; the number admitted. Holds the admission lock until the caller's transaction ends."""
-    claims.lock_admission()
-    usage = _usage()
+    usage = _usage(claims.LOCK_ADMISSION)
     seen: list[int] = []
     waiting: dict[int, Reason] = {}
     admitted_total = 0
+    full_runs: list[int] = []
     for _ in range(MAX_BATCHES):
-        rows = sql.rows(_CANDIDATES, {"full_pools": _full_pools(usage), "full_runs": [], "seen": seen, "limit": BATCH})
+        rows = sql.rows(_CANDIDATES, {"full_pools": _full_pools(usage), "full_runs": full_runs, "seen": seen, "limit": BATCH})
         if not rows:
             break
-        admitted, refused = admit(_candidates(rows), usage)
+        candidates = _candidates(rows)
+        admitted, refused = admit(candidates, usage)
+        # the rest of a full run need not be looked at one by one: thousands of them would hide what is behind them
+        full_runs += {c.run_pk for c in candidates if usage.runs[c.run_pk] >= c.max_active_tasks}
         admitted_total += len(transitions.admit(admitted, now))
         waiting |= refused
         seen += refused
@@ -58,30 +63,46 @@ def run_once(now: datetime) -> int:
     return admitted_total
 
 
-def explain_full_pools(now: datetime) -> None:
-    """Sentences for what waits for a full pool and is not looked at one by one while it stays full."""
-    usage = _usage()
-    for pool in _full_pools(usage):
-        total, used = usage.pools[pool], usage.pool_used[pool]
-        why = Reason("pool_full", f"Pool {pool} is full ({used} of {total} slots taken). It goes on when a task there ends.")
-        pks = [
-            r[0]
-            for r in sql.rows(
-                "SELECT id FROM runs_taskinstance WHERE state = 'scheduled' AND pool = %s AND reason_code IS DISTINCT FROM 'pool_full' LIMIT 5000",
-                [pool],
-            )
-        ]
-        transitions.explain(dict.fromkeys(pks, why), now)
+_SILENT = """
+SELECT ti.id, ti.pool, d.is_paused, r.state, d.max_active_tasks FROM runs_taskinstance ti
+JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
+WHERE ti.state = 'scheduled' AND ti.reason_code IS DISTINCT FROM CASE WHEN r.state <> 'running' THEN 'run_waits' WHEN d.is_paused THEN 'paused'
+    WHEN ti.pool = ANY(%(full_pools)s::text[]) THEN 'pool_full' 
+    ELSE coalesce(nullif(nullif(ti.reason_code, 'paused'), 'run_waits'), 'run_limit') END LIMIT 5000
+"""
 
 
-def _usage() -> Usage:
+def explain_waiting(now: datetime) -> int:
+    """Sentences for what `run_once` does not look at one by one: paused DAGs, runs that wait, full pools, full runs."""
+    with transaction.atomic():
+        usage = _usage()
+        full = set(_full_pools(usage))
+        silent = {pk: rest for pk, *rest in sql.rows(_SILENT, {"full_pools": sorted(full)})}
+        why: dict[int, Reason | None] = {}
+        for pk in claims.free_instances(silent, "scheduled") if silent else ():
+            pool, paused, run_state, limit = silent[pk]
+            if run_state != "running":
+                why[pk] = Reason("run_waits", f"The run is {run_state}. It goes on when the run is running.")
+            elif paused:
+                why[pk] = PAUSED
+            elif pool in full:
+                total, used = usage.pools[pool], usage.pool_used[pool]
+                why[pk] = Reason("pool_full", f"Pool {pool} is full ({used} of {total} slots taken). It goes on when a task there ends.")
+            else:
+                why[pk] = Reason("run_limit", f"The run already has {limit} active tasks (max_active_tasks). It goes on when one ends.")
+        return transitions.explain(why, now)
+
+
+def _usage(*first: sql.Statement) -> Usage:
+    """Slots in use, counted after the statements `first`."""
     usage = Usage()
     deferred_too = set()
-    for name, slots, include_deferred in sql.rows("SELECT name, slots, include_deferred FROM runs_pool"):
+    *_, pools, counts = sql.together(*first, ("SELECT name, slots, include_deferred FROM runs_pool", ()), (_USAGE, ()))
+    for name, slots, include_deferred in pools:
         usage.pools[name] = slots
         if include_deferred:
             deferred_too.add(name)
-    for pool, run_pk, dag_id, task_id, state, slots, count in sql.rows(_USAGE):
+    for pool, run_pk, dag_id, task_id, state, slots, count in counts:
         occupies = state in ("queued", "running", "restarting")
         if occupies or (state == "deferred" and pool in deferred_too):
             usage.pool_used[pool] += slots

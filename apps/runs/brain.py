@@ -53,10 +53,14 @@ def advance(run_pks: Iterable[int], now: datetime, *, admit: bool = True) -> Adv
 
 
 def _load(run_pks: Sequence[int], now: datetime) -> dict[int, Snapshot]:
-    loaded = {pk: s for pk, s in snapshots.load(run_pks).items() if s.run.state == RunState.RUNNING}
+    found = snapshots.load(run_pks)
+    loaded = {pk: s for pk, s in found.items() if s.run.state == RunState.RUNNING}
     for pk in set(run_pks) - set(loaded):
-        # ended meanwhile, or its DAG has no version: nothing to plan until something changes
-        sql.run("UPDATE runs_run SET advance_at = NULL WHERE id = %s", [pk])
+        # ended meanwhile: nothing to plan until something changes
+        if pk in found or not sql.rows("SELECT 1 FROM runs_run WHERE id = %s AND state = 'running'", [pk]):
+            sql.run("UPDATE runs_run SET advance_at = NULL WHERE id = %s", [pk])
+        else:
+            _push_away(pk, LookupError("the DAG version of this run is gone or cannot be read"), sql.now())
     return loaded
 
 
@@ -150,7 +154,8 @@ WHERE r.id = ANY(%s::bigint[]) AND r.dag_version_id IS DISTINCT FROM v.id AND r.
 def _follow_versions(run_pks: Sequence[int], now: datetime) -> None:
     """Runs of bundles without versions (a plain folder) go on with the newest DAG version (Airflow's rule)."""
     for run_pk, version_id, spec_hash in sql.rows(_BEHIND, [list(run_pks)]):
-        instances.follow_version(run_pk, compiled.get_many([(version_id, spec_hash)])[version_id], version_id, now)
+        if (dag := compiled.get_many([(version_id, spec_hash)]).get(version_id)) is not None:
+            instances.follow_version(run_pk, dag, version_id, now)
 
 
 def touch(run_pks: Iterable[int], at: datetime) -> None:

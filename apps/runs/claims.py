@@ -1,22 +1,26 @@
 """Every lock of the ledger, by name. Nobody else says FOR UPDATE or SKIP LOCKED on its tables.
 
-Order: runs first (ascending id), then task instances; admission's advisory lock last. Whoever holds the advisory lock
-takes only rows it can have at once.
+Order: a worker's process row first (exchange only), then runs (ascending id), then task instances; admission's advisory
+lock last. Whoever holds the advisory lock takes only rows it can have at once. Without the lock of its run a task
+instance is only taken with SKIP LOCKED, or as the single row of a transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import UUID
 
 from apps.runs import sql
 
 ADMISSION_KEY = 0x7472_6B31
 """Advisory lock that serialises counting limits and admitting under them."""
 
-# Tries a worker may take, best first; rows that anybody is working on are left alone.
+# Tries a worker may take, best first; rows that anybody is working on are left alone, and so are instances of which an
+# earlier try is still being killed: two tries of one instance never run at once.
 PICK_TRIES = """
     SELECT t.id, t.ti_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id
     WHERE t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id AND t.executor = %(executor)s::text AND t.queue = ANY(%(queues)s::text[])
+        AND NOT EXISTS (SELECT 1 FROM runs_try o WHERE o.ti_id = t.ti_id AND NOT o.kill_confirmed)
     ORDER BY ti.priority_weight DESC, r.run_after, ti.map_index, ti.id
     LIMIT %(limit)s::int FOR UPDATE OF t, ti SKIP LOCKED
 """
@@ -24,13 +28,68 @@ PICK_TRIES = """
 # One certain try, for a runner that was started for it.
 PICK_ONE_TRY = """
     SELECT t.id, t.ti_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
-    WHERE t.id = %(try_id)s::uuid AND t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id FOR UPDATE OF t, ti SKIP LOCKED
+    WHERE t.id = %(try_id)s::uuid AND t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id
+        AND NOT EXISTS (SELECT 1 FROM runs_try o WHERE o.ti_id = t.ti_id AND NOT o.kill_confirmed) FOR UPDATE OF t, ti SKIP LOCKED
+"""
+
+
+# Triggers nobody alive waits for, most important first; the rows are the claimer's from here on.
+TAKE_TRIGGERS = """
+    UPDATE runs_trigger g SET triggerer_id = %(me)s::uuid, claimed_at = %(now)s::timestamptz
+    FROM runs_taskinstance ti WHERE ti.id = g.ti_id AND g.id IN (
+        SELECT t.id FROM runs_trigger t JOIN runs_taskinstance i ON i.id = t.ti_id AND i.state = 'deferred' AND i.try_id = t.try_id
+        LEFT JOIN runs_process p ON p.id = t.triggerer_id
+        WHERE (p.id IS NULL OR p.ended_at IS NOT NULL OR p.lease_until < clock_timestamp())
+            AND (t.queue = ANY(%(queues)s::text[]) OR (%(queues)s::text[] IS NULL))
+        ORDER BY i.priority_weight DESC, t.id LIMIT %(limit)s::int FOR UPDATE OF t SKIP LOCKED)
+    RETURNING g.id, ti.id, ti.run_id, g.classpath, ti.reason_code
+"""
+
+# Triggers whose instance does not wait for them any more; those just being fired are left to whoever fires them.
+DELETE_DEAD_TRIGGERS = """
+    DELETE FROM runs_trigger WHERE id IN (
+        SELECT t.id FROM runs_trigger t JOIN runs_taskinstance i ON i.id = t.ti_id
+        WHERE i.state <> 'deferred' OR i.try_id <> t.try_id LIMIT 1000 FOR UPDATE OF t SKIP LOCKED)
 """
 
 
 def lock_runs(run_pks: Iterable[int]) -> list[int]:
     """Lock these runs, waiting for whoever has them (short transactions only); those that still exist, ascending."""
     return [r[0] for r in sql.rows("SELECT id FROM runs_run WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE", [sorted(set(run_pks))])]
+
+
+LOCK_RUNS_OF_TRIES = """
+SELECT id FROM runs_run WHERE id IN (SELECT ti.run_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id WHERE t.id = ANY(%s::uuid[]))
+ORDER BY id FOR UPDATE
+"""
+
+
+def lock_instances(pks: Iterable[int]) -> dict[int, tuple[str, UUID]]:
+    """Lock task instances of runs that the caller has locked, so that no claim or admission moves them meanwhile:
+    pk → (state, current try id)."""
+    return {
+        pk: (state, try_id)
+        for pk, state, try_id in sql.rows(
+            "SELECT id, state, try_id FROM runs_taskinstance WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE", [sorted(set(pks))]
+        )
+    }
+
+
+def free_instances(pks: Iterable[int], state: str) -> list[int]:
+    """Lock those of the task instances that are in this state and that nobody works on, for callers without the run's lock."""
+    return [
+        r[0]
+        for r in sql.rows(
+            "SELECT id FROM runs_taskinstance WHERE id = ANY(%s::bigint[]) AND state = %s ORDER BY id FOR UPDATE SKIP LOCKED",
+            [list(pks), state],
+        )
+    ]
+
+
+def lock_worker(worker: UUID) -> tuple[int, int] | None:
+    """Lock a worker's row against its own other calls: (epoch, slots), None if it is not known. Before any other lock."""
+    rows = sql.rows("SELECT epoch, slots FROM runs_process WHERE id = %s FOR NO KEY UPDATE", [worker])
+    return rows[0] if rows else None
 
 
 def try_lock_runs(run_pks: Iterable[int]) -> list[int]:
@@ -64,6 +123,5 @@ def take_dags(dag_ids: Iterable[str]) -> list[str]:
     ]
 
 
-def lock_admission() -> None:
-    """Wait for the right to count and admit; held to the end of the transaction."""
-    sql.rows("SELECT pg_advisory_xact_lock(%s)", [ADMISSION_KEY])
+LOCK_ADMISSION: sql.Statement = ("SELECT pg_advisory_xact_lock(%s)", [ADMISSION_KEY])
+"""Waits for the right to count and admit; held to the end of the transaction."""

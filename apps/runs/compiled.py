@@ -5,6 +5,7 @@ The key is (version id, spec hash), so that a version updated in place is read a
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 from threading import Lock
@@ -16,13 +17,18 @@ from apps.runs import sql
 from trackside.core.snapshot import CompiledDag
 from trackside.core.spec import DagSpec
 
+logger = logging.getLogger(__name__)
+
 _CAPACITY = 512
 _cache: OrderedDict[tuple[UUID, str], CompiledDag] = OrderedDict()
 _lock = Lock()
 
 
 def get_many(keys: Iterable[tuple[UUID, str]]) -> dict[UUID, CompiledDag]:
-    """Compiled DAGs by version id, for (version id, spec hash) pairs; one query for all that are not in memory."""
+    """Compiled DAGs by version id, for (version id, spec hash) pairs; one query for all that are not in memory.
+
+    A version that cannot be read is logged and missing from the answer: it must not stop what is planned beside it.
+    """
     found: dict[UUID, CompiledDag] = {}
     missing: dict[UUID, str] = {}
     with _lock:
@@ -36,7 +42,10 @@ def get_many(keys: Iterable[tuple[UUID, str]]) -> dict[UUID, CompiledDag]:
         for version_id, spec_hash, spec in sql.rows(
             "SELECT id, spec_hash, spec::text FROM dags_dagversion WHERE id = ANY(%s::uuid[])", [list(missing)]
         ):
-            found[version_id] = _remember((version_id, spec_hash), spec)
+            try:
+                found[version_id] = _remember((version_id, spec_hash), spec)
+            except Exception:
+                logger.exception("DAG version %s cannot be read", version_id)
     return found
 
 
@@ -50,7 +59,7 @@ def _remember(key: tuple[UUID, str], spec: str) -> CompiledDag:
 
 
 def of_version(version_id: UUID) -> CompiledDag:
-    """The compiled DAG of one version; raises LookupError if it is gone."""
+    """The compiled DAG of one version; raises LookupError if it is gone or cannot be read."""
     rows = sql.rows("SELECT spec_hash FROM dags_dagversion WHERE id = %s", [version_id])
     if not rows:
         raise LookupError(f"DAG version {version_id} does not exist any more")

@@ -51,8 +51,7 @@ def append(try_id: UUID, offset: int, data: bytes) -> int:
         if offset > size:
             return size
         if offset + len(data) > size:
-            os.pwrite(fd, data[size - offset :], size)
-            size = offset + len(data)
+            size += os.pwrite(fd, data[size - offset :], size)  # less than all of it on a full disk: the sender repeats the rest
     finally:
         os.close(fd)
     for listener in _listeners:

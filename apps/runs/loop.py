@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from django.db import OperationalError, close_old_connections, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from apps.runs import processes, sql, wake
 from apps.runs.models import Process
@@ -50,13 +50,13 @@ class Loop:
             try:
                 due = self.step()
                 self._beat()
+                wait = self._wait(due)
                 pause = 0.1
-            except OperationalError as e:
+            except (OperationalError, InterfaceError) as e:
                 # the database is away: everything is in it, so there is nothing to do but to come back
                 logger.warning(
                     "%s: database unavailable, again in %.1f s: %s", self.kind, pause, str(e).strip().splitlines()[0] if str(e) else e
                 )
-                close_old_connections()
                 connection.close()
                 self._stopping.wait(pause)
                 pause = min(pause * 2, 3.0)
@@ -67,18 +67,20 @@ class Loop:
                 self._stopping.wait(pause)
                 pause = min(pause * 2, 15.0)
                 continue
-            self._sleep(due, started)
+            self._sleep(wait, started)
         listener.stop()
         if self.process is not None:
             try:
                 processes.end(self.process.pk)
-            except OperationalError:
+            except (OperationalError, InterfaceError):
                 pass
 
-    def _sleep(self, due: datetime | None, started: float) -> None:
-        wait = wake.SAFETY_POLL if due is None else max(0.0, (due - sql.now()).total_seconds())
-        wait = min(wait, self.beat_every - (time.monotonic() - self._beaten))
-        self._woken.wait(max(wait, 0.0))
+    def _wait(self, due: datetime | None) -> float:
+        wait = wake.SAFETY_POLL if due is None else (due - sql.now()).total_seconds()
+        return max(0.0, min(wait, self.beat_every - (time.monotonic() - self._beaten)))
+
+    def _sleep(self, wait: float, started: float) -> None:
+        self._woken.wait(wait)
         # hints come in bursts: a tick that follows too closely would find half of one
         rest = self.floor - (time.monotonic() - started)
         if rest > 0:

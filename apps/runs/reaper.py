@@ -18,7 +18,7 @@ from apps.runs.transitions import End
 from trackside.core.reasons import Reason
 
 _LOST = """
-SELECT t.id, ti.id, ti.run_id, ti.state, ti.infra_failures, w.name
+SELECT t.id, ti.id, ti.run_id, CASE WHEN ti.try_id = t.id THEN ti.state ELSE 'superseded' END, ti.infra_failures, w.name
 FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id LEFT JOIN runs_process w ON w.id = t.worker_id
 WHERE (t.state = 'running' OR NOT t.kill_confirmed)
   AND t.executor = 'local' AND (w.id IS NULL OR w.ended_at IS NOT NULL OR w.lease_until < clock_timestamp())
@@ -32,8 +32,8 @@ def find_lost(now: datetime) -> list[int]:
     if not candidates:
         return []
     with transaction.atomic():
-        claims.lock_runs({c[2] for c in candidates})
-        rows = sql.rows(f"SELECT * FROM ({_LOST}) AS lost WHERE true")  # again, now that nobody else can end them
+        locked = set(claims.lock_runs({c[2] for c in candidates}))
+        rows = [r for r in sql.rows(_LOST) if r[2] in locked]  # again, now that nobody else can end them
         settle_lost([(try_id, pk, state, infra, worker or "its worker") for try_id, pk, _, state, infra, worker in rows], now)
         run_pks = sorted({r[2] for r in rows})
         sql.run("UPDATE runs_run SET advance_at = %s WHERE id = ANY(%s::bigint[]) AND state = 'running'", [now, run_pks])
@@ -41,7 +41,8 @@ def find_lost(now: datetime) -> list[int]:
 
 
 def settle_lost(lost: list[tuple[UUID, int, str, int, str]], now: datetime, *, why: str = "stopped answering") -> None:
-    """End lost tries: (try id, task instance pk, its state, its infra_failures, worker name); the runs are locked."""
+    """End lost tries: (try id, task instance pk, its state if this is its current try, its infra_failures, worker name);
+    the runs are locked."""
     retry, fail, cleared = [], [], []
     for try_id, pk, state, infra_failures, worker in lost:
         if state == "restarting":
@@ -84,8 +85,11 @@ LIMIT 2000
 
 def explain_unserved(now: datetime) -> None:
     """Queued tries whose queue no living worker serves say so."""
-    rows = sql.rows(_UNSERVED, {"before": now - timedelta(seconds=3)})
-    transitions.explain(
-        {pk: Reason("no_worker", f"No worker serves queue {queue}. Start one: trackside worker --queues {queue}") for pk, queue in rows},
-        now,
-    )
+    queues = dict(sql.rows(_UNSERVED, {"before": now - timedelta(seconds=3)}))
+    if queues:
+        with transaction.atomic():
+            why = {
+                pk: Reason("no_worker", f"No worker serves queue {queues[pk]}. Start one: trackside worker --queues {queues[pk]}")
+                for pk in claims.free_instances(queues, "queued")
+            }
+            transitions.explain(why, now)

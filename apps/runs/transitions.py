@@ -51,10 +51,12 @@ def _statement(sets: str = "", *, source: str = "", match: str = "ANY(%(ids)s::b
     return _MOVE.format(sets=f", {sets}" if sets else "", source=source, match=match, returning=returning, more=more)
 
 
-def _move(verb: str, statement: str, now: datetime, **parameters: Any) -> list[Changed]:
+def _move(verb: str, statement: str, now: datetime, first: sql.Statement | None = None, **parameters: Any) -> list[Changed]:
+    """Run the verb's statement, after `first` if there is one."""
     rule = TASK_TRANSITIONS[verb]
-    base = {"target": rule.target, "sources": sorted(rule.sources), "verb": verb, "now": now}
-    return [Changed(*row) for row in sql.rows(statement, base | parameters)]
+    move = (statement, {"target": rule.target, "sources": sorted(rule.sources), "verb": verb, "now": now, **parameters})
+    found = sql.together(first, move)[1] if first else sql.rows(*move)
+    return [Changed(*row) for row in found]
 
 
 _CLEAN = "reason = NULL, reason_code = NULL, reason_since = NULL"
@@ -74,6 +76,9 @@ _COMPLETE = _statement(
 )
 _FINAL = _statement(f"next_at = NULL, {_END_NOW}")
 _PLAIN = _statement()
+_WAITS_FOR_WORKER = "reason_code = 'worker', reason = 'Waits for a free worker slot.', reason_since = %(now)s::timestamptz"
+_REQUEUE = _statement(_WAITS_FOR_WORKER)
+_UNQUEUE = _statement(_CLEAN)
 
 
 def schedule(ids: Sequence[int], now: datetime) -> list[Changed]:
@@ -94,13 +99,17 @@ def skip(ids: Sequence[int], now: datetime) -> list[Changed]:
 
 
 def upstream_fail(ids: Sequence[int], now: datetime) -> list[Changed]:
-    """The trigger rule can no longer be met."""
-    return _move("upstream_fail", _FINAL, now, ids=list(ids)) if ids else []
+    """The trigger rule can no longer be met. A parked try among them is fenced."""
+    changed = _move("upstream_fail", _FINAL, now, ids=list(ids)) if ids else []
+    _fence([c.try_id for c in changed], now, final_state=TaskState.UPSTREAM_FAILED)
+    return changed
 
 
 def remove(ids: Sequence[int], now: datetime) -> list[Changed]:
-    """The DAG version of the run no longer has this task or index."""
-    return _move("remove", _PLAIN, now, ids=list(ids)) if ids else []
+    """The DAG version of the run no longer has this task or index. A parked or queued try among them is fenced."""
+    changed = _move("remove", _PLAIN, now, ids=list(ids)) if ids else []
+    _fence([c.try_id for c in changed], now, final_state=TaskState.REMOVED)
+    return changed
 
 
 def restore(ids: Sequence[int], now: datetime) -> list[Changed]:
@@ -110,7 +119,7 @@ def restore(ids: Sequence[int], now: datetime) -> list[Changed]:
 
 # --- admission and claim ----------------------------------------------------------------------------------------------
 _ADMIT = _statement(
-    "queued_at = %(now)s::timestamptz, reason_code = 'worker', reason = 'Waits for a free worker slot.', reason_since = %(now)s::timestamptz",
+    f"queued_at = %(now)s::timestamptz, {_WAITS_FOR_WORKER}",
     returning=", ti.executor, ti.queue, ti.dag_version_id",
     more=""", tries AS (
     INSERT INTO runs_try (id, ti_id, number, state, executor, queue, queued_at, worker_epoch, hostname, kill_confirmed,
@@ -183,12 +192,12 @@ def requeue(try_ids: Sequence[UUID], now: datetime) -> list[Changed]:
     pks = [r[0] for r in sql.rows(
         "UPDATE runs_try SET state = 'queued', worker_id = NULL, token_hash = NULL, start_date = NULL "
         "WHERE id = ANY(%s::uuid[]) AND state = 'running' RETURNING ti_id", [list(try_ids)])]  # fmt: skip
-    return _move("requeue", _PLAIN, now, ids=pks) if pks else []
+    return _move("requeue", _REQUEUE, now, ids=pks) if pks else []
 
 
 def unqueue(ids: Sequence[int], now: datetime) -> list[Changed]:
     """Queued → scheduled: gives the slots back (its executor cannot take it now)."""
-    return _move("unqueue", _PLAIN, now, ids=list(ids)) if ids else []
+    return _move("unqueue", _UNQUEUE, now, ids=list(ids)) if ids else []
 
 
 # --- ends of a try ----------------------------------------------------------------------------------------------------
@@ -252,21 +261,21 @@ WHERE t.id = e.id AND ti.id = t.ti_id AND t.state IN ('running', 'queued', 'park
 """
 
 
-def _end_tries(ends: Sequence[End], states: Sequence[str], finals: Sequence[str | None], now: datetime) -> None:
-    sql.run(_END_TRIES, {
+def _end_tries(ends: Sequence[End], states: Sequence[str], finals: Sequence[str | None], now: datetime) -> sql.Statement:
+    return _END_TRIES, {
         "ids": [e.try_id for e in ends], "durations": [e.duration for e in ends], "exit_codes": [e.exit_code for e in ends],
         "signals": [e.signal for e in ends], "errors": [e.error for e in ends], "sizes": [e.log_size for e in ends],
         "states": list(states), "finals": list(finals), "pids": [e.pid for e in ends], "now": now,
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def _end(verb: str, statement: str, ends: Sequence[End], try_state: str, final: str | None, now: datetime) -> list[Changed]:
     if not ends:
         return []
     # tries first: the task instance row still says what this try had (its id changes with a retry)
-    _end_tries(ends, ["lost" if e.lost else try_state for e in ends], [final] * len(ends), now)
+    tries = _end_tries(ends, ["lost" if e.lost else try_state for e in ends], [final] * len(ends), now)
     return _move(
-        verb, statement, now, pks=[e.pk for e in ends], durations=[e.duration for e in ends], errors=[e.error for e in ends],
+        verb, statement, now, first=tries, pks=[e.pk for e in ends], durations=[e.duration for e in ends], errors=[e.error for e in ends],
         next_ats=[e.next_at for e in ends], lost=[e.lost for e in ends], rendered=[e.rendered_fields for e in ends],
         indexes=[e.rendered_map_index for e in ends], methods=[e.next_method for e in ends], kwargs=[e.next_kwargs for e in ends],
         pids=[e.pid for e in ends],
@@ -308,10 +317,38 @@ def await_input(ends: Sequence[End], now: datetime) -> list[Changed]:
     return _end("await_input", _DEFER, ends, "parked", "awaiting_input", now)
 
 
+_RESUME = _statement(
+    "next_method = coalesce(e.method, ti.next_method), next_kwargs = CASE WHEN e.method IS NULL "
+    "THEN coalesce(ti.next_kwargs, '{}'::jsonb) || e.kwargs ELSE e.kwargs END, "
+    f"scheduled_at = %(now)s::timestamptz, next_at = NULL, trigger_id = NULL, {_CLEAN}",
+    source=", unnest(%(pks)s::bigint[], %(tries)s::uuid[], %(methods)s::text[], %(kwargs)s::jsonb[]) AS e(pk, try_id, method, kwargs)",
+    match="e.pk AND ti.try_id = e.try_id AND ti.state = %(parked)s::text",
+)
+
+
+def resume(ends: Sequence[End], now: datetime, *, parked: TaskState = TaskState.DEFERRED) -> list[Changed]:
+    """Parked → scheduled: the same try goes on. `next_kwargs` are added to those it left; with a `next_method` of its own
+    (a failure, a timeout) they replace them. The run is locked; what is not parked with this try any more stays as it is."""
+    return _move(
+        "schedule", _RESUME, now, parked=str(parked), pks=[e.pk for e in ends], tries=[e.try_id for e in ends],
+        methods=[e.next_method for e in ends], kwargs=[e.next_kwargs or "{}" for e in ends],
+    ) if ends else []  # fmt: skip
+
+
+def end_deferred(ends: Sequence[End], state: TaskState, now: datetime) -> list[Changed]:
+    """Deferred → success, failed or skipped without a worker: its trigger said so. The run is locked."""
+    match state:
+        case TaskState.SUCCESS:
+            return _end("complete", _SUCCEED, ends, "success", "success", now)
+        case TaskState.SKIPPED:
+            return _end("skip_self", _SUCCEED, ends, "skipped", "skipped", now)
+    return _end("fail", _FAIL, ends, "failed", "failed", now)
+
+
 # --- people -----------------------------------------------------------------------------------------------------------
 _FENCE = """
 UPDATE runs_try t SET state = 'fenced', final_state = coalesce(%(final)s::text, t.final_state), end_date = %(now)s::timestamptz,
-    duration = extract(epoch FROM %(now)s::timestamptz - t.start_date), kill_confirmed = (t.state <> 'running'), token_hash = NULL,
+    duration = extract(epoch FROM %(now)s::timestamptz - t.start_date), kill_confirmed = (t.state <> 'running'),
     error = %(error)s::text
 WHERE t.id = ANY(%(ids)s::uuid[]) AND NOT t.state = ANY(%(ended)s::text[])
 """
@@ -359,10 +396,9 @@ def clear(retries: Mapping[int, int], now: datetime) -> list[Changed]:
     """Back to none with a new try to come; max_tries = tries so far + retries (Airflow's rule)."""
     if not retries:
         return []
-    parked = [
-        r[0] for r in sql.rows("SELECT try_id FROM runs_taskinstance WHERE id = ANY(%s::bigint[]) AND state <> 'running'", [list(retries)])
-    ]
-    _fence(parked, now, final_state=None)
+    # locked before anything is fenced: a claim in between would leave a running instance with a fenced try
+    held = claims.lock_instances(retries)
+    _fence([try_id for state, try_id in held.values() if state != TaskState.RUNNING], now, final_state=None)
     return _move("clear", _CLEAR, now, ids=list(retries), retries=list(retries.values()))
 
 

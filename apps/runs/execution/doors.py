@@ -9,9 +9,8 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.runs import logs, processes, reaper, sql, wake
-from apps.runs.execution import exchange, orders, reports, tokens
+from apps.runs.execution import checking, exchange, orders, reports, tokens
 from apps.runs.execution.refusal import Refused
-from trackside.core.messages import FinishReport
 
 
 def _uuid(text: str) -> UUID:
@@ -22,7 +21,7 @@ def _uuid(text: str) -> UUID:
 
 
 def _own(try_id: str, token: str, *, running: bool = True) -> UUID:
-    """The try, if `token` is its token (and it still runs)."""
+    """The try, if `token` is its token (and, unless it is about the end of it, it still runs)."""
     parts = tokens.split(token)
     identity = _uuid(try_id)
     if parts is None or parts[0] != identity:
@@ -34,10 +33,9 @@ def _own(try_id: str, token: str, *, running: bool = True) -> UUID:
     if not rows:
         raise Refused(410, "This try does not exist any more.")
     state, kept, current = rows[0]
-    if state != "running" or not current:
-        if running:
-            raise Refused(410, "This try was ended by the server: kill it and stop.")
-    elif not tokens.matches(parts[1], kept):
+    if running and (state != "running" or not current):
+        raise Refused(410, "This try was ended by the server: kill it and stop.")
+    if not tokens.matches(parts[1], kept):
         raise Refused(410, "This try was handed to somebody else: kill it and stop.")
     return identity
 
@@ -76,9 +74,11 @@ def update(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: s
 def finish(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:
     """The try ended."""
     identity = _own(try_id, token, running=False)
+    report = reports.read({**body, "try_id": str(identity), "token": token})
+    assert report is not None  # it names its try
     with transaction.atomic():
         now = sql.now()
-        settled = reports.settle([FinishReport.from_dict({**body, "try_id": str(identity), "token": token})], now)
+        settled = reports.settle([report], now)
         done = exchange.advance_now(settled.run_pks, now)
     exchange.wake_after(done, settled, started=0)
     answer = settled.answers[0]
@@ -88,8 +88,10 @@ def finish(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: s
 
 
 def try_logs(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:
-    """A log chunk of a runner's own try."""
+    """A log chunk of a runner's own try; the last ones may come after its end, but not after it was fenced or lost."""
     identity = _own(try_id, token, running=False)
+    if sql.rows("SELECT 1 FROM runs_try WHERE id = %s AND state IN ('fenced', 'lost')", [identity]):
+        raise Refused(410, "This try was ended by the server: kill it and stop.")
     return _store(identity, body)
 
 
@@ -97,7 +99,7 @@ def worker_logs(*, token: str, body: dict[str, Any], query: dict[str, str]) -> d
     """Log chunks of many tries of one worker."""
     if not tokens.is_worker(token):
         raise Refused(401, "The worker token is wrong.")
-    chunks = body.get("chunks") or []
+    chunks = [c for c in checking.field(body, "chunks", list, default=[]) or () if isinstance(c, dict)]
     ids = {c.get("try_id"): _uuid(str(c.get("try_id"))) for c in chunks}
     mine = {
         r[0]
@@ -116,7 +118,9 @@ def worker_logs(*, token: str, body: dict[str, Any], query: dict[str, str]) -> d
 
 
 def _store(identity: UUID, chunk: dict[str, Any]) -> dict[str, Any]:
-    offset, text = int(chunk.get("offset") or 0), str(chunk.get("text") or "")
+    offset, text = checking.field(chunk, "offset", int, default=0) or 0, checking.field(chunk, "text", str, default="") or ""
+    if offset < 0:
+        raise Refused(422, "offset must not be negative.")
     raw = text.encode("utf-8", "replace")
     size = logs.append(identity, offset, raw)
     complete = size >= offset + len(raw)

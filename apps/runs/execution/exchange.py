@@ -1,14 +1,15 @@
 """One call of a worker: reports up, orders and kills down; one transaction whatever the batch size.
 
-The server never hands a worker more than its slots minus what it holds; rows of the worker (`runs_process`) are locked
-while claiming, so that its parked call and its reporting call do not both fill the same slot. Epochs make a lost answer
-harmless: see ExchangeRequest.epoch.
+The server never hands a worker more than its slots minus what it holds; the row of the worker (`runs_process`) is locked
+first, so that its parked call and its reporting call neither fill the same slot twice nor wait for each other in a circle
+(order of locks: `claims`). Epochs make a lost answer harmless: see ExchangeRequest.epoch.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -17,9 +18,13 @@ import orjson
 from django.conf import settings
 from django.db import transaction
 
-from apps.runs import brain, sql, transitions, wake
-from apps.runs.execution import orders, reports
-from trackside.core.messages import ExchangeRequest, ExchangeResponse, FinishReport
+from apps.runs import brain, claims, reaper, sql, transitions, wake
+from apps.runs.execution import checking, orders, reports
+from apps.runs.execution.refusal import Refused
+from trackside.core.messages import ExchangeRequest, ExchangeResponse, TryUpdate
+from trackside.core.states import TryState
+
+logger = logging.getLogger(__name__)
 
 BEAT_EVERY = 1.0
 _beaten: dict[UUID, tuple[float, int]] = {}
@@ -47,12 +52,13 @@ def serve(request: ExchangeRequest) -> Outcome:
         worker = UUID(request.worker_id)
     except ValueError as e:
         raise UnknownWorker(request.worker_id) from e
+    store_updates(request.updates)
     with transaction.atomic():
         now = sql.now()
-        epoch = _renew(worker, request, now)
+        _renew(worker, request, now)
+        known = claims.lock_worker(worker) if request.free > 0 else None
         settled, done = _settle(request, now)
-        store_updates(request.updates)
-        start = _claim(worker, epoch, request, now)
+        start = _claim(worker, known, request, now)
         kill = _kills(worker, request)
     wake_after(done, settled, started=len(start))
     response = ExchangeResponse(start=start, kill=kill, settled=settled.answers, lease_s=settings.LEASE)
@@ -64,8 +70,10 @@ def look_again(request: ExchangeRequest) -> Outcome:
     worker = UUID(request.worker_id)
     with transaction.atomic():
         now = sql.now()
-        start = _claim(worker, request.epoch, request, now)
-        kill = _kills(worker, request)
+        known = claims.lock_worker(worker) if request.free > 0 and _anything_queued(request) else None
+        start = _claim(worker, known, request, now)
+        # what it says to be running was true when the call was parked
+        kill = _kills(worker, replace(request, running=[]))
     if start:
         wake.send(wake.LIVE)
     return Outcome(ExchangeResponse(start=start, kill=kill, lease_s=settings.LEASE), empty=not (start or kill))
@@ -81,11 +89,11 @@ RETURNING epoch
 """
 
 
-def _renew(worker: UUID, request: ExchangeRequest, now: datetime) -> int:
+def _renew(worker: UUID, request: ExchangeRequest, now: datetime) -> None:
     """Renew the lease at most once a second; on a new epoch, take back orders that never arrived."""
     at, epoch = _beaten.get(worker, (0.0, -1))
     if epoch == request.epoch and time.monotonic() - at < BEAT_EVERY:
-        return epoch
+        return
     known = sql.rows(_RENEW, {
         "id": worker, "name": request.name or request.hostname, "hostname": request.hostname, "pid": request.pid, "version": request.version,
         "now": now, "until": now + timedelta(seconds=settings.LEASE), "epoch": request.epoch, "slots": request.slots,
@@ -93,31 +101,43 @@ def _renew(worker: UUID, request: ExchangeRequest, now: datetime) -> int:
     })[0][0]  # fmt: skip
     if known == request.epoch:
         _take_back(worker, request, now)
+        if len(_beaten) > 10_000:
+            _beaten.clear()
         _beaten[worker] = (time.monotonic(), known)
-    if len(_beaten) > 10_000:
-        _beaten.clear()
-    return known
+
+
+_OLD_ORDERS = """
+SELECT ti.run_id, ti.id, t.id, t.state, ti.state = 'restarting' AND ti.try_id = t.id,
+       t.worker_id = %(worker)s AND t.worker_epoch < %(epoch)s AND NOT t.id = ANY(%(held)s::uuid[])
+FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
+WHERE (t.worker_id = %(worker)s AND (t.state = 'running' OR NOT t.kill_confirmed)) OR t.id = ANY(%(finished)s::uuid[])
+"""
 
 
 def _take_back(worker: UUID, request: ExchangeRequest, now: datetime) -> None:
     """Orders of older epochs that the worker does not hold were lost on the way and can no longer start."""
-    held = _uuids([*request.running, *(r.get("try_id", "") for r in request.finished)])
-    lost = [r[0] for r in sql.rows(
-        "SELECT t.id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id WHERE t.worker_id = %s AND t.state = 'running' AND t.worker_epoch < %s "
-        "AND NOT t.id = ANY(%s::uuid[]) FOR UPDATE OF t, ti", [worker, request.epoch, held])]  # fmt: skip
-    transitions.requeue(lost, now)
+    finished = _uuids([r.get("try_id", "") for r in request.finished if isinstance(r, dict)])
+    parameters = {"worker": worker, "epoch": request.epoch, "held": [*_uuids(request.running), *finished], "finished": finished}
+    found = sql.rows(_OLD_ORDERS, parameters)
+    if not any(is_old for *_, is_old in found):
+        return
+    # together with the runs that the reports of this call will lock: two rounds of waiting could close a circle
+    claims.lock_runs(run_pk for run_pk, *_ in found)
+    found = [row for row in sql.rows(_OLD_ORDERS, parameters) if row[-1]]
+    transitions.requeue([try_id for _, _, try_id, state, _, _ in found if state == TryState.RUNNING], now)
     # fenced ones among them never ran: there is nothing to kill
-    sql.run(
-        "UPDATE runs_try SET kill_confirmed = true WHERE worker_id = %s AND NOT kill_confirmed AND worker_epoch < %s AND NOT id = ANY(%s::uuid[])",
-        [worker, request.epoch, held],
-    )
+    reaper.confirm_kills([try_id for _, _, try_id, state, _, _ in found if state != TryState.RUNNING])
+    cleared = [pk for _, pk, _, _, restarting, _ in found if restarting]
+    transitions.clear(dict.fromkeys(cleared, 0), now)
+    brain.touch([run_pk for run_pk, _, _, _, restarting, _ in found if restarting], now)
+    wake.send_on_commit(wake.WORK, wake.SCHEDULER)
 
 
 # --- up -----------------------------------------------------------------------------------------------------------------
 def _settle(request: ExchangeRequest, now: datetime) -> tuple[reports.Settled, brain.Advanced]:
     if not request.finished:
         return reports.Settled(), brain.Advanced()
-    settled = reports.settle([FinishReport.from_dict(r) for r in request.finished], now)
+    settled = reports.settle([report for r in request.finished if (report := reports.read(r)) is not None], now)
     return settled, advance_now(settled.run_pks, now)
 
 
@@ -134,8 +154,14 @@ def advance_now(run_pks: set[int], now: datetime) -> brain.Advanced:
 
 
 def store_updates(updates: list[dict[str, Any]]) -> None:
-    """Facts about running tries (pid, rendered fields); of fenced ones they are ignored."""
+    """Facts about running tries (pid, rendered fields); of fenced ones they are ignored. Outside transactions: each of them
+    locks a task instance without its run, and must not hold it while it waits for anything else."""
     for u in updates:
+        try:
+            checking.message(TryUpdate, u)
+        except Refused as e:
+            logger.warning("an update of a running try is left out: %s", e)
+            continue
         if not (ids := _uuids([u.get("try_id", "")])):
             continue
         rendered = u.get("rendered_fields")
@@ -144,26 +170,30 @@ def store_updates(updates: list[dict[str, Any]]) -> None:
             "rendered_map_index = coalesce(%(name)s, ti.rendered_map_index), unixname = coalesce(%(unixname)s, ti.unixname) "
             "FROM runs_try t WHERE t.id = %(id)s AND t.state = 'running' AND ti.id = t.ti_id AND ti.try_id = t.id",
             {
-                "id": ids[0], "pid": u.get("pid"), "name": (u.get("rendered_map_index") or "")[:250] or None, "unixname": u.get("unixname"),
-                "rendered": orjson.dumps(rendered).decode().replace("\\u0000", "") if rendered is not None else None,
+                "id": ids[0], "pid": u.get("pid"), "name": reports.label(u.get("rendered_map_index")), "unixname": reports.label(u.get("unixname")),
+                "rendered": reports.as_json(rendered),
             },
         )  # fmt: skip
 
 
 # --- down ---------------------------------------------------------------------------------------------------------------
-def _claim(worker: UUID, epoch: int, request: ExchangeRequest, now: datetime) -> list[dict[str, Any]]:
-    if request.free <= 0 or epoch != request.epoch:
-        return []
-    if not sql.rows(
-        "SELECT 1 FROM runs_try WHERE state = 'queued' AND executor = 'local' AND queue = ANY(%s::text[]) LIMIT 1", [request.queues]
-    ):
-        return []
-    locked = sql.rows("SELECT epoch, slots FROM runs_process WHERE id = %s FOR NO KEY UPDATE", [worker])
-    if not locked or locked[0][0] != request.epoch:
+_QUEUED = "EXISTS (SELECT 1 FROM runs_try WHERE state = 'queued' AND executor = 'local' AND queue = ANY(%(queues)s::text[]))"
+_OFFER = f"SELECT {_QUEUED}, (SELECT count(*) FROM runs_try WHERE worker_id = %(worker)s AND (state = 'running' OR NOT kill_confirmed))"
+
+
+def _anything_queued(request: ExchangeRequest) -> bool:
+    return bool(sql.rows(f"SELECT {_QUEUED}", {"queues": request.queues})[0][0])
+
+
+def _claim(worker: UUID, known: tuple[int, int] | None, request: ExchangeRequest, now: datetime) -> list[dict[str, Any]]:
+    """`known`: epoch and slots of the worker, whose row is locked; None: it takes nothing."""
+    if known is None or known[0] != request.epoch:
         return []  # a newer connection of this worker took over: nobody reads this answer
-    held = sql.rows("SELECT count(*) FROM runs_try WHERE worker_id = %s AND (state = 'running' OR NOT kill_confirmed)", [worker])[0][0]
-    limit = min(request.free, locked[0][1] - held)
-    return orders.claim(worker=worker, epoch=epoch, hostname=request.hostname, queues=request.queues, limit=limit, now=now)
+    is_queued, held = sql.rows(_OFFER, {"queues": request.queues, "worker": worker})[0]
+    if not is_queued:
+        return []
+    limit = min(request.free, known[1] - held)
+    return orders.claim(worker=worker, epoch=request.epoch, hostname=request.hostname, queues=request.queues, limit=limit, now=now)
 
 
 _KILLS = """
@@ -176,7 +206,7 @@ WHERE NOT EXISTS (SELECT 1 FROM runs_try t WHERE t.id = h.id AND t.worker_id = %
 
 def _kills(worker: UUID, request: ExchangeRequest) -> list[dict[str, str]]:
     """Tries this worker must kill: fenced ones, and ones that are not (or no longer) its own."""
-    finished = {r.get("try_id") for r in request.finished}
+    finished = {r.get("try_id") for r in request.finished if isinstance(r, dict)}
     found = sql.rows(_KILLS, {"worker": worker, "running": _uuids(request.running)})
     return [{"try_id": str(i), "reason": why} for i, why in found if str(i) not in finished]
 
@@ -197,7 +227,7 @@ def wake_after(done: brain.Advanced, settled: reports.Settled, *, started: int) 
     channels = []
     if settled.run_pks or started:
         channels.append(wake.LIVE)
-    if done.admitted > started or done.must_kill:
+    if done.admitted > started or done.must_kill or settled.killed:
         channels.append(wake.WORK)
     if done.ended or done.wake_at is not None:
         # the next run may begin; a retry or timeout may now be the next due moment

@@ -98,9 +98,8 @@ def settle(reports: Sequence[FinishReport], now: datetime) -> Settled:
         except ValueError:
             settled.answers.append({"try_id": report.try_id, "status": 404, "detail": "Not a try id."})
     ids = list(by_id)
-    claims.lock_runs(r[0] for r in sql.rows(
-        "SELECT DISTINCT ti.run_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id WHERE t.id = ANY(%s::uuid[])", [ids]))  # fmt: skip
-    held = {h.try_id: h for h in (_Held(*row) for row in sql.rows(_HELD, [ids]))}
+    _, rows = sql.together((claims.LOCK_RUNS_OF_TRIES, [ids]), (_HELD, [ids]))
+    held = {h.try_id: h for h in (_Held(*row) for row in rows)}
     real: list[tuple[_Held, FinishReport]] = []
     for try_id, report in by_id.items():
         answer = _judge(held.get(try_id), report, settled, now)
