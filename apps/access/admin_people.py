@@ -21,10 +21,11 @@ from django.utils.html import format_html
 from django.utils.timezone import now
 
 from apps.access import policy, tokens
-from apps.access.adminbase import PolicyAdmin, admin_link, lines
+from apps.access.adminbase import PolicyAdmin, admin_link, called, lines
 from apps.access.adminsite import site
 from apps.access.models import ApiToken, User
 
+called(ApiToken, "API token", "API tokens")
 ROLE_WORDS = {
     "Viewer": "Reads DAGs, runs, logs, pools and the audit trail.",
     "User": "Also triggers, clears, marks and deletes.",

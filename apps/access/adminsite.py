@@ -67,8 +67,19 @@ class TracksideAdmin(AdminSite):
         apps = super().get_app_list(request, app_label)
         for app in apps:
             app["name"] = _GROUPS.get(app["app_label"], app["name"])
+        if app_label is None:
+            _move_groups(apps)
         order = list(_GROUPS)
         return sorted(apps, key=lambda app: order.index(app["app_label"]) if app["app_label"] in order else len(order))
+
+
+def _move_groups(apps: list[Any]) -> None:
+    """Groups are Django's, but people look for them beside users."""
+    by_label = {app["app_label"]: app for app in apps}
+    if "auth" in by_label and "access" in by_label:
+        apps.remove(by_label["auth"])
+        by_label["access"]["models"] += by_label["auth"]["models"]
+        by_label["access"]["models"].sort(key=lambda model: str(model["name"]).lower())
 
 
 site = TracksideAdmin(name="admin")

@@ -9,10 +9,15 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from apps.access import policy
-from apps.access.adminbase import ReadOnlyAdmin, actor_of, admin_link, lines, list_link
+from apps.access.adminbase import ReadOnlyAdmin, actor_of, admin_link, called, lines, list_link
 from apps.access.adminsite import site
 from apps.dags import catalogue
 from apps.dags.models import Dag, DagFile, DagVersion, ImportProblem
+
+called(Dag, "DAG", "DAGs")
+called(DagFile, "DAG file", "DAG files")
+called(DagVersion, "DAG version", "DAG versions")
+called(ImportProblem, "import error", "import errors")
 
 
 @admin.register(Dag, site=site)

@@ -15,11 +15,13 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from apps.access import policy
-from apps.access.adminbase import PolicyAdmin, ReadOnlyAdmin, actor_of, admin_link, list_link, pretty
+from apps.access.adminbase import PolicyAdmin, ReadOnlyAdmin, actor_of, admin_link, called, list_link, pretty
 from apps.access.adminsite import site
 from apps.runs.actions import pools
 from apps.runs.models import Pool, Process, Run, TaskInstance, Try
 
+called(Process, "process", "processes")
+called(Try, "try", "tries")
 _HOLDS_SLOTS = ("queued", "running", "restarting")
 
 

@@ -45,6 +45,7 @@ if SELF_FENCE + KILL_GRACE >= LEASE or LEASE < 3 * HEARTBEAT:
     )
 MAX_BODY_BYTES = env_int("TRACKSIDE_MAX_BODY_BYTES", 1_048_576, low=1024)
 MAX_XCOM_BYTES = env_int("TRACKSIDE_MAX_XCOM_BYTES", 32 * 1_048_576, low=1024)
+TEST_CONNECTION = env_bool("TRACKSIDE_TEST_CONNECTION", False)
 
 # --- Django ---------------------------------------------------------------------------------------------------------
 SECRET_KEY = env_str("TRACKSIDE_SECRET_KEY") or secret_text(HOME, "django.key")

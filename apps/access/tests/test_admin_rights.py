@@ -198,3 +198,24 @@ def test_pages_of_the_ledger_are_to_look_at_and_hold_no_values_of_user_code():
         assert client.post(url_of(model, "change", row.pk), {"state": "failed"}).status_code == 403, model
         assert client.post(url_of(model, "delete", row.pk), {"post": "yes"}).status_code == 403, model
     assert "canary" not in text
+
+
+def test_connections_are_tested_only_where_the_installation_allows_it_and_no_password_is_said(settings):
+    import socket
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        open_one = Connection.objects.create(conn_id="open", conn_type="http", host="http://127.0.0.1/api", port=port)
+        client, url = signed_in("Op"), url_of(Connection, "changelist")
+        data = {"action": "test_selected", "_selected_action": [open_one.pk]}
+        assert "test_selected" not in client.get(url).content.decode()
+        client.post(url, data)
+        assert not AuditEvent.objects.exists()
+        settings.TEST_CONNECTION = True
+        assert "answered in" in client.post(url, data, follow=True).content.decode()
+    closed = Connection.objects.create(conn_id="closed", conn_type="postgres", host="127.0.0.1", port=port, password="probe-canary")
+    answer = client.post(url, {**data, "_selected_action": [closed.pk]}, follow=True).content.decode()
+    assert "refused" in answer.lower() and "canary" not in answer
+    assert [e.extra for e in AuditEvent.objects.order_by("id")] == [{"ok": True}, {"ok": False}]
