@@ -56,6 +56,6 @@ def _login(connection: Connection, host: str, port: int) -> tuple[bool, str]:
         ) as there:
             version = there.info.server_version
     except psycopg.Error as e:
-        words = str(e).strip().splitlines()[-1:] or ["no connection"]
+        words = str(e).strip().splitlines()[:1] or ["no connection"]
         return False, words[0].replace(password, "***") if password else words[0]
     return True, f"logged in in {1000 * (time.monotonic() - started):.0f} ms, PostgreSQL {version // 10_000}"
