@@ -41,7 +41,8 @@ def anything_scheduled() -> bool:
 
 def run_once(now: datetime) -> int:
     """Admit everything that fits; the number admitted. Holds the admission lock until the caller's transaction ends."""
-    usage = _usage(claims.LOCK_ADMISSION)
+    claims.lock_admission()
+    usage = _usage()
     seen: list[int] = []
     waiting: dict[int, Reason] = {}
     admitted_total = 0
@@ -93,16 +94,14 @@ def explain_waiting(now: datetime) -> int:
         return transitions.explain(why, now)
 
 
-def _usage(*first: sql.Statement) -> Usage:
-    """Slots in use, counted after the statements `first`."""
+def _usage() -> Usage:
     usage = Usage()
     deferred_too = set()
-    *_, pools, counts = sql.together(*first, ("SELECT name, slots, include_deferred FROM runs_pool", ()), (_USAGE, ()))
-    for name, slots, include_deferred in pools:
+    for name, slots, include_deferred in sql.rows("SELECT name, slots, include_deferred FROM runs_pool"):
         usage.pools[name] = slots
         if include_deferred:
             deferred_too.add(name)
-    for pool, run_pk, dag_id, task_id, state, slots, count in counts:
+    for pool, run_pk, dag_id, task_id, state, slots, count in sql.rows(_USAGE):
         occupies = state in ("queued", "running", "restarting")
         if occupies or (state == "deferred" and pool in deferred_too):
             usage.pool_used[pool] += slots

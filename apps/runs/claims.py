@@ -58,10 +58,15 @@ def lock_runs(run_pks: Iterable[int]) -> list[int]:
     return [r[0] for r in sql.rows("SELECT id FROM runs_run WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE", [sorted(set(run_pks))])]
 
 
-LOCK_RUNS_OF_TRIES = """
+_RUNS_OF_TRIES = """
 SELECT id FROM runs_run WHERE id IN (SELECT ti.run_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id WHERE t.id = ANY(%s::uuid[]))
 ORDER BY id FOR UPDATE
 """
+
+
+def lock_runs_of(try_ids: Iterable[UUID]) -> list[int]:
+    """`lock_runs` for the runs of these tries."""
+    return [r[0] for r in sql.rows(_RUNS_OF_TRIES, [list(try_ids)])]
 
 
 def lock_instances(pks: Iterable[int]) -> dict[int, tuple[str, UUID]]:
@@ -123,5 +128,6 @@ def take_dags(dag_ids: Iterable[str]) -> list[str]:
     ]
 
 
-LOCK_ADMISSION: sql.Statement = ("SELECT pg_advisory_xact_lock(%s)", [ADMISSION_KEY])
-"""Waits for the right to count and admit; held to the end of the transaction."""
+def lock_admission() -> None:
+    """Wait for the right to count and admit; held to the end of the transaction."""
+    sql.rows("SELECT pg_advisory_xact_lock(%s)", [ADMISSION_KEY])

@@ -42,7 +42,7 @@ class _Loaded:
 
 def load(run_pks: Sequence[int]) -> dict[int, Snapshot]:
     """Snapshots by run pk; runs whose DAG has no version left are missing from the answer."""
-    rows, task_rows = sql.together((_RUNS, [list(run_pks)]), (_TASKS, [list(run_pks)]))
+    rows = sql.rows(_RUNS, [list(run_pks)])
     dags = compiled.get_many({(r[12], r[13]) for r in rows if r[12] is not None})
     loaded = [
         _Loaded(RunRow(*r[:9]), dags[r[12]], r[10], r[9], r[11])
@@ -50,7 +50,7 @@ def load(run_pks: Sequence[int]) -> dict[int, Snapshot]:
         if r[12] in dags
     ]
     tasks: dict[int, list[TaskRow]] = defaultdict(list)
-    for run_pk, *columns in task_rows:
+    for run_pk, *columns in sql.rows(_TASKS, [list(run_pks)]):
         tasks[run_pk].append(TaskRow(*columns))
     decisions = _decisions([x.run.pk for x in loaded if any(t.skips for t in x.dag.spec.tasks)])
     lengths = _lengths({x.run.pk: x.dag for x in loaded})

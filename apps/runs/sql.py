@@ -31,7 +31,7 @@ def prepare_session(connection: BaseDatabaseWrapper, **_: Any) -> None:
     """
     session = connection.connection
     session.prepare_threshold, session.prepared_max = sys.maxsize, MAX_PREPARED
-    session.execute("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off")
+    session.execute("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off")
 
 
 def rows(statement: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[tuple[Any, ...]]:

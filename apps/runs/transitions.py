@@ -51,12 +51,10 @@ def _statement(sets: str = "", *, source: str = "", match: str = "ANY(%(ids)s::b
     return _MOVE.format(sets=f", {sets}" if sets else "", source=source, match=match, returning=returning, more=more)
 
 
-def _move(verb: str, statement: str, now: datetime, first: sql.Statement | None = None, **parameters: Any) -> list[Changed]:
-    """Run the verb's statement, after `first` if there is one."""
+def _move(verb: str, statement: str, now: datetime, **parameters: Any) -> list[Changed]:
     rule = TASK_TRANSITIONS[verb]
-    move = (statement, {"target": rule.target, "sources": sorted(rule.sources), "verb": verb, "now": now, **parameters})
-    found = sql.together(first, move)[1] if first else sql.rows(*move)
-    return [Changed(*row) for row in found]
+    base = {"target": rule.target, "sources": sorted(rule.sources), "verb": verb, "now": now}
+    return [Changed(*row) for row in sql.rows(statement, base | parameters)]
 
 
 _CLEAN = "reason = NULL, reason_code = NULL, reason_since = NULL"
@@ -261,21 +259,21 @@ WHERE t.id = e.id AND ti.id = t.ti_id AND t.state IN ('running', 'queued', 'park
 """
 
 
-def _end_tries(ends: Sequence[End], states: Sequence[str], finals: Sequence[str | None], now: datetime) -> sql.Statement:
-    return _END_TRIES, {
+def _end_tries(ends: Sequence[End], states: Sequence[str], finals: Sequence[str | None], now: datetime) -> None:
+    sql.run(_END_TRIES, {
         "ids": [e.try_id for e in ends], "durations": [e.duration for e in ends], "exit_codes": [e.exit_code for e in ends],
         "signals": [e.signal for e in ends], "errors": [e.error for e in ends], "sizes": [e.log_size for e in ends],
         "states": list(states), "finals": list(finals), "pids": [e.pid for e in ends], "now": now,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def _end(verb: str, statement: str, ends: Sequence[End], try_state: str, final: str | None, now: datetime) -> list[Changed]:
     if not ends:
         return []
     # tries first: the task instance row still says what this try had (its id changes with a retry)
-    tries = _end_tries(ends, ["lost" if e.lost else try_state for e in ends], [final] * len(ends), now)
+    _end_tries(ends, ["lost" if e.lost else try_state for e in ends], [final] * len(ends), now)
     return _move(
-        verb, statement, now, first=tries, pks=[e.pk for e in ends], durations=[e.duration for e in ends], errors=[e.error for e in ends],
+        verb, statement, now, pks=[e.pk for e in ends], durations=[e.duration for e in ends], errors=[e.error for e in ends],
         next_ats=[e.next_at for e in ends], lost=[e.lost for e in ends], rendered=[e.rendered_fields for e in ends],
         indexes=[e.rendered_map_index for e in ends], methods=[e.next_method for e in ends], kwargs=[e.next_kwargs for e in ends],
         pids=[e.pid for e in ends],

@@ -98,8 +98,8 @@ def settle(reports: Sequence[FinishReport], now: datetime) -> Settled:
         except ValueError:
             settled.answers.append({"try_id": report.try_id, "status": 404, "detail": "Not a try id."})
     ids = list(by_id)
-    _, rows = sql.together((claims.LOCK_RUNS_OF_TRIES, [ids]), (_HELD, [ids]))
-    held = {h.try_id: h for h in (_Held(*row) for row in rows)}
+    claims.lock_runs_of(ids)
+    held = {h.try_id: h for h in (_Held(*row) for row in sql.rows(_HELD, [ids]))}
     real: list[tuple[_Held, FinishReport]] = []
     for try_id, report in by_id.items():
         answer = _judge(held.get(try_id), report, settled, now)
