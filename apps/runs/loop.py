@@ -37,6 +37,10 @@ class Loop:
         self._stopping.set()
         self._woken.set()
 
+    def wake(self) -> None:
+        """Take the next step now. Callable from any thread."""
+        self._woken.set()
+
     def run(self) -> None:
         """Until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.timezone import now
 
+from apps.access.fields import EncryptedTextField
 from trackside.core.states import RUN_FINISHED, RunState, TaskState, TryState
 
 _OPEN_RUN = ("queued", "running")
@@ -64,7 +65,7 @@ class Run(models.Model):
             models.UniqueConstraint(fields=("dag", "logical_date"), name="logical_date_once_per_dag"),
             models.CheckConstraint(condition=Q(state__in=[str(s) for s in RunState]), name="run_state_is_known"),
             models.CheckConstraint(
-                condition=~Q(state__in=[str(s) for s in RUN_FINISHED]) | Q(end_date__isnull=False),
+                condition=~Q(state__in=sorted(str(s) for s in RUN_FINISHED)) | Q(end_date__isnull=False),
                 name="finished_run_has_end",
             ),
         )
@@ -147,6 +148,8 @@ class TaskInstance(models.Model):
                 name="ti_occupying",
                 condition=Q(state__in=("queued", "running", "restarting", "deferred", "awaiting_input")),
             ),
+            # scheduler: deferrals and questions whose time has run out
+            models.Index(fields=("next_at",), name="ti_timeout", condition=Q(state__in=("deferred", "awaiting_input"))),
             # depends_on_past, state of a task over runs
             models.Index(fields=("dag_id", "task_id", "run"), name="ti_of_task"),
         )
@@ -205,6 +208,27 @@ class Try(models.Model):
 
     def __str__(self) -> str:
         return f"{self.ti_id} try {self.number}"
+
+
+class Trigger(models.Model):
+    """What a deferred task instance waits for; it lives from the deferral until it fired or is not wanted any more.
+
+    Written with the deferral (`triggerer.rows`). Dead as soon as its instance is not deferred with the same try.
+    """
+
+    ti = models.OneToOneField(TaskInstance, on_delete=models.CASCADE, related_name="waits_for")
+    try_id = models.UUIDField()
+    classpath = models.CharField(max_length=1000)
+    kwargs = EncryptedTextField(default="{}")
+    """Arguments as JSON text with typed envelopes; encrypted, because they may hold secrets. Opaque to the server."""
+    queue = models.CharField(max_length=256, null=True)
+    created_at = models.DateTimeField(default=now)
+    triggerer = models.ForeignKey("Process", on_delete=models.SET_NULL, null=True, related_name="triggers")
+    """The process whose child waits; once its lease has run out anybody may take over."""
+    claimed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.classpath} of {self.ti_id}"
 
 
 class XCom(models.Model):

@@ -17,6 +17,8 @@ from apps.dags.models import Dag
 from apps.runs import admission, brain, claims, processes, reaper, sql, transitions, wake
 from apps.runs.actions import creation
 from apps.runs.errors import Conflict
+from apps.runs.triggerer import rows as trigger_rows
+from apps.runs.triggerer import timeouts
 from trackside.core.reasons import Reason
 from trackside.core.states import RunType
 from trackside.core.timetables import DataInterval, generate_run_id
@@ -56,6 +58,7 @@ class Scheduler:
         tick.created = create_due_runs(now)
         tick.begun, skipped = begin_runs(now)
         reaped = self._reap(now, tick)
+        timeouts.run_once(now)
         self._advance(tick)
         self._admit(tick)
         if reaped:
@@ -70,6 +73,7 @@ class Scheduler:
         self._reaped_at = now
         tick.lost = len(reaper.find_lost(now))
         reaper.explain_unserved(now)
+        trigger_rows.tidy(now)
         return True
 
     def _advance(self, tick: Tick) -> None:
@@ -224,6 +228,7 @@ _NEXT = """
 SELECT least(
     (SELECT min(advance_at) FROM runs_run WHERE state = 'running' AND advance_at IS NOT NULL),
     (SELECT min(run_after) FROM runs_run WHERE state = 'queued' AND run_after > %(now)s),
+    (SELECT min(next_at) FROM runs_taskinstance WHERE state IN ('deferred', 'awaiting_input')),
     (SELECT min(next_run_after) FROM dags_dag WHERE NOT is_paused AND NOT is_stale AND NOT has_import_errors AND blocked_reason IS NULL))
 """
 

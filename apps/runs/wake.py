@@ -26,7 +26,9 @@ LIVE = "trackside_live"
 """Event rows were written."""
 PARSE = "trackside_parse"
 """A file should be parsed now."""
-CHANNELS = (SCHEDULER, WORK, LIVE, PARSE)
+TRIGGER = "trackside_trigger"
+"""A task was deferred, or one that waits was cleared or marked."""
+CHANNELS = (SCHEDULER, WORK, LIVE, PARSE, TRIGGER)
 
 MIN_GAP = 0.004
 """Seconds between two NOTIFYs of one process."""

@@ -28,7 +28,7 @@ def test_without_a_command_it_shows_them_all() -> None:
     assert "worker" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["standalone", "web", "scheduler", "dag-processor", "worker"])
+@pytest.mark.parametrize("command", ["standalone", "web", "scheduler", "dag-processor", "triggerer", "worker"])
 def test_every_process_explains_its_options(command: str, tmp_path: Path) -> None:
     done = run(command, "--help", TRACKSIDE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr

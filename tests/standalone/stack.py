@@ -17,7 +17,7 @@ from typing import Any
 
 PATIENCE = 120.0
 """Seconds until waiting has failed; never a measure of speed."""
-PARTS = ("web", "scheduler", "dag_processor", "worker")
+PARTS = ("web", "scheduler", "dag_processor", "triggerer", "worker")
 
 
 def until(what: str, condition: Callable[[], Any], explain: Callable[[], str] = str) -> Any:

@@ -115,7 +115,7 @@ def clear_instances(chosen: Sequence[TaskInstance], *, reset_runs: bool = True) 
         transitions.move_run("requeue", finished, now, advance_at=now)
         sql.run("UPDATE runs_run SET clear_number = clear_number + 1 WHERE id = ANY(%s::bigint[])", [run_pks])
     brain.touch(run_pks, now)
-    wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE)
+    wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE, wake.TRIGGER)
     return list(
         TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen])
         .select_related("run", "dag_version")

@@ -71,7 +71,7 @@ def mark(request: MarkRequest, *, actor: audit.Actor) -> list[TaskInstance]:
             TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen]).update(note=request.note or None, note_user=actor.name)
         brain.touch({ti.run_id for ti in chosen}, now)
         _audit(chosen, request.state, actor)
-        wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE)
+        wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE, wake.TRIGGER)
     return list(
         TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen], state=request.state)
         .select_related("run", "dag_version")
@@ -124,7 +124,7 @@ def mark_run(run: Run, state: str, *, actor: audit.Actor, note: Any = UNSET) -> 
         if note is not UNSET:
             Run.objects.filter(pk=run.pk).update(note=note or None, note_user=actor.name)
         audit.record("patch_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"before": before, "after": state})
-        wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE)
+        wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE, wake.TRIGGER)
     run.refresh_from_db()
     return run
 

@@ -80,6 +80,7 @@ def lasting_parts(options: Options, listener: int) -> list[Part]:
         _server_part("web", ["config.web", "--fd", str(listener)], options, fds=(listener,)),
         _server_part("scheduler", ["config.manage", "scheduler"], options),
         _server_part("dag_processor", ["config.manage", "dag_processor"], options),
+        _server_part("triggerer", ["config.manage", "triggerer"], options),
         Part(
             "worker", [sys.executable, "-P", "-m", "trackside.cli", "worker", "--name", "standalone"],
             worker_environment(options), Path.cwd(), patience=25.0, is_forked=False, needs_database=False,

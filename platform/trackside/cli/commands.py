@@ -53,11 +53,17 @@ def dag_processor(given: argparse.Namespace, rest: list[str]) -> int:
     server.manage("dag_processor", *rest)
 
 
+def triggerer(given: argparse.Namespace, rest: list[str]) -> int:
+    """One triggerer."""
+    server.manage("triggerer", *rest)
+
+
 PASSED_ON: dict[str, tuple[Verb, str]] = {
     "standalone": (standalone, "run a whole Trackside on this machine"),
     "web": (web, "run a web process: pages, REST, sockets, execution API"),
     "scheduler": (scheduler, "run a scheduler"),
     "dag-processor": (dag_processor, "run a DAG processor"),
+    "triggerer": (triggerer, "run a triggerer, which waits for what deferred tasks wait for"),
 }
 """Verbs whose further words belong to the server."""
 

@@ -15,11 +15,13 @@ from typing import Any
 
 from trackside.sdk import arguments as check
 from trackside.sdk.exceptions import (
+    AirflowException,
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
+    TaskDeferralTimeout,
 )
 from trackside.sdk.operator import BaseOperator
 
@@ -73,6 +75,17 @@ class BaseSensorOperator(BaseOperator):
             raise ValueError(f"The mode must be one of {list(self.valid_modes)} for sensor {self.task_id!r}, not {mode!r}")
         if soft_fail and never_fail:
             raise ValueError("soft_fail and never_fail are mutually exclusive, you can not provide both.")
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """See `BaseOperator.resume_execution`: a wait that was too long is a sensor's timeout; soft_fail skips what failed."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout as error:
+            raise AirflowSensorTimeout(*error.args) from error
+        except AirflowException as error:
+            if self.soft_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def _not_negative(self, name: str, value: Any) -> float:
         seconds = check.span(name, value).total_seconds()
