@@ -162,13 +162,13 @@ def test_a_file_that_never_returns_is_stopped_and_says_where(place, tmp_path, so
     monkeypatch.setenv("PYTHONPATH", str(place))
     path = tmp_path / "x.py"
     path.write_text(source)
-    server = ParseServer(stand_in(place, timeout=0.6))
+    server = ParseServer(stand_in(place, timeout=2.5))
     try:
         result = server.parse(str(path))
     finally:
         server.close()
     message = only_error(result)
-    assert message.startswith("Parsing took longer than 0.6 s and was stopped")
+    assert message.startswith("Parsing took longer than 2.5 s and was stopped")
     assert "TRACKSIDE_PARSE_TIMEOUT" in message
     assert line is None or f"at line {line}" in message
     assert result.errors[0].lineno is not None
@@ -217,9 +217,9 @@ def test_too_many_processes_are_stopped(parse) -> None:
 
 
 def test_a_fork_bomb_is_stopped_and_leaves_nothing(parse) -> None:
-    """On a machine that it keeps busy the time limit may come first."""
+    """Whichever limit it meets first: processes, memory of the whole tree, or, on a machine that it keeps busy, time."""
     message = only_error(parse("import os, time\nwhile True:\n    os.fork(); time.sleep(0.01)"))
-    assert "more than 20 processes" in message or "Parsing took longer" in message
+    assert any(text in message for text in ("more than 20 processes", "MB of memory", "Parsing took longer")), message
 
 
 def test_output_is_capped(parse) -> None:
