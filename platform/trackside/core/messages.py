@@ -26,16 +26,22 @@ Answers: 200 with JSON; 401 no or unknown token; 404 {"detail"} thing not there;
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Self
 
 WIRE_VERSION = 1
+
+
+@cache
+def _names(cls: type) -> frozenset[str]:
+    return frozenset(f.name for f in fields(cls))  # type: ignore[arg-type]
 
 
 class _Message:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Build from the wire; unknown keys are ignored (newer peer), missing ones take their default."""
-        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        known = _names(cls)
         return cls(**{k: v for k, v in data.items() if k in known})
 
     def to_dict(self) -> dict[str, Any]:

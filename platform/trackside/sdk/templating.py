@@ -129,6 +129,27 @@ def environment_for(task: Any, dag: Any = None) -> jinja2.Environment:
     )
 
 
+class LateEnvironment:
+    """Stands for `environment_for(task, dag)`, which is made when the first template needs it.
+
+    Making one takes longer than everything else about a task without templates.
+    """
+
+    def __init__(self, task: Any, dag: Any) -> None:
+        native = getattr(task, "render_template_as_native_obj", None)
+        self.is_native = bool(getattr(dag, "render_template_as_native_obj", False) if native is None else native)
+        options = getattr(dag, "jinja_environment_kwargs", None) or {}
+        self.variable_start_string = options.get("variable_start_string", "{{")
+        self.keep_trailing_newline = options.get("keep_trailing_newline", False)
+        self._make = lambda: environment_for(task, dag)
+        self._made: jinja2.Environment | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            self._made = self._make()
+        return getattr(self._made, name)
+
+
 def _searchpath(dag: Any) -> list[str]:
     fileloc = getattr(dag, "fileloc", "") or ""
     folder = [str(Path(fileloc).parent)] if fileloc else []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pendulum
@@ -36,7 +36,10 @@ def moment(value: str | datetime | None) -> pendulum.DateTime | None:
         return None
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
-    return pendulum.instance(value).in_timezone("UTC")
+    # as pendulum.instance(value).in_timezone("UTC"), which takes ten times as long: every try needs a handful
+    at = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    clock = (at.hour, at.minute, at.second, at.microsecond)
+    return pendulum.DateTime(at.year, at.month, at.day, *clock, tzinfo=pendulum.UTC)
 
 
 def to_wire(value: datetime | None) -> str | None:

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from trackside.core.messages import FinishReport, StartOrder
@@ -24,10 +25,11 @@ from trackside.sdk.execution.context import Context, build_context, context_to_a
 from trackside.sdk.execution.events import InletEvents, outlet_report
 from trackside.sdk.execution.limits import execution_timeout, kill, on_sigterm
 from trackside.sdk.execution.logs import error_line
+from trackside.sdk.execution.records import moment
 from trackside.sdk.execution.rendering import rendered_fields
 from trackside.sdk.execution.results import push_result
 from trackside.sdk.execution.ti import RuntimeTaskInstance
-from trackside.sdk.templating import Templater, environment_for, is_reference, render_text
+from trackside.sdk.templating import LateEnvironment, Templater, environment_for, is_reference, render_text
 
 log = logging.getLogger("airflow.task")
 Report = Callable[[FinishReport], None]
@@ -101,7 +103,8 @@ def _render(ti: RuntimeTaskInstance, context: Context) -> None:
     task = ti.task
     if not getattr(task, "_template_files_resolved", False):
         task.resolve_template_files()
-    env = task.get_template_env()
+    late = getattr(type(task), "get_template_env", None) is Templater.get_template_env
+    env = LateEnvironment(task, task.get_dag()) if late else task.get_template_env()
     if type(task).render_template_fields is Templater.render_template_fields:
         task._do_render_template_fields(task, task.template_fields, context, env, seen)
     else:
@@ -234,6 +237,4 @@ def _after(report: FinishReport, ti: RuntimeTaskInstance, context: Context | Non
 
 
 def _now() -> Any:
-    import pendulum
-
-    return pendulum.now("UTC")
+    return moment(datetime.now(UTC))
