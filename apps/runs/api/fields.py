@@ -7,12 +7,15 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+import orjson
+from django.utils import timezone
+
 from apps.access.rest.fields import anything, constant, listed, moment, nested, number, text, whole
 from apps.access.rest.operations import Call
 from apps.dags.api.fields import VERSION_FIELDS
 from apps.dags.models import DagVersion
 from apps.runs import compiled
-from apps.runs.models import Run, TaskInstance
+from apps.runs.models import Process, Run, TaskInstance, Trigger
 from trackside.core.spec import TaskSpec
 from trackside.core.states import RunState, RunType, TaskState, TriggeredBy
 
@@ -69,6 +72,50 @@ def wire_state(state: str | None) -> str | None:
     return None if state == TaskState.NONE else state
 
 
+def job_number(process: Process) -> int:
+    """Clients want a number; 53 bits of the UUID are exact in JSON."""
+    return process.pk.int >> 75
+
+
+JOB_FIELDS = (
+    whole("id", job_number),
+    constant("dag_id"),
+    text("state", null=True),
+    text("job_type", null=True),
+    moment("start_date", "started_at"),
+    moment("end_date", "ended_at"),
+    moment("latest_heartbeat", "heartbeat_at"),
+    constant("executor_class"),
+    text("hostname", null=True),
+    text("unixname", lambda p: server_user(), null=True),
+    constant("dag_display_name"),
+)
+"""A process; `state` and `job_type` are what the reader of the rows adds."""
+
+TRIGGER_FIELDS = (
+    whole("id"),
+    text("classpath"),
+    text("kwargs", "shown_kwargs"),
+    moment("created_date", "created_at", null=False),
+    text("queue", null=True),
+    whole("triggerer_id", lambda g: job_number(g.triggerer) if g.triggerer else None, null=True),
+)
+
+
+def attach_triggers(tis: list[Any]) -> None:
+    """Give deferred instances what they wait for. Values of its arguments stay hidden: they may be secrets."""
+    deferred = {t.pk: t for t in tis if t.state == TaskState.DEFERRED}
+    if not deferred:
+        return
+    now = timezone.now()
+    for trigger in Trigger.objects.filter(ti__in=list(deferred)).select_related("triggerer"):
+        trigger.shown_kwargs = str(dict.fromkeys(orjson.loads(trigger.kwargs or "{}"), "***"))  # type: ignore[attr-defined]
+        if (process := trigger.triggerer) is not None:
+            process.state = "success" if process.ended_at else "running" if process.lease_until > now else "failed"  # type: ignore[attr-defined]
+            process.job_type = "TriggererJob"  # type: ignore[attr-defined]
+        deferred[trigger.ti_id].shown_trigger = trigger
+
+
 _SHARED = (
     moment("start_date"),
     moment("end_date"),
@@ -108,8 +155,8 @@ TI_FIELDS = (
     text("note", null=True),
     text("rendered_map_index", null=True),
     anything("rendered_fields", lambda t: t.rendered_fields or {}),
-    constant("trigger"),
-    constant("triggerer_job"),
+    nested("trigger", TRIGGER_FIELDS, lambda t: getattr(t, "shown_trigger", None)),
+    nested("triggerer_job", JOB_FIELDS, lambda t: getattr(t, "shown_trigger", None) and t.shown_trigger.triggerer),
     _DAG_VERSION,
 )
 
@@ -125,6 +172,7 @@ TRY_FIELDS = (
 
 def attach_specs(tis: list[Any], call: Call) -> None:
     """Give each instance what only the DAG's spec knows: class of the operator, executor_config. From memory, as a rule."""
+    attach_triggers([t for t in tis if isinstance(t, TaskInstance)])
     versions = {v.pk: v.spec_hash for t in tis if (v := t.dag_version or t.run.dag_version) is not None}
     dags = compiled.get_many(versions.items()) if versions else {}
     for t in tis:

@@ -10,13 +10,12 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
 from apps.access.rest.errors import Problem
-from apps.access.rest.fields import constant, moment, text, whole
 from apps.access.rest.filters import Custom, Equals, Range
 from apps.access.rest.operations import PUBLIC, Call, operation
 from apps.access.rest.paging import PAGE
 from apps.access.rest.params import Param
 from apps.access.rest.resources import Resource
-from apps.runs.api.fields import server_user
+from apps.runs.api.fields import JOB_FIELDS
 from apps.runs.models import Process
 
 _PARTS = ("scheduler", "triggerer", "dag_processor")
@@ -87,19 +86,7 @@ def _by_life(rows: QuerySet[Any], alive: bool) -> QuerySet[Any]:
 JOBS = Resource(
     "jobs",
     rows=_jobs,
-    fields=(
-        whole("id", lambda p: p.pk.int >> 75),  # clients want a number; 53 bits of the UUID are exact in JSON
-        constant("dag_id"),
-        text("state", null=True),
-        text("job_type", null=True),
-        moment("start_date", "started_at"),
-        moment("end_date", "ended_at"),
-        moment("latest_heartbeat", "heartbeat_at"),
-        constant("executor_class"),
-        text("hostname", null=True),
-        text("unixname", lambda p: server_user(), null=True),
-        constant("dag_display_name"),
-    ),
+    fields=JOB_FIELDS,
     filters=(
         Custom(Param("is_alive", bool), _by_life),
         Range("start_date", "started_at"),
