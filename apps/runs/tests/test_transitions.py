@@ -128,7 +128,10 @@ def test_of_two_that_want_the_same_move_the_second_gets_nothing(of: Run, verb: s
 
 
 def test_a_batch_moves_those_that_can_and_says_so_per_run() -> None:
-    one, other = support.run(support.dag(support.chain("a", "b"), "one"), begin=False), support.run(support.dag(support.chain("a"), "other"), begin=False)
+    one, other = (
+        support.run(support.dag(support.chain("a", "b"), "one"), begin=False),
+        support.run(support.dag(support.chain("a"), "other"), begin=False),
+    )
     pks = list(TaskInstance.objects.order_by("id").values_list("pk", flat=True))
     TaskInstance.objects.filter(run=one, task_id="b").update(state="success")
     changed = transitions.schedule(pks, sql.now())
@@ -207,7 +210,13 @@ def test_the_try_keeps_what_the_task_instance_said_when_it_ended(of: Run) -> Non
     TaskInstance.objects.filter(pk=ti.pk).update(pool="a_pool", hostname="box")
     transitions.fail([End(ti.pk, ti.try_id, error="it broke", exit_code=3, duration=1.5)], now)
     (ended,) = support.tries(ti)
-    assert (ended.error, ended.exit_code, ended.duration, ended.snapshot["pool"], ended.snapshot["hostname"]) == ("it broke", 3, 1.5, "a_pool", "box")
+    assert (ended.error, ended.exit_code, ended.duration, ended.snapshot["pool"], ended.snapshot["hostname"]) == (
+        "it broke",
+        3,
+        1.5,
+        "a_pool",
+        "box",
+    )
 
 
 # --- runs ---------------------------------------------------------------------------------------------------------------
