@@ -177,3 +177,6 @@ class DagWarning(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dag_id}: {self.message}"
+
+
+from apps.dags.asset_models import Asset, AssetAlias, AssetUse  # noqa: E402, F401  (models of this app, kept in a file of their own)

@@ -316,3 +316,7 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.verb}"
+
+
+from apps.runs.assets.models import AssetEvent, QueuedAsset  # noqa: E402, F401  (models of this app, kept with what they are for)
+from apps.runs.backfills.models import Backfill  # noqa: E402, F401

@@ -1,0 +1,1 @@
+"""What happens to assets: events, the queue of consumers, runs that they start."""
