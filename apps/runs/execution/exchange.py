@@ -177,22 +177,22 @@ def store_updates(updates: list[dict[str, Any]]) -> None:
 
 
 # --- down ---------------------------------------------------------------------------------------------------------------
-_QUEUED = "EXISTS (SELECT 1 FROM runs_try WHERE state = 'queued' AND executor = 'local' AND queue = ANY(%(queues)s::text[]))"
-_OFFER = f"SELECT {_QUEUED}, (SELECT count(*) FROM runs_try WHERE worker_id = %(worker)s AND (state = 'running' OR NOT kill_confirmed))"
+_QUEUED = "SELECT 1 FROM runs_try WHERE state = 'queued' AND executor = 'local' AND queue = ANY(%(queues)s::text[]) LIMIT %(limit)s"
+_OFFER = f"""
+SELECT (SELECT count(*) FROM ({_QUEUED}) AS q), count(*) FROM runs_try WHERE worker_id = %(worker)s AND (state = 'running' OR NOT kill_confirmed)
+"""
 
 
 def _anything_queued(request: ExchangeRequest) -> bool:
-    return bool(sql.rows(f"SELECT {_QUEUED}", {"queues": request.queues})[0][0])
+    return bool(sql.rows(_QUEUED, {"queues": request.queues, "limit": 1}))
 
 
 def _claim(worker: UUID, known: tuple[int, int] | None, request: ExchangeRequest, now: datetime) -> list[dict[str, Any]]:
     """`known`: epoch and slots of the worker, whose row is locked; None: it takes nothing."""
     if known is None or known[0] != request.epoch:
         return []  # a newer connection of this worker took over: nobody reads this answer
-    is_queued, held = sql.rows(_OFFER, {"queues": request.queues, "worker": worker})[0]
-    if not is_queued:
-        return []
-    limit = min(request.free, known[1] - held)
+    queued, held = sql.rows(_OFFER, {"queues": request.queues, "limit": request.free, "worker": worker})[0]
+    limit = min(request.free, known[1] - held, queued)
     return orders.claim(worker=worker, epoch=request.epoch, hostname=request.hostname, queues=request.queues, limit=limit, now=now)
 
 
