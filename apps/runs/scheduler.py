@@ -17,6 +17,7 @@ from apps.dags.models import Dag
 from apps.runs import admission, brain, claims, processes, reaper, sql, transitions, wake
 from apps.runs.actions import creation
 from apps.runs.errors import Conflict
+from apps.runs.questions import answering
 from apps.runs.triggerer import rows as trigger_rows
 from apps.runs.triggerer import timeouts
 from trackside.core.reasons import Reason
@@ -59,11 +60,15 @@ class Scheduler:
         tick.begun, skipped = begin_runs(now)
         reaped = self._reap(now, tick)
         timeouts.run_once(now)
+        answering.time_out(now)
         self._advance(tick)
         self._admit(tick)
         if reaped:
             admission.explain_waiting(now)
-        tick.next_at = min(next_due(now), now + RETRY_SKIPPED) if skipped else next_due(now)
+        tick.next_at = next_due(now)
+        if skipped or (tick.next_at <= now and not (tick.created or tick.begun or tick.planned)):
+            # what is due is in other hands: soon again, but not at once
+            tick.next_at = now + RETRY_SKIPPED
         wake_others(tick)
         return tick
 
@@ -134,10 +139,13 @@ def _create_for(dag_id: str, now: datetime) -> int:
 def _create_runs(dag: Dag, now: datetime) -> int:
     checked = creation.checked_of(dag)
     created = 0
+    if checked is None:
+        _block(dag, "It has no version to run. Put its file back, or delete the DAG.")
+        return 0
     active = sql.rows(
         "SELECT count(*) FROM runs_run WHERE dag_id = %s AND state IN ('queued', 'running') AND backfill_id IS NULL", [dag.dag_id]
     )[0][0]
-    while checked and not dag.is_paused and dag.next_run_after and dag.next_run_after <= now and created < RUNS_PER_DAG_AND_TICK:
+    while not dag.is_paused and dag.next_run_after and dag.next_run_after <= now and created < RUNS_PER_DAG_AND_TICK:
         if active >= dag.max_active_runs:
             _block(dag, f"{active} runs are active and max_active_runs is {dag.max_active_runs}. The next run is created when one ends.")
             return created
@@ -228,7 +236,7 @@ _NEXT = """
 SELECT least(
     (SELECT min(advance_at) FROM runs_run WHERE state = 'running' AND advance_at IS NOT NULL),
     (SELECT min(run_after) FROM runs_run WHERE state = 'queued' AND run_after > %(now)s),
-    (SELECT min(next_at) FROM runs_taskinstance WHERE state IN ('deferred', 'awaiting_input')),
+    (SELECT min(next_at) FROM runs_taskinstance WHERE state IN ('deferred', 'awaiting_input') AND next_at > %(now)s),
     (SELECT min(next_run_after) FROM dags_dag WHERE NOT is_paused AND NOT is_stale AND NOT has_import_errors AND blocked_reason IS NULL))
 """
 

@@ -21,6 +21,7 @@ MODULES = (
     "apps.runs.api.dags",
     "apps.runs.api.dependencies",
     "apps.runs.api.event_logs",
+    "apps.runs.api.hitl",
     "apps.runs.api.logs",
     "apps.runs.api.marking",
     "apps.runs.api.monitor",

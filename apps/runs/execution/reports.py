@@ -18,8 +18,10 @@ import orjson
 from django.conf import settings
 
 from apps.runs import claims, compiled, reaper, sql, transitions
+from apps.runs.assets import events
 from apps.runs.execution import checking, tokens
 from apps.runs.execution.refusal import Refused
+from apps.runs.questions import rows as question_rows
 from apps.runs.snapshots import DECISION_KEY
 from apps.runs.transitions import End
 from apps.runs.triggerer import rows as trigger_rows
@@ -153,6 +155,8 @@ def _malformed(report: FinishReport) -> str | None:
         timedelta(seconds=float((report.deferral or {}).get("timeout_s") or 0) + (report.retry_delay_s or 0))
         if report.skip is not None and not all(isinstance(i, str) for i in checking.field(report.skip, "ids", list) or ()):
             return "The decision of a branch must name tasks."
+        if report.asset_events:
+            events.read(report.asset_events)
     except (Refused, TypeError, ValueError, OverflowError) as e:
         return f"The report of its end could not be stored: {e}"
     return None
@@ -171,16 +175,29 @@ def _apply(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> None:
     if lost:
         reaper.settle_lost(lost, now, why="lost its process")
     _store_xcoms(real, now)
-    transitions.succeed(groups["succeed"], now)
+    succeeded = transitions.succeed(groups["succeed"], now)
+    _register_assets(real, succeeded, now)
     transitions.skip_self(groups["skip_self"], now)
     transitions.fail(groups["fail"], now)
     transitions.retry(groups["retry"], now)
     transitions.reschedule(groups["reschedule"], now)
     trigger_rows.store(transitions.defer(groups["defer"], now), {h.pk: r.deferral or {} for h, r in real if r.outcome == "deferred"}, now)
-    transitions.await_input(groups["await_input"], now)
+    asked = {h.pk: r.deferral or {} for h, r in real if r.outcome == "awaiting_input"}
+    question_rows.store(transitions.await_input(groups["await_input"], now), asked, now)
     for h, report in real:
         if report.skip and report.outcome == "success":
             _skip_decided(h, report.skip, dags.get(h.version_id), now)  # type: ignore[arg-type]
+
+
+def _register_assets(real: Sequence[tuple[_Held, FinishReport]], succeeded: Sequence[transitions.Changed], now: datetime) -> None:
+    """Asset events of the tasks that succeeded; nothing at all without any."""
+    said = [(h, r) for h, r in real if r.asset_events and r.outcome == "success"]
+    if not said:
+        return
+    done = {c.pk for c in succeeded}
+    events.register(
+        [(events.Source(h.run_pk, h.dag_id, h.task_id, h.map_index), events.read(r.asset_events)) for h, r in said if h.pk in done], now
+    )
 
 
 def _end(h: _Held, report: FinishReport, dag: compiled.CompiledDag | None, now: datetime) -> tuple[str, End]:

@@ -38,6 +38,9 @@ _HITL = {
     name: f"sdk.operators.hitl:{name}"
     for name in ("HITLOperator", "ApprovalOperator", "HITLBranchOperator", "HITLEntryOperator")
 }
+_HITL_ERRORS = {
+    name: f"sdk.operators.hitl:{name}" for name in ("HITLTriggerEventError", "HITLTimeoutError", "HITLRejectException")
+}
 
 _SENSOR_BASE = {
     name: f"sdk.sensor:{name}" for name in ("BaseSensorOperator", "PokeReturnValue", "poke_mode_only")
@@ -74,6 +77,8 @@ STANDARD: dict[str, dict[str, Any]] = {
     f"{_O}.trigger_dagrun": _TRIGGER_RUN,
     f"{_O}.smooth": _SMOOTH,
     f"{_O}.hitl": _HITL,
+    "airflow.providers.standard.exceptions": _HITL_ERRORS,
+    "airflow.sdk.execution_time.hitl": {"HITLUser": "sdk.operators.hitl:HITLUser"},
     "airflow.providers.standard.hooks.subprocess": {
         name: f"sdk.operators.subprocess:{name}" for name in ("SubprocessHook", "SubprocessResult")
     },
