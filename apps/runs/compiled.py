@@ -49,6 +49,14 @@ def get_many(keys: Iterable[tuple[UUID, str]]) -> dict[UUID, CompiledDag]:
     return found
 
 
+def get(version_id: UUID, spec_hash: str) -> CompiledDag:
+    """One compiled DAG; raises LookupError if it cannot be read."""
+    try:
+        return get_many([(version_id, spec_hash)])[version_id]
+    except KeyError as e:
+        raise LookupError(f"DAG version {version_id} cannot be read; parse its file again") from e
+
+
 def _remember(key: tuple[UUID, str], spec: str) -> CompiledDag:
     dag = CompiledDag(DagSpec.from_dict(orjson.loads(spec)))
     with _lock:
@@ -63,4 +71,4 @@ def of_version(version_id: UUID) -> CompiledDag:
     rows = sql.rows("SELECT spec_hash FROM dags_dagversion WHERE id = %s", [version_id])
     if not rows:
         raise LookupError(f"DAG version {version_id} does not exist any more")
-    return get_many([(version_id, rows[0][0])])[version_id]
+    return get(version_id, rows[0][0])

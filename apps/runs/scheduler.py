@@ -1,4 +1,4 @@
-"""`tick()`: 1 create due runs, 2 begin queued runs, 3 plan what is due, 4 admit, 5 find lost tries, 6 say when to wake.
+"""`tick()`: 1 create due runs (by time, by assets), 2 begin queued runs, 3 plan what is due, 4 admit, 5 find lost tries, 6 say when to wake.
 
 Stateless: any number of schedulers run side by side, each step takes rows nobody else has. The loop around it is
 `loop.py`; the command is `management/commands/scheduler.py`.
@@ -16,6 +16,8 @@ from apps.dags import catalogue
 from apps.dags.models import Dag
 from apps.runs import admission, brain, claims, processes, reaper, sql, transitions, wake
 from apps.runs.actions import creation
+from apps.runs.assets import consumers
+from apps.runs.backfills import actions as backfills
 from apps.runs.errors import Conflict
 from apps.runs.questions import answering
 from apps.runs.triggerer import rows as trigger_rows
@@ -47,16 +49,19 @@ class Tick:
 
 
 class Scheduler:
-    """One scheduler process. Keeps nothing that matters: only when it last looked for lost tries."""
+    """One scheduler process. Keeps nothing that matters: only when it last did its slow duties."""
 
     def __init__(self) -> None:
         self._reaped_at: datetime | None = None
+        self._settled_at: datetime | None = None
 
     def tick(self) -> Tick:
         """One pass over everything that is due."""
         now = sql.now()
         tick = Tick()
         tick.created = create_due_runs(now)
+        by_assets, passed = consumers.create_runs(now)
+        tick.created += by_assets
         tick.begun, skipped = begin_runs(now)
         reaped = self._reap(now, tick)
         timeouts.run_once(now)
@@ -66,7 +71,7 @@ class Scheduler:
         if reaped:
             admission.explain_waiting(now)
         tick.next_at = next_due(now)
-        if skipped or (tick.next_at <= now and not (tick.created or tick.begun or tick.planned)):
+        if skipped or passed or (tick.next_at <= now and not (tick.created or tick.begun or tick.planned)):
             # what is due is in other hands: soon again, but not at once
             tick.next_at = now + RETRY_SKIPPED
         wake_others(tick)
@@ -79,6 +84,10 @@ class Scheduler:
         tick.lost = len(reaper.find_lost(now))
         reaper.explain_unserved(now)
         trigger_rows.tidy(now)
+        backfills.complete(now)
+        if self._settled_at is None or now - self._settled_at >= consumers.SETTLE_EVERY:
+            self._settled_at = now
+            consumers.settle(now)
         return True
 
     def _advance(self, tick: Tick) -> None:
@@ -177,19 +186,23 @@ def _block(dag: Dag, why: str | None) -> None:
 # The oldest few of every DAG, so that a DAG with thousands of waiting runs holds up nobody, and all that do not say yet why
 # they wait.
 _QUEUED = """
-SELECT id, dag_id, is_early, is_paused, max_active_runs, reason_code, run_after FROM (
-    SELECT r.id, r.dag_id, r.run_after > %(now)s AS is_early, d.is_paused, d.max_active_runs, r.reason_code, r.run_after,
-           row_number() OVER (PARTITION BY r.dag_id ORDER BY r.run_after > %(now)s, r.backfill_order NULLS FIRST, r.run_after, r.id) AS place
-    FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id WHERE r.state = 'queued'
+SELECT id, dag_id, backfill_id, is_early, is_paused, is_held, max_active_runs, reason_code, run_after FROM (
+    SELECT r.id, r.dag_id, r.backfill_id, r.run_after > %(now)s AS is_early, d.is_paused,
+           coalesce(b.is_paused AND b.completed_at IS NULL, false) AS is_held, coalesce(b.max_active_runs, d.max_active_runs) AS max_active_runs,
+           r.reason_code, r.run_after, row_number() OVER (
+               PARTITION BY r.dag_id, r.backfill_id ORDER BY r.run_after > %(now)s, r.backfill_order NULLS FIRST, r.run_after, r.id) AS place
+    FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id LEFT JOIN runs_backfill b ON b.id = r.backfill_id WHERE r.state = 'queued'
 ) q
-WHERE (place <= 100 AND NOT is_paused AND NOT is_early)
-    OR reason_code IS DISTINCT FROM CASE WHEN is_paused THEN 'paused' WHEN is_early THEN 'run_after' ELSE 'max_active_runs' END
-ORDER BY is_paused, is_early, place, id LIMIT 2000
+WHERE (place <= 100 AND NOT is_paused AND NOT is_held AND NOT is_early)
+    OR reason_code IS DISTINCT FROM CASE WHEN is_paused THEN 'paused' WHEN is_held THEN 'backfill_paused' WHEN is_early THEN 'run_after'
+        ELSE 'max_active_runs' END
+ORDER BY is_paused OR is_held, is_early, place, id LIMIT 2000
 """
 
 
 def begin_runs(now: datetime) -> tuple[int, bool]:
-    """Queued → running, oldest first, under max_active_runs; the others get their sentence.
+    """Queued → running, oldest first, under max_active_runs (the DAG's, or the backfill's for its runs); the others get
+    their sentence.
 
     The number begun, and whether DAGs were skipped because somebody else works on them (look again soon: their
     holder may have read before our run was there).
@@ -199,26 +212,24 @@ def begin_runs(now: datetime) -> tuple[int, bool]:
         return 0, False
     with transaction.atomic():
         dags = set(claims.take_dags({q[1] for q in queued}))
-        running = dict(sql.rows(
-            "SELECT dag_id, count(*) FROM runs_run WHERE state = 'running' AND backfill_id IS NULL AND dag_id = ANY(%s::text[]) GROUP BY 1", [sorted(dags)]
-        ))  # fmt: skip
+        running = {(r[0], r[1]): r[2] for r in sql.rows(
+            "SELECT dag_id, backfill_id, count(*) FROM runs_run WHERE state = 'running' AND dag_id = ANY(%s::text[]) GROUP BY 1, 2", [sorted(dags)]
+        )}  # fmt: skip
         begin: list[int] = []
-        for pk, dag_id, is_early, paused, limit, code, run_after in queued:
+        for pk, dag_id, backfill, is_early, paused, held, limit, code, run_after in queued:
             if dag_id not in dags:
                 continue
             if paused:
                 _hold(pk, code, Reason("paused", "The DAG is paused. Unpause it to let the run begin."), now)
+            elif held:
+                _hold(pk, code, Reason("backfill_paused", "Its backfill is paused. Unpause the backfill to let the run begin."), now)
             elif is_early:
                 _hold(pk, code, Reason("run_after", f"It begins at {run_after:%Y-%m-%d %H:%M:%S} UTC."), now)
-            elif running.get(dag_id, 0) >= limit:
-                _hold(
-                    pk,
-                    code,
-                    Reason("max_active_runs", f"{limit} runs of this DAG are running (max_active_runs). It begins when one ends."),
-                    now,
-                )
+            elif running.get((dag_id, backfill), 0) >= limit:
+                of = "DAG" if backfill is None else "backfill"
+                _hold(pk, code, Reason("max_active_runs", f"{limit} runs of this {of} are running (max_active_runs). It begins when one ends."), now)
             else:
-                running[dag_id] = running.get(dag_id, 0) + 1
+                running[dag_id, backfill] = running.get((dag_id, backfill), 0) + 1
                 begin.append(pk)
         return len(transitions.move_run("begin", begin, now, advance_at=now)), len(dags) < len({q[1] for q in queued})
 

@@ -54,7 +54,7 @@ def preview(request: ClearRequest) -> list[TaskInstance]:
         found = found.filter(state__in=("failed", "upstream_failed"))
     elif request.only_running:
         found = found.filter(state="running")
-    return list(found.select_related("run", "dag_version").order_by("run__run_after", "run_id", "id"))
+    return list(selection.told(found))
 
 
 def _runs(request: ClearRequest):  # type: ignore[no-untyped-def]  # a queryset of Run
@@ -116,11 +116,7 @@ def clear_instances(chosen: Sequence[TaskInstance], *, reset_runs: bool = True) 
         sql.run("UPDATE runs_run SET clear_number = clear_number + 1 WHERE id = ANY(%s::bigint[])", [run_pks])
     brain.touch(run_pks, now)
     wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE, wake.TRIGGER)
-    return list(
-        TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen])
-        .select_related("run", "dag_version")
-        .order_by("run__run_after", "run_id", "id")
-    )
+    return list(selection.told(TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen])))
 
 
 def _retries(chosen: Sequence[TaskInstance]) -> list[tuple[TaskInstance, int]]:
@@ -204,4 +200,4 @@ def _only_new(run: Run, *, actor: audit.Actor, dry_run: bool) -> list[TaskInstan
         brain.touch([run.pk], now)
         audit.record("clear_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"only_new": new})
         wake.send_on_commit(wake.SCHEDULER, wake.LIVE)
-    return list(TaskInstance.objects.filter(run=run, task_id__in=new).select_related("run", "dag_version"))
+    return list(selection.told(TaskInstance.objects.filter(run=run, task_id__in=new)))

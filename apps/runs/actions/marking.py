@@ -55,7 +55,7 @@ def _meant(request: MarkRequest) -> list[TaskInstance]:
     if request.downstream:
         tasks |= dag.graph.descendants(*named)
     runs = selection.runs_around(request.run, future=request.future, past=request.past)
-    return list(selection.instances(runs, tasks, exact).select_related("run", "dag_version").order_by("run__run_after", "run_id", "id"))
+    return list(selection.told(selection.instances(runs, tasks, exact)))
 
 
 def mark(request: MarkRequest, *, actor: audit.Actor) -> list[TaskInstance]:
@@ -72,11 +72,7 @@ def mark(request: MarkRequest, *, actor: audit.Actor) -> list[TaskInstance]:
         brain.touch({ti.run_id for ti in chosen}, now)
         _audit(chosen, request.state, actor)
         wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE, wake.TRIGGER)
-    return list(
-        TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen], state=request.state)
-        .select_related("run", "dag_version")
-        .order_by("run__run_after", "run_id", "id")
-    )
+    return list(selection.told(TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen], state=request.state)))
 
 
 def _decide_downstream_anew(request: MarkRequest) -> None:
@@ -103,7 +99,7 @@ def preview_run(run: Run, state: str) -> list[TaskInstance]:
     """The task instances that marking the run would change."""
     if state == "queued":
         return []
-    unfinished = TaskInstance.objects.filter(run=run).exclude(state__in=FINISHED).select_related("run", "dag_version").order_by("id")
+    unfinished = selection.told(TaskInstance.objects.filter(run=run).exclude(state__in=FINISHED))
     dag = selection.graph_of_run(run)
     return [ti for ti in unfinished if not (ti.task_id in dag.graph.tasks and dag.graph.tasks[ti.task_id].is_teardown)]
 
