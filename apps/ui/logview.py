@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from django.utils.safestring import mark_safe
 from django.utils.timezone import get_current_timezone
 
 from apps.runs.models import Try
+from apps.ui import loglines
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 """Terminal sequences; the live viewer turns colours into classes, plain pages leave them out."""
@@ -29,12 +31,52 @@ def _clock(iso: str) -> str:
         return ""
 
 
-def _line(number: int, event: dict[str, Any]) -> dict[str, Any]:
-    text = _ESCAPES.sub("", str(event.get("event", "")))
-    detail = event.get("error_detail")
-    if isinstance(detail, str):
-        text = f"{text}\n{detail}"
-    return {"n": number, "time": _clock(str(event.get("t", ""))), "level": str(event.get("level", "info")).lower(), "text": text}
+class _Rows:
+    """Rows for the template. A fold is `<details>`: `opens` marks its head, `closes` says how many end after a row."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._groups: list[int] = []
+        """Rows that head the groups which are still open."""
+
+    def add(self, number: int, event: dict[str, Any]) -> None:
+        """One record with everything below it."""
+        level = loglines.level_of(event)
+        pieces = loglines.expand(event)
+        for text, kind in pieces:
+            if kind == "end":
+                if self._groups:
+                    group = self.rows[self._groups.pop()]
+                    group["open"] = group["bad"]  # a finished group is folded, unless it holds an error
+                    self.rows[-1]["closes"] += 1
+                continue
+            first = kind in ("", "group")
+            self.rows.append({
+                "n": number if first else None, "time": _clock(str(event.get("t", ""))) if first else "", "level": level, "kind": kind,
+                "text": _ESCAPES.sub("", text), "opens": kind in ("group", "fold"), "open": kind == "group", "closes": 0, "bad": False,
+            })  # fmt: skip
+            if kind == "group":
+                self._groups.append(len(self.rows) - 1)
+        if pieces[-1][1] == "tb":
+            self.rows[-1]["closes"] += 1
+        if level == "error":
+            for k in self._groups:
+                self.rows[k]["bad"] = True
+
+    def done(self) -> list[dict[str, Any]]:
+        """All rows, with the folds that the log left open closed."""
+        if self.rows:
+            self.rows[-1]["closes"] += len(self._groups)
+        for row in self.rows:
+            row["ends"] = mark_safe("</details>" * row["closes"])  # noqa: S308  (a constant)
+        return self.rows
+
+
+def _rows(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    made = _Rows()
+    for number, event in enumerate(events, 1):
+        made.add(number, event)
+    return made.done()
 
 
 def first(row: Try) -> dict[str, Any]:
@@ -46,40 +88,50 @@ def first(row: Try) -> dict[str, Any]:
     except FileNotFoundError:
         return {"lines": [], "missing": "The log is not here: it was removed, or kept by another server.", "more": False, "complete": True}
     return {
-        "lines": [_line(k, e) for k, e in enumerate(events, 1)],
+        "lines": _rows(events),
+        "records": len(events),
         "more": not complete and after >= FIRST_BYTES // 2,
         "complete": complete,
     }
 
 
 def last(row: Try, count: int) -> dict[str, Any]:
-    """The last lines with their numbers, reading no more than the log's end when it is long."""
+    """The last lines with their numbers; exceptions in short."""
     from apps.runs import logs
 
-    number, kept, offset = 0, list[dict[str, Any]](), 0
+    number, kept, offset = 0, list[tuple[int, dict[str, Any]]](), 0
     try:
         while True:
             events, after, complete = logs.read(row, offset, CHUNK)
-            for event in events:
-                number += 1
-                kept.append(_line(number, event))
-            kept = kept[-count:]
+            kept = [*kept, *enumerate(events, number + 1)][-count:]
+            number += len(events)
             if complete or after == offset:
                 break
             offset = after
     except FileNotFoundError:
         return {"lines": [], "missing": "The log is not here."}
-    return {"lines": kept}
+    made = _Rows()
+    for n, event in kept:
+        made.add(n, event)
+    return {"lines": [line for line in made.rows if line["kind"] not in ("tb", "fold")][-count:]}
 
 
 def as_text(row: Try) -> Iterator[str]:
-    """All lines as `time LEVEL text`, chunk by chunk."""
+    """All lines as `time LEVEL text`, chunk by chunk; tracebacks whole."""
     from apps.runs import logs
 
     offset = 0
     while True:
         events, after, complete = logs.read(row, offset, CHUNK)
-        yield "".join(f"{e.get('t', '')} {str(e.get('level', 'info')).upper():<8} {e.get('event', '')}\n" for e in events)
+        yield "".join(_text(e) for e in events)
         if complete or after == offset:
             return
         offset = after
+
+
+def _text(event: dict[str, Any]) -> str:
+    line = f"{event.get('t', '')} {str(event.get('level', 'info')).upper():<8} {event.get('event', '')}\n"
+    detail = event.get("error_detail")
+    if isinstance(detail, str):
+        return f"{line}{detail.rstrip()}\n"
+    return line + "".join(f"{text}\n" for text in loglines.whole(event))

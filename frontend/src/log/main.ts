@@ -16,7 +16,8 @@ function start(root: HTMLElement): void {
   const inner = h("div", { class: "rowsbox" });
   let following = true;
   let complete = false;
-  let current = anchor();
+  let current = anchor(); // number of the record that the address names
+  let spot = -1; // line (of all) where the keys are
   let hits: number[] = [];
   let hit = -1;
   let wanted = "";
@@ -42,32 +43,38 @@ function start(root: HTMLElement): void {
       inner.style.height = wrap ? "" : `${view.height}px`;
       inner.style.paddingTop = `${view.offset}px`;
       const style = { colour: "", bold: false, dim: false };
-      inner.replaceChildren(...lines.shown.slice(view.from, view.to).map((k, i) => row(k, view.from + i, style)));
+      inner.replaceChildren(...lines.shown.slice(view.from, view.to).map((k) => row(k, style)));
       if (following) pane.scrollTop = pane.scrollHeight;
     });
   }
 
-  function row(k: number, at: number, style: { colour: string; bold: boolean; dim: boolean }): HTMLElement {
+  function row(k: number, style: { colour: string; bold: boolean; dim: boolean }): HTMLElement {
     const line = lines.all[k]!;
+    const first = line.kind === "" || line.kind === "group";
     const text = h("span");
-    if (line.first && line.level !== "debug") text.append(h("i", { class: "lv" }, line.level === "warning" ? "WARN  " : line.level.toUpperCase().padEnd(6)));
+    if (line.heads >= 0) {
+      if (line.kind === "fold") text.append("      ");
+      const open = lines.folds[line.heads]!.open;
+      text.append(h("button", { type: "button", class: "foldbtn", tabindex: "-1", "aria-expanded": String(open), "data-fold": String(line.heads) }, ...marked(line.text, k)));
+    } else if (first && line.level !== "debug") text.append(h("i", { class: "lv" }, line.level === "warning" ? "WARN  " : line.level.toUpperCase().padEnd(6)));
     else text.append("      ");
-    Object.assign(style, { colour: "", bold: false, dim: false });
-    for (const piece of ansi(line.text, style)) {
-      const parts = marked(piece.text, at);
+    if (first) Object.assign(style, { colour: "", bold: false, dim: false });
+    for (const piece of line.heads >= 0 ? [] : ansi(line.text, style)) {
+      const parts = marked(piece.text, k);
       text.append(piece.css ? h("span", { class: piece.css }, ...parts) : "", ...(piece.css ? [] : parts));
     }
-    const el = h("div", { class: line.n === current ? "l at" : "l", id: `L${line.n}`, "data-lv": line.level }, h("a", { href: `#L${line.n}`, tabindex: "-1" }, String(line.n)), h("time", {}, logTime(line.time)), text);
-    return el;
+    const number = first ? h("a", { href: `#L${line.n}`, tabindex: "-1", id: `L${line.n}` }, String(line.n)) : h("i");
+    const marks = `l${k === spot || (first && line.n === current) ? " at" : ""}${line.kind === "err" || line.kind === "tb" ? " trace" : ""}`;
+    return h("div", { class: marks, "data-lv": line.level }, number, h("time", {}, logTime(line.time)), text);
   }
 
-  function marked(text: string, at: number): (Node | string)[] {
+  function marked(text: string, k: number): (Node | string)[] {
     if (!wanted) return [text];
     const out: (Node | string)[] = [];
     const low = text.toLowerCase();
     let from = 0;
     for (let i = low.indexOf(wanted); i >= 0; i = low.indexOf(wanted, from)) {
-      out.push(text.slice(from, i), h("mark", hits[hit] === at ? { class: "now" } : {}, text.slice(i, i + wanted.length)));
+      out.push(text.slice(from, i), h("mark", hits[hit] === k ? { class: "now" } : {}, text.slice(i, i + wanted.length)));
       from = i + wanted.length;
     }
     out.push(text.slice(from));
@@ -85,6 +92,7 @@ function start(root: HTMLElement): void {
   function go(at: number, mark = true): void {
     if (at < 0 || at >= lines.shown.length) return;
     follow(false);
+    spot = lines.shown[at]!;
     if (mark) {
       current = lines.all[lines.shown[at]!]!.n;
       history.replaceState(null, "", `${location.pathname}${location.search}#L${current}`);
@@ -95,7 +103,13 @@ function start(root: HTMLElement): void {
     draw();
   }
 
-  const here = (): number => (current ? lines.position(current) : Math.round(pane.scrollTop / LINE));
+  function unfold(fold: number): void {
+    follow(false);
+    lines.toggle(fold);
+    draw();
+  }
+
+  const here = (): number => (spot >= 0 ? lines.place(spot) : current ? lines.position(current) : Math.round(pane.scrollTop / LINE));
 
   function search(text: string): void {
     wanted = text.length > 1 ? text.toLowerCase() : "";
@@ -107,7 +121,7 @@ function start(root: HTMLElement): void {
   function step(d: number): void {
     if (hits.length) {
       hit = (hit + d + hits.length) % hits.length;
-      go(hits[hit]!, false);
+      go(lines.reveal(hits[hit]!), false);
     }
     bar.found.textContent = wanted ? (hits.length ? `${hit + 1} / ${hits.length}` : "0") : "";
     draw();
@@ -164,7 +178,7 @@ function start(root: HTMLElement): void {
   }
 
   function say(): void {
-    const text = complete ? `Complete: ${lines.all.length.toLocaleString("en")} lines.` : following ? "Following. New lines appear here." : "Not following: scroll to the end or press F.";
+    const text = complete ? `Complete: ${lines.records.toLocaleString("en")} line${lines.records === 1 ? "" : "s"}.` : following ? "Following. New lines appear here." : "Not following: scroll to the end or press F.";
     const span = $("span", tail);
     if (span) span.textContent = text;
   }
@@ -184,10 +198,13 @@ function start(root: HTMLElement): void {
   }, { passive: true });
   pane.addEventListener("wheel", (e) => e.deltaY < 0 && following && follow(false), { passive: true });
   pane.addEventListener("click", (e) => {
+    const fold = (e.target as Element).closest<HTMLElement>("[data-fold]")?.dataset.fold;
+    if (fold) return unfold(+fold);
     const link = (e.target as Element).closest<HTMLAnchorElement>(".l > a");
     if (!link) return;
     e.preventDefault();
     current = +link.hash.slice(2);
+    spot = -1;
     follow(false);
     history.replaceState(null, "", `${location.pathname}${location.search}${link.hash}`);
     draw();
@@ -196,6 +213,12 @@ function start(root: HTMLElement): void {
     if (typing(e) || e.ctrlKey || e.metaKey || e.altKey) return;
     if (e.key === "f") follow(!following);
     else if (e.key === "End") follow(true);
+    else if ((e.key === "Enter" || e.key === " ") && document.activeElement === pane) {
+      const heads = lines.all[lines.shown[here()] ?? -1]?.heads ?? -1;
+      if (heads < 0) return;
+      e.preventDefault();
+      unfold(heads);
+    }
     else if (e.key === "n") go(lines.nextError(here()));
     else if (e.key === "j" || e.key === "k") go(Math.max(0, Math.min(lines.shown.length - 1, here() + (e.key === "j" ? 1 : -1))));
   });
@@ -215,14 +238,14 @@ function start(root: HTMLElement): void {
     onLog: (part) => {
       lines.add(part.lines);
       complete = part.complete;
-      if (opening && !placed && lines.all.length >= opening) {
+      if (opening && !placed && lines.records >= opening) {
         placed = true;
         go(lines.position(opening));
       } else if (complete && !placed && !opening) {
         placed = true;
         const error = lines.nextError(-1);
         if (error >= 0) go(error, false); // a finished log opens at its first error
-        else follow(lines.all.length < 200 ? false : following);
+        else follow(lines.shown.length < 200 ? false : following);
       }
       counted();
       draw();
