@@ -23,6 +23,7 @@ from trackside.runner.channel import Kind, read_frame
 from trackside.runner.client import ControlSocket, TryComms
 from trackside.runner.jsonio import loads
 from trackside.runner.loading import LoadedFile, TaskNotFound, dags_folder_of, find_task, load, resolve
+from trackside.runner.rehearsal import rehearse
 from trackside.sdk.execution import logs
 from trackside.sdk.execution.current import use_comms
 
@@ -56,6 +57,17 @@ def prepare(settings: dict[str, Any]) -> None:
 _control = ControlSocket()
 """Of this process; opened in `main`. Exists before the fork so that hooks and handlers can be put in place early."""
 os.register_at_fork(after_in_child=_control.close_in_fork)
+
+
+def warm() -> None:
+    """In a process forked ahead of its try: touch the memory that every try touches, by a rehearsal whose log goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    _control.open(nowhere)
+    try:
+        rehearse()
+    finally:
+        _control.open(-1)
+        os.close(nowhere)
 
 
 def main(fds: list[int], parent: int, settings: dict[str, Any], loaded: LoadedFile | None, *, fresh: bool) -> None:

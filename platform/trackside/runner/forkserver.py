@@ -29,6 +29,7 @@ from trackside.runner import child, procs
 from trackside.runner.channel import BlockingChannel
 from trackside.runner.loading import LoadedFile, load_for_zygote
 from trackside.runner.rehearsal import rehearse
+from trackside.runner.spare import IDLE_S, Spare, wait_for_try
 
 PRELOAD = (
     "asyncio", "concurrent.futures", "csv", "email.message", "http.client", "logging.handlers", "multiprocessing.pool",
@@ -75,6 +76,8 @@ class Forker:
         self._untold: list[Task] = []
         """Started, but the agent has not been told the pid: it has no use for those that end at once."""
         self._tell_at = 0.0
+        self._spare: Spare | None = None
+        self._spare_since = 0.0
         self._poll = select.poll()
         self._poll.register(channel.sock.fileno(), select.POLLIN)
 
@@ -85,12 +88,15 @@ class Forker:
             for fd, _event in self._poll.poll(self._timeout_ms()):
                 if fd in self.tasks:
                     self._ended(self.tasks[fd])
+                elif self._spare is not None and fd == self._spare.pidfd:
+                    self._spare_ended()
                 elif not self.channel.receive():
                     self._kill_everything()
                     return
                 else:
                     self._obey()
             now = time.monotonic()
+            self._keep_spare(now)
             self._tell_pids(now)
             if self.dying or self._killing or self._sweep_at is not None:
                 self._look_after_the_dying(now)
@@ -107,7 +113,9 @@ class Forker:
         fresh = self.loaded is not None and not self.loaded.changed()
         if self.loaded is not None and not fresh:
             self.channel.send({"op": "stale"})
-        task = self._fork(message, fds, lambda parent: child.main(fds, parent, self.settings, self.loaded, fresh=fresh))
+        task = self._hand_over(message, fds, fresh) or self._fork(
+            message, fds, lambda parent: child.main(fds, parent, self.settings, self.loaded, fresh=fresh)
+        )
         if task is not None:
             if not self._untold:
                 self._tell_at = time.monotonic() + TELL_S
@@ -130,6 +138,66 @@ class Forker:
                 if message["grace"] > 0:
                     procs.send([task.pid, *tree], signal.SIGTERM)
             task.deadline = min(deadline, task.deadline or deadline)
+
+    # The spare
+
+    def _hand_over(self, message: dict[str, Any], fds: list[int], fresh: bool) -> Task | None:
+        """Give the try to the spare, if there is one."""
+        spare = self._spare
+        if spare is None or not spare.hand_over(fds, fresh=fresh):
+            return None  # one that died is found by its pidfd
+        self._spare = None
+        for fd in fds:
+            os.close(fd)
+        task = self.tasks[spare.pidfd] = Task(message["try"], spare.pid, spare.pidfd)
+        return task
+
+    def _keep_spare(self, now: float) -> None:
+        """Have one while tries come one after the other; when many run, forks made ahead would only compete with them."""
+        if self.loaded is None:
+            return
+        if self._spare is None and len(self.tasks) == 1 and not self._killing:
+            self._spare_since = now
+            self._make_spare()
+        elif self._spare is not None and not self.tasks and now - self._spare_since > IDLE_S:
+            self._spare.let_go()
+
+    def _make_spare(self) -> None:
+        ours, theirs = socket.socketpair()
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError:  # the next try will say so, if it is still true then
+            ours.close()
+            theirs.close()
+            return
+        if pid == 0:
+            try:
+                ours.close()
+                self._let_go()
+                procs.die_with_parent(parent)
+                if not self.settings.get("cold"):
+                    child.warm()
+                wait_for_try(theirs, lambda fds, fresh: child.main(fds, parent, self.settings, self.loaded, fresh=fresh))
+                os._exit(0)
+            except BaseException:  # nothing may climb back into the loop of the parent
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        theirs.close()
+        self._spare = Spare(pid, ours)
+        self._poll.register(self._spare.pidfd, select.POLLIN)
+
+    def _spare_ended(self) -> None:
+        spare, self._spare = self._spare, None
+        assert spare is not None
+        spare.let_go()
+        self._poll.unregister(spare.pidfd)
+        os.close(spare.pidfd)
+        try:
+            os.waitpid(spare.pid, 0)
+        except ChildProcessError:  # code of a DAG file reaped it
+            pass
 
     def _fork(self, message: dict[str, Any], fds: list[int], run: Any) -> Task | None:
         parent = os.getpid()
@@ -160,6 +228,9 @@ class Forker:
         self.channel.close()
         for pidfd in self.tasks:
             os.close(pidfd)
+        if self._spare is not None:
+            self._spare.let_go()
+            os.close(self._spare.pidfd)
         if self._children.fd >= 0:
             os.close(self._children.fd)
 
@@ -178,7 +249,7 @@ class Forker:
             return
         self._tell_end(task)
         below = self._children()
-        if len(below) > len(self.tasks) and self._kill_orphans(below):
+        if len(below) > len(self.tasks) + (self._spare is not None) and self._kill_orphans(below):
             self._sweep_at = time.monotonic() + SWEEP_S
 
     def _tell_pids(self, now: float) -> None:
@@ -207,7 +278,10 @@ class Forker:
 
     def _kill_orphans(self, among: list[int] | None) -> int:
         spare = {pid for task in (*self.dying, *self.tasks.values()) for pid in task.spared}
-        return procs.kill_orphans([t.pid for t in self.tasks.values()], spare, among=among, thorough=True)
+        keep = [task.pid for task in self.tasks.values()]
+        if self._spare is not None:
+            keep.append(self._spare.pid)
+        return procs.kill_orphans(keep, spare, among=among, thorough=True)
 
     def _tell_end(self, task: Task) -> None:
         if task.zygote is not None:
@@ -223,6 +297,8 @@ class Forker:
             due.append(self._sweep_at)
         if self._untold:
             due.append(self._tell_at)
+        if self._spare is not None and not self.tasks:
+            due.append(self._spare_since + IDLE_S)
         if not due:
             return None
         return max(min(due) - time.monotonic(), SWEEP_S) * 1000
@@ -263,6 +339,7 @@ def warm_up(settings: dict[str, Any]) -> None:
     environment = dict(os.environ)
     try:
         rehearse()
+        rehearse("{{ ds }}")
     except Exception:  # only costs the first tasks a little time
         traceback.print_exc()
     finally:
