@@ -18,8 +18,9 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Q, Value, When
+from django.utils import timezone
 
-from apps.dags import flatten, hooks, next_runs, problems, versions
+from apps.dags import assets, flatten, hooks, next_runs, problems, versions
 from apps.dags.models import Dag, DagFile, DagTag
 from trackside.core.spec import DagSpec
 from trackside.runner.parsing import ParseProblem, ParseResult
@@ -197,6 +198,8 @@ class _Writer:
         Dag.objects.bulk_create(new, batch_size=200)
         _replace_tags({dag_id: c.spec.tags for dag_id, c in mine.items()}, [d.pk for d in old])
         problems.replace_warnings(new, old, [*self.result.warnings, *map(_varying, refused)], self.now)
+        other = {d for d in mine if hashes.get(d) != rows[d].current_version.spec_hash or self.before[d]["is_stale"]}  # type: ignore[union-attr]
+        assets.store({dag_id: mine[dag_id].spec for dag_id in mine if dag_id in other}, created, self.now)
 
     def _plan(self, dag: Dag, *, anew: bool) -> None:
         """The next run, when the schedule is new or there is none."""
@@ -259,6 +262,7 @@ def make_stale(dag_ids: Collection[str]) -> None:
     """Mark DAGs as gone and tell; call it in a transaction."""
     if dag_ids:
         Dag.objects.filter(pk__in=dag_ids).update(is_stale=True, has_import_errors=False)
+        assets.dags_gone(dag_ids, timezone.now())
         hooks.dag_changed(dag_ids, "stale")
 
 

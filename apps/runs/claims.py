@@ -8,6 +8,7 @@ instance is only taken with SKIP LOCKED, or as the single row of a transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from apps.runs import sql
@@ -115,6 +116,13 @@ def take_due_runs(limit: int) -> list[int]:
             [limit],
         )
     ]
+
+
+def lock_queued_assets(dag_id: str) -> list[tuple[int, datetime]]:
+    """Lock the news a consumer has not used yet, waiting for tasks that are just adding to them: (row id, newest event).
+    The DAG is locked; the order is that of `assets.events`."""
+    statement = "SELECT id, updated_at FROM runs_queuedasset WHERE dag_id = %s ORDER BY asset_id FOR UPDATE"
+    return sql.rows(statement, [dag_id])  # type: ignore[return-value]
 
 
 def take_dags(dag_ids: Iterable[str]) -> list[str]:

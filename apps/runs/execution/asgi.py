@@ -215,6 +215,7 @@ ROUTES = [
     _route("GET", "/runs/count", data.count_runs),
     _route("GET", "/runs/state", data.run_state),
     _route("POST", "/runs", data.trigger_run),
+    _route("GET", "/asset-events", data.asset_events),
     _route("GET", "/task-instances/count", data.count_task_instances),
     _route("GET", "/task-instances/states", data.task_states),
     _route("GET", "/dags/{dag_id}", data.get_dag),

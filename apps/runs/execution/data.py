@@ -19,6 +19,7 @@ from apps.access.models import Connection, Variable
 from apps.dags.models import Dag
 from apps.runs import sql
 from apps.runs.actions import clearing, creation
+from apps.runs.assets import reading
 from apps.runs.errors import ActionRefused, Conflict
 from apps.runs.execution import checking, reports, tokens
 from apps.runs.execution.refusal import Refused
@@ -308,6 +309,19 @@ def trigger_run(*, token: str, body: dict[str, Any], query: dict[str, str]) -> d
 
 def _existing(dag_id: str, run_id: str | None) -> Run | None:
     return Run.objects.filter(dag_id=dag_id, run_id=run_id).first() if run_id else None
+
+
+def asset_events(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+    """Past events of an asset (by name, URI or both) or of an alias, oldest first unless `ascending=false`."""
+    caller(token)
+    asked = {key: query.get(key) or None for key in ("name", "uri", "alias")}
+    if not any(asked.values()):
+        raise Refused(422, "Name the asset (name, uri) or the alias.")
+    limit = checking.whole(query.get("limit"), "limit")
+    after, before = ([*(_moments(query, key) or ()), None][0] for key in ("after", "before"))
+    ascending = query.get("ascending", "true").lower() not in ("0", "false")
+    found = reading.history(**asked, after=after, before=before, ascending=ascending, limit=None if limit is None else max(0, limit))
+    return {"asset_events": found}
 
 
 def get_dag(*, token: str, body: Any, query: dict[str, str], dag_id: str) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import orjson
 from django.conf import settings
 
 from apps.runs import compiled, sql, transitions
+from apps.runs.assets import reading
 from apps.runs.execution import tokens
 from trackside.core.messages import RunRecord, StartOrder
+from trackside.core.states import RunType
 
 PREFETCH_BYTES = 65_536
 PREFETCH_ROWS = 200
@@ -47,7 +49,8 @@ def build(claimed: Sequence[tuple[int, UUID, int]], secrets: Sequence[str]) -> l
     upstream = {pk: _upstream(r, dags) for pk, r in facts.items()}
     xcoms = _prefetch(facts, upstream)
     counts = _mapped_counts(facts)
-    return [_order(facts[pk], f"{try_id}.{secrets[n - 1]}", upstream[pk], xcoms, counts) for pk, try_id, n in claimed if pk in facts]
+    events = reading.consumed({r[2] for r in facts.values() if r[19] == RunType.ASSET_TRIGGERED})
+    return [_order(facts[pk], f"{try_id}.{secrets[n - 1]}", upstream[pk], xcoms, counts, events) for pk, try_id, n in claimed if pk in facts]
 
 
 def _upstream(r: tuple, dags: dict[UUID, compiled.CompiledDag]) -> tuple[str, ...]:
@@ -82,7 +85,8 @@ def _mapped_counts(facts: dict[int, tuple]) -> dict[tuple[int, str], int]:
 
 
 def _order(
-    r: tuple, token: str, upstream: tuple[str, ...], xcoms: dict[int, dict[str, list[dict[str, Any]]]], counts: dict[tuple[int, str], int]
+    r: tuple, token: str, upstream: tuple[str, ...], xcoms: dict[int, dict[str, list[dict[str, Any]]]], counts: dict[tuple[int, str], int],
+    events: dict[int, list[dict[str, Any]]],
 ) -> dict[str, Any]:
     records = [x for t in upstream for x in xcoms.get(r[2], {}).get(t, ())]
     complete = len(upstream) <= PREFETCH_ROWS and len(records) <= PREFETCH_ROWS and all(len(x["value"]) <= PREFETCH_BYTES for x in records)
@@ -90,6 +94,7 @@ def _order(
         dag_id=r[3], run_id=r[18], run_type=r[19], state=r[20], logical_date=_iso(r[21]), data_interval_start=_iso(r[22]), data_interval_end=_iso(r[23]),
         run_after=_iso(r[24]), queued_at=_iso(r[25]), start_date=_iso(r[26]), clear_number=r[27], conf=orjson.loads(r[28]), note=r[29],
         triggered_by=r[30], triggering_user_name=r[31], partition_key=r[32],
+        consumed_asset_events=events.get(r[2], []),
     )  # fmt: skip
     return StartOrder(
         try_id=str(r[1]), token=token, dag_id=r[3], task_id=r[4], run=run.to_dict(), map_index=r[5], try_number=r[6], max_tries=r[7],

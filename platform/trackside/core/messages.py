@@ -17,6 +17,7 @@ Doors (all below `/execution`, `Authorization: Bearer …`):
   `GET /runs/previous?dag_id=&logical_date=&state=` → {"run": RunRecord|null} ·
   `GET /runs/count?dag_id=&states=&logical_dates=&run_ids=` → {"count"} · `GET /runs/state?dag_id=&run_id=` → {"state"} ·
   `GET /task-instances/count|states?dag_id=&task_ids=&task_group_id=&logical_dates=&run_ids=&states=&map_index=` ·
+  `GET /asset-events?name=&uri=&alias=&after=&before=&ascending=&limit=` → {"asset_events"} ·
   `POST /runs` {"dag_id", "run_id", "logical_date", "conf", "reset"} (trigger) · `GET /dags/{dag_id}`
 
 Answers: 200 with JSON; 401 no or unknown token; 404 {"detail"} thing not there; 409 {"detail"} the try is not running

@@ -150,6 +150,8 @@ class DagSpec(_Record):
     """Serialized timetable, see `core.timetables`."""
     asset_expression: dict[str, Any] | None = None
     """Condition over assets that starts runs: {"all": [{"asset": {"uri", "name", "group"}}, …]}; also timetable["condition"]."""
+    schedule_assets: list[dict[str, Any]] = field(default_factory=list)
+    """Full definitions (group, extra, watchers) of the assets in that condition that say more than their name and URI."""
     timezone: str = "UTC"
     start_date: str | None = None
     end_date: str | None = None

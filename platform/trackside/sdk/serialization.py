@@ -28,6 +28,11 @@ NOT_ATTRIBUTES = BaseOperatorArgs | {
 }
 
 
+def _schedule_assets(dag: DAG) -> list[dict[str, Any]]:
+    condition = getattr(dag.timetable, "asset_condition", None)
+    return [a.to_definition() for _, a in condition.iter_assets() if a.extra or a.watchers] if condition is not None else []
+
+
 def to_spec(dag: DAG) -> DagSpec:
     """The stored form of a finished DAG. Raises whatever a user object raises that cannot even be shown as text."""
     members = ordered_members(dag)
@@ -40,6 +45,7 @@ def to_spec(dag: DAG) -> DagSpec:
         doc_md=dag.doc_md,
         timetable=dag.timetable.to_spec(),
         asset_expression=dag.timetable.to_spec().get("condition"),
+        schedule_assets=_schedule_assets(dag),
         timezone=_zone(dag.timezone),
         start_date=_moment(dag.start_date),
         end_date=_moment(dag.end_date),

@@ -1,0 +1,81 @@
+"""Which slots a backfill covers, and what becomes of each: a new run, an old one again, or nothing. Shared by preview and
+creation, so that what a preview shows is what is made (rows 2.081 to 2.085)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from apps.dags.models import Dag
+from apps.runs.errors import ActionRefused, Invalid
+from apps.runs.models import Run
+from trackside.core.spec import DagSpec
+from trackside.core.states import RunState
+from trackside.core.timetables import InvalidSchedule, PlannedElsewhere, Restriction, RunInfo, from_dict
+
+MOST = 10_000
+"""Slots of one backfill."""
+
+_AGAIN: dict[str, frozenset[str]] = {
+    "none": frozenset(),
+    "failed": frozenset({RunState.FAILED}),
+    "completed": frozenset({RunState.FAILED, RunState.SUCCESS}),
+}
+
+
+@dataclass(slots=True)
+class Slot:
+    """One planned run, and the run that is there already."""
+
+    info: RunInfo
+    existing: Run | None = None
+
+
+def check(dag: Dag, spec: DagSpec, from_date: datetime, to_date: datetime, reprocess: str, *, backwards: bool, now: datetime) -> None:
+    """Refuse what cannot be backfilled, naming the field."""
+    try:
+        periodic = from_dict(dag.timetable).periodic
+    except InvalidSchedule:
+        periodic = False
+    if not periodic:
+        raise Invalid(f"{dag.dag_id} has no schedule with regular slots, so there is nothing to backfill.")
+    if spec.allowed_run_types is not None and "backfill" not in spec.allowed_run_types:
+        raise ActionRefused(f"Dag with dag_id: '{dag.dag_id}' does not allow backfill runs")
+    if from_date > to_date:
+        raise Invalid("from_date must not be later than to_date.")
+    if from_date > now:
+        raise Invalid("Backfill cannot be executed for future dates.")
+    if any(task.depends_on_past for task in spec.tasks):
+        if backwards:
+            raise Invalid("Backfill cannot be run in reverse when the DAG has tasks where depends_on_past=True.")
+        if reprocess == "none":
+            raise Invalid("The DAG has tasks where depends_on_past=True: choose the reprocess behavior failed or completed.")
+
+
+def planned(dag: Dag, from_date: datetime, to_date: datetime, now: datetime) -> list[RunInfo]:
+    """Slots between the dates (both included) whose interval is over, oldest first."""
+    timetable = from_dict(dag.timetable)
+    restriction = Restriction(from_date, to_date, True)
+    slots: list[RunInfo] = []
+    last = None
+    try:
+        while (info := timetable.next_run(last=last, restriction=restriction, now=now)) is not None:
+            interval = info.data_interval
+            if info.logical_date is None or interval is None or interval.end >= now or (last is not None and interval.end <= last.end):
+                break
+            if len(slots) == MOST:
+                raise Invalid(f"More than {MOST:,} runs lie between these dates. Choose a shorter range.")
+            slots.append(info)
+            last = interval
+    except PlannedElsewhere as e:
+        raise Invalid(f"The timetable of {dag.dag_id} is a class of its DAG file and cannot be backfilled: {e}") from e
+    return slots
+
+
+def chosen(dag: Dag, infos: Sequence[RunInfo], reprocess: str) -> list[Slot]:
+    """The slots for which something is to be done. Runs that are queued or running are always left alone."""
+    dates = [i.logical_date for i in infos]
+    existing = {run.logical_date: run for run in Run.objects.filter(dag=dag, logical_date__in=dates).defer("conf", "note")}
+    slots = [Slot(info, existing.get(info.logical_date)) for info in infos]
+    return [s for s in slots if s.existing is None or s.existing.state in _AGAIN[reprocess]]
