@@ -104,8 +104,8 @@ class HITLOperator(BaseOperator):
     @property
     def serialized_params(self) -> dict[str, Any]:
         """The form's fields: params of this task, not those of the DAG."""
-        own = self.params.filter_params_by_source("task")
-        return {name: own.get_param(name).serialize() for name in own}
+        of_dag = {name for name in self.params if self.params.get_param(name).source == "dag"}
+        return {name: {**self.params.get_param(name).serialize(), "source": "task"} for name in self.params if name not in of_dag}
 
     def execute(self, context: Any) -> Any:
         """Ask."""
