@@ -9,6 +9,7 @@ on every wake-up, after every reconnect and every few seconds anyway, because a 
 from __future__ import annotations
 
 import logging
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ TRIGGER = "trackside_trigger"
 """A task was deferred, or one that waits was cleared or marked."""
 CHANNELS = (SCHEDULER, WORK, LIVE, PARSE, TRIGGER)
 
+STOP_WITHIN = 1.0
+"""Seconds in which a listener notices that it is to stop."""
 MIN_GAP = 0.004
 """Seconds between two NOTIFYs of one process."""
 SAFETY_POLL = 5.0
@@ -141,8 +144,11 @@ class Listener(threading.Thread):
             self.connected.set()
             self._call(set(self.callbacks))  # whatever happened while nobody listened
             looked = time.monotonic()
+            # psycopg's own waiting wakes up ten times a second; ours lets an idle process sleep
+            poll = select.poll()
+            poll.register(conn.fileno(), select.POLLIN)
             while not self._stopping.is_set():
-                heard = {n.channel for n in conn.notifies(timeout=1.0, stop_after=1)}
+                heard = {n.channel for n in conn.notifies(timeout=0)} if poll.poll(STOP_WITHIN * 1000) else set()
                 if time.monotonic() - looked > SAFETY_POLL:
                     conn.execute("SELECT 1")  # finds a half-open connection
                     heard = set(self.callbacks)
