@@ -80,7 +80,7 @@ def job_number(process: Process) -> int:
 JOB_FIELDS = (
     whole("id", job_number),
     constant("dag_id"),
-    text("state", null=True),
+    text("state", "life", null=True),
     text("job_type", null=True),
     moment("start_date", "started_at"),
     moment("end_date", "ended_at"),
@@ -90,7 +90,7 @@ JOB_FIELDS = (
     text("unixname", lambda p: server_user(), null=True),
     constant("dag_display_name"),
 )
-"""A process; `state` and `job_type` are what the reader of the rows adds."""
+"""A process; `life` and `job_type` are what the reader of the rows adds."""
 
 TRIGGER_FIELDS = (
     whole("id"),
@@ -111,7 +111,7 @@ def attach_triggers(tis: list[Any]) -> None:
     for trigger in Trigger.objects.filter(ti__in=list(deferred)).select_related("triggerer"):
         trigger.shown_kwargs = str(dict.fromkeys(orjson.loads(trigger.kwargs or "{}"), "***"))  # type: ignore[attr-defined]
         if (process := trigger.triggerer) is not None:
-            process.state = "success" if process.ended_at else "running" if process.lease_until > now else "failed"  # type: ignore[attr-defined]
+            process.life = "success" if process.ended_at else "running" if process.lease_until > now else "failed"  # type: ignore[attr-defined]
             process.job_type = "TriggererJob"  # type: ignore[attr-defined]
         deferred[trigger.ti_id].shown_trigger = trigger
 

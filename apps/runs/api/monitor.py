@@ -70,7 +70,7 @@ _ALIVE = Q(ended_at__isnull=True, lease_until__gt=Now())
 def _jobs(call: Call) -> QuerySet[Any]:
     kinds = [When(kind=kind, then=Value(name)) for kind, name in _JOB_TYPES.items()]
     return Process.objects.annotate(
-        state=Case(
+        life=Case(
             When(ended_at__isnull=False, then=Value("success")),
             When(lease_until__lte=Now(), then=Value("failed")),
             default=Value("running"),
@@ -91,7 +91,7 @@ JOBS = Resource(
         Custom(Param("is_alive", bool), _by_life),
         Range("start_date", "started_at"),
         Range("end_date", "ended_at"),
-        Equals("job_state", "state"),
+        Equals("job_state", "life"),
         Equals("job_type"),
         Equals("hostname"),
         Custom(Param("executor_class"), lambda rows, name: rows.none()),
@@ -99,7 +99,7 @@ JOBS = Resource(
     orders={
         "id": "started_at",
         "dag_id": "started_at",
-        "state": "state",
+        "state": "life",
         "job_type": "job_type",
         "start_date": "started_at",
         "end_date": "ended_at",
