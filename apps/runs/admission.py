@@ -30,7 +30,7 @@ LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_versi
 WHERE ti.state = 'scheduled' AND r.state = 'running' AND NOT d.is_paused
   AND NOT ti.pool = ANY(%(full_pools)s::text[]) AND NOT ti.run_id = ANY(%(full_runs)s::bigint[]) AND NOT ti.id = ANY(%(seen)s::bigint[])
 ORDER BY ti.priority_weight DESC, r.logical_date NULLS LAST, r.run_after, ti.map_index, ti.id
-LIMIT %(limit)s FOR UPDATE OF ti SKIP LOCKED
+LIMIT %(limit)s FOR NO KEY UPDATE OF ti SKIP LOCKED
 """
 
 

@@ -3,6 +3,9 @@
 Order: a worker's process row first (exchange only), then runs (ascending id), then task instances; admission's advisory
 lock last. Whoever holds the advisory lock takes only rows it can have at once. Without the lock of its run a task
 instance is only taken with SKIP LOCKED, or as the single row of a transaction.
+
+All of them are NO KEY locks: foreign keys are checked at COMMIT, when KEY SHARE on the run is asked for by transactions
+that hold admission already; a plain FOR UPDATE would make them wait for somebody who waits for admission.
 """
 
 from __future__ import annotations
@@ -23,14 +26,14 @@ PICK_TRIES = """
     WHERE t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id AND t.executor = %(executor)s::text AND t.queue = ANY(%(queues)s::text[])
         AND NOT EXISTS (SELECT 1 FROM runs_try o WHERE o.ti_id = t.ti_id AND NOT o.kill_confirmed)
     ORDER BY ti.priority_weight DESC, r.run_after, ti.map_index, ti.id
-    LIMIT %(limit)s::int FOR UPDATE OF t, ti SKIP LOCKED
+    LIMIT %(limit)s::int FOR NO KEY UPDATE OF t, ti SKIP LOCKED
 """
 
 # One certain try, for a runner that was started for it.
 PICK_ONE_TRY = """
     SELECT t.id, t.ti_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
     WHERE t.id = %(try_id)s::uuid AND t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id
-        AND NOT EXISTS (SELECT 1 FROM runs_try o WHERE o.ti_id = t.ti_id AND NOT o.kill_confirmed) FOR UPDATE OF t, ti SKIP LOCKED
+        AND NOT EXISTS (SELECT 1 FROM runs_try o WHERE o.ti_id = t.ti_id AND NOT o.kill_confirmed) FOR NO KEY UPDATE OF t, ti SKIP LOCKED
 """
 
 
@@ -42,7 +45,7 @@ TAKE_TRIGGERS = """
         LEFT JOIN runs_process p ON p.id = t.triggerer_id
         WHERE (p.id IS NULL OR p.ended_at IS NOT NULL OR p.lease_until < clock_timestamp())
             AND (t.queue = ANY(%(queues)s::text[]) OR (%(queues)s::text[] IS NULL))
-        ORDER BY i.priority_weight DESC, t.id LIMIT %(limit)s::int FOR UPDATE OF t SKIP LOCKED)
+        ORDER BY i.priority_weight DESC, t.id LIMIT %(limit)s::int FOR NO KEY UPDATE OF t SKIP LOCKED)
     RETURNING g.id, ti.id, ti.run_id, g.classpath, ti.reason_code
 """
 
@@ -50,18 +53,18 @@ TAKE_TRIGGERS = """
 DELETE_DEAD_TRIGGERS = """
     DELETE FROM runs_trigger WHERE id IN (
         SELECT t.id FROM runs_trigger t JOIN runs_taskinstance i ON i.id = t.ti_id
-        WHERE i.state <> 'deferred' OR i.try_id <> t.try_id LIMIT 1000 FOR UPDATE OF t SKIP LOCKED)
+        WHERE i.state <> 'deferred' OR i.try_id <> t.try_id LIMIT 1000 FOR NO KEY UPDATE OF t SKIP LOCKED)
 """
 
 
 def lock_runs(run_pks: Iterable[int]) -> list[int]:
     """Lock these runs, waiting for whoever has them (short transactions only); those that still exist, ascending."""
-    return [r[0] for r in sql.rows("SELECT id FROM runs_run WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE", [sorted(set(run_pks))])]
+    return [r[0] for r in sql.rows("SELECT id FROM runs_run WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE", [sorted(set(run_pks))])]
 
 
 _RUNS_OF_TRIES = """
 SELECT id FROM runs_run WHERE id IN (SELECT ti.run_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id WHERE t.id = ANY(%s::uuid[]))
-ORDER BY id FOR UPDATE
+ORDER BY id FOR NO KEY UPDATE
 """
 
 
@@ -76,7 +79,7 @@ def lock_instances(pks: Iterable[int]) -> dict[int, tuple[str, UUID]]:
     return {
         pk: (state, try_id)
         for pk, state, try_id in sql.rows(
-            "SELECT id, state, try_id FROM runs_taskinstance WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE", [sorted(set(pks))]
+            "SELECT id, state, try_id FROM runs_taskinstance WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE", [sorted(set(pks))]
         )
     }
 
@@ -86,7 +89,7 @@ def free_instances(pks: Iterable[int], state: str) -> list[int]:
     return [
         r[0]
         for r in sql.rows(
-            "SELECT id FROM runs_taskinstance WHERE id = ANY(%s::bigint[]) AND state = %s ORDER BY id FOR UPDATE SKIP LOCKED",
+            "SELECT id FROM runs_taskinstance WHERE id = ANY(%s::bigint[]) AND state = %s ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
             [list(pks), state],
         )
     ]
@@ -102,7 +105,7 @@ def try_lock_runs(run_pks: Iterable[int]) -> list[int]:
     """Lock those of the runs that nobody else works on."""
     return [
         r[0]
-        for r in sql.rows("SELECT id FROM runs_run WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED", [sorted(set(run_pks))])
+        for r in sql.rows("SELECT id FROM runs_run WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", [sorted(set(run_pks))])
     ]
 
 
@@ -112,7 +115,7 @@ def take_due_runs(limit: int) -> list[int]:
         r[0]
         for r in sql.rows(
             "SELECT id FROM runs_run WHERE state = 'running' AND advance_at <= clock_timestamp() "
-            "ORDER BY advance_at LIMIT %s FOR UPDATE SKIP LOCKED",
+            "ORDER BY advance_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED",
             [limit],
         )
     ]
@@ -121,7 +124,7 @@ def take_due_runs(limit: int) -> list[int]:
 def lock_queued_assets(dag_id: str) -> list[tuple[int, datetime]]:
     """Lock the news a consumer has not used yet, waiting for tasks that are just adding to them: (row id, newest event).
     The DAG is locked; the order is that of `assets.events`."""
-    statement = "SELECT id, updated_at FROM runs_queuedasset WHERE dag_id = %s ORDER BY asset_id FOR UPDATE"
+    statement = "SELECT id, updated_at FROM runs_queuedasset WHERE dag_id = %s ORDER BY asset_id FOR NO KEY UPDATE"
     return sql.rows(statement, [dag_id])  # type: ignore[return-value]
 
 
