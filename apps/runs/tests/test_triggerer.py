@@ -195,6 +195,19 @@ def test_what_a_trigger_logs_and_prints_is_in_the_log_of_its_task_and_secrets_ar
     assert not {"DATABASE_URL", "TRACKSIDE_FERNET_KEYS", "TRACKSIDE_SECRET_KEY", "DJANGO_SETTINGS_MODULE"} & set(environment)
 
 
+@pytest.mark.parametrize("end", ["success", "failed"])
+def test_a_trigger_may_wait_for_a_run_of_another_dag(make: Callable[..., Triggerer], end: str) -> None:
+    other = run(dag(chain("only"), "other"))
+    kwargs = {"dag_id": "other", "states": ["success", "failed"], "run_ids": [other.run_id], "poll_interval": 0.05}
+    of = defer("airflow.providers.standard.triggers.external_task.DagStateTrigger", kwargs)
+    triggerer = make()
+    until(lambda: triggerer.running, triggerer)
+    assert states(of)["wait"] == "deferred"
+    marking.mark_run(other, end, actor=ACTOR)
+    until(lambda: resumed(of), triggerer)
+    assert (ti(of, "wait").next_kwargs or {})["event"][1][other.run_id] == end
+
+
 # --- what goes wrong ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("classpath", "what", "error"),

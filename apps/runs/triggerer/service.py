@@ -18,11 +18,10 @@ from typing import Any
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 
-from apps.dags import answers
 from apps.runs import processes, sql, wake
 from apps.runs.loop import Loop
 from apps.runs.models import Process
-from apps.runs.triggerer import firing, rows
+from apps.runs.triggerer import facts, firing, rows
 from apps.runs.triggerer.tasklog import TaskLogs
 from trackside.runner.triggers import TriggerChild
 
@@ -132,7 +131,7 @@ class Triggerer:
 
     def _answer(self, child: TriggerChild, message: dict[str, Any]) -> None:
         try:
-            status, body = answers.answer(message["method"], message["path"], message.get("params") or {})
+            status, body = facts.answer(message["method"], message["path"], message.get("params") or {})
         except Exception as e:
             logger.exception("answering %s failed", message.get("path"))
             status, body = 500, {"detail": f"{type(e).__name__}: {e}"}

@@ -93,6 +93,7 @@ STANDARD: dict[str, dict[str, Any]] = {
     f"{_S}.weekday": _S_WEEKDAY,
     f"{_S}.external_task": _S_EXTERNAL,
     f"{_T}.temporal": {name: f"sdk.triggers_standard:{name}" for name in ("DateTimeTrigger", "TimeDeltaTrigger")},
+    f"{_T}.external_task": {"DagStateTrigger": "sdk.triggers_external:DagStateTrigger"},
     f"{_T}.file": {"FileTrigger": "sdk.triggers_standard:FileTrigger"},
     **{
         f"{_D}.{module}": {name: f"sdk.operators.decorated:{name}"}

@@ -19,6 +19,7 @@ from trackside.sdk.exceptions import (
 )
 from trackside.sdk.execution.records import to_wire
 from trackside.sdk.execution.ti import RuntimeTaskInstance
+from trackside.sdk.triggers_external import DagStateTrigger
 
 log = logging.getLogger("airflow.task")
 
@@ -68,14 +69,6 @@ def _wait(wanted: DagRunTriggerException, ti: RuntimeTaskInstance) -> None:
 
 
 def _in_triggerer(wanted: DagRunTriggerException) -> TaskDeferred:
-    try:
-        from airflow.providers.standard.triggers.external_task import (  # type: ignore[import-not-found,unused-ignore]
-            DagStateTrigger,
-        )
-    except ImportError as error:
-        raise AirflowException(
-            "deferrable=True of TriggerDagRunOperator is not available in Trackside yet; use wait_for_completion alone"
-        ) from error
     trigger = DagStateTrigger(
         dag_id=wanted.trigger_dag_id,
         states=[*wanted.allowed_states, *wanted.failed_states],

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from trackside.sdk.exceptions import AirflowException, DagRunTriggerException
+from trackside.sdk.exceptions import AirflowException, AirflowFailException, DagRunTriggerException
 from trackside.sdk.execution.records import DagRunType
 from trackside.sdk.execution.xcom import XCom
 from trackside.sdk.links import BaseOperatorLink
@@ -106,6 +106,15 @@ class TriggerDagRunOperator(BaseOperator):
             deferrable=self.deferrable,
             **{key: value for key, value in extra.items() if value is not None},
         )
+
+    def execute_complete(self, context: Any, event: Any) -> None:
+        """Judge the end of the run that was waited for in the triggerer. Raises AirflowFailException."""
+        found = event[1]
+        for run_id in found["run_ids"]:
+            state = found.get(run_id)
+            if state in self.failed_states:
+                raise AirflowFailException(f"{self.trigger_dag_id} failed with failed state {state}")
+            self.log.info("%s finished with allowed state %s", self.trigger_dag_id, state)
 
 
 def _moment(value: Any) -> dt.datetime | None:
