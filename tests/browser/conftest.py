@@ -79,6 +79,7 @@ def page(web: str, browser: Any) -> Iterator[Any]:
     context.add_init_script(KEEP_SOCKETS)
     opened = context.new_page()
     complaints: list[str] = []
+    opened.complaints = complaints
     opened.on("console", lambda m: complaints.append(m.text) if m.type == "error" and "status of 422" not in m.text else None)
     opened.on("pageerror", lambda e: complaints.append(str(e)))
     opened.goto("/login")

@@ -1,0 +1,137 @@
+"""axe-core on every page and dialog, light and dark, wide and on a phone: no violation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.access.models import AuditEvent
+from apps.dags.models import Dag, DagFile, ImportProblem
+from apps.runs import logs
+from apps.runs.models import Process, Run, TaskInstance, Try, XCom
+from apps.ui import assets
+from apps.ui.tests import factories
+
+AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(assets.island("grid") is None or not AXE.is_file(), reason="the front end is not built: python frontend/build.py"),
+]
+RECORDS = [
+    {"event": "Try 1 runs", "level": "info"}, {"event": "::group::Preparing"}, {"event": "\x1b[32mgood\x1b[0m \x1b[90mquiet\x1b[0m"},
+    {"event": "::endgroup::"}, {"event": "odd", "level": "warning"}, {"event": "deep", "level": "debug"},
+    {"event": "Task failed", "level": "error", "error_detail": [{"exc_type": "KeyError", "exc_value": "x", "text": "Traceback\nKeyError: x"}]},
+]  # fmt: skip
+
+
+@pytest.fixture
+def seeded(page: Any, tmp_path: Any, settings: Any) -> Run:
+    """A server on which every kind of thing exists: failures, waits, notes, files that do not load, logs, values."""
+    settings.LOGS_FOLDER = tmp_path
+    params = {"rows": {"value": 10, "schema": {"type": "integer", "title": "Rows", "maximum": 50}}, "dry": {"value": True, "schema": {"type": "boolean"}}}
+    made = factories.spec("orders", ["a", "g.b", "g.c"], {"g": ["g.b", "g.c"]}, params=params)
+    dag = factories.dag(made=made, description="Orders of the day", timetable_description="Hourly at :00")
+    dag.tags.create(name="tier-1")
+    factories.run(dag)
+    run = factories.run(dag, state="failed", states={"a": "failed", "g.b": "upstream_failed", "g.c": "skipped"}, reason="a failed.", note="n")
+    waiting = factories.run(factories.dag("waiting"), state="running", states={"load": "scheduled", "check": "up_for_retry"})
+    TaskInstance.objects.filter(run=waiting, task_id="load").update(reason="Pool etl is full, 3rd in line.")
+    factories.dag("resting")
+    Dag.objects.filter(pk="resting").update(is_paused=True)
+    ti = TaskInstance.objects.get(run=run, task_id="a")
+    TaskInstance.objects.filter(pk=ti.pk).update(reason="KeyError: x", note="Known.", rendered_fields={"sql": "select 1"})
+    row = factories.a_try(ti, state="failed", error="KeyError: x", final_state="failed", hostname="host")
+    logs.append(row.pk, 0, b"".join(json.dumps({"t": "2026-11-18T14:10:51Z", **r}).encode() + b"\n" for r in RECORDS))
+    Try.objects.filter(pk=row.pk).update(log_ended=True)
+    XCom.objects.create(run=run, dag_id="orders", task_id="a", key="return_value", value='{"a": 1}')
+    file = DagFile.objects.create(relative_path="broken.py", path="/dags/broken.py")
+    ImportProblem.objects.create(file=file, message="SyntaxError", stacktrace="Traceback")
+    Process.objects.create(kind="scheduler", name="one")
+    AuditEvent.objects.create(action="trigger_dag_run", actor="mara", means="ui", dag_id="orders", run_id=run.run_id)
+    factories.tell(ti, "failed")
+    return run
+
+
+def pages(run: Run) -> list[str]:
+    of_run, of_task = f"/dags/orders/runs/{run.run_id}", f"/dags/orders/runs/{run.run_id}/tasks/a"
+    return [
+        "/", "/dags", "/dags?view=failing", "/dags?q=nothing-like-this", "/runs", "/import-errors", "/no-such-page",
+        *(f"/dags/orders{tab}" for tab in ("", "?view=table", "/graph", "/runs", "/tasks", "/code", "/details", "/trigger")),
+        *(f"{of_run}{tab}" for tab in ("", "?tab=gantt", "?tab=events", "/clear", "/mark", "/note")),
+        *(f"{of_task}{tab}" for tab in ("", "?tab=xcom", "?tab=rendered", "?tab=details", "/clear", "/mark", "/note")),
+    ]  # fmt: skip
+
+
+def dialogs(run: Run) -> list[tuple[str, Callable[[Any], None]]]:
+    """A page, and what opens something over it."""
+    of_run, of_task = f"/dags/orders/runs/{run.run_id}", f"/dags/orders/runs/{run.run_id}/tasks/a"
+    press = lambda key: lambda page: page.keyboard.press(key)  # noqa: E731
+
+    def drawer(page: Any) -> None:
+        page.wait_for_function("window.tracksideGrid?.model.runs.length > 0")
+        page.focus(".gwrap")
+        page.keyboard.press("f")
+        page.wait_for_selector(".drawer h2")
+
+    def refused(page: Any) -> None:
+        page.keyboard.press("t")
+        page.fill("[name='param.rows']", "500")
+        page.click("dialog button.pri")
+        page.wait_for_selector("dialog [aria-invalid='true']")
+
+    def paused(page: Any) -> None:
+        page.click("tr[data-dag='orders'] .sw")
+        page.wait_for_selector(".toast")
+
+    return [
+        ("/dags/orders", press("t")), ("/dags/orders", refused), ("/dags/orders", drawer), ("/dags", paused),
+        ("/", press("?")), ("/", press("Control+k")),
+        (of_run, press("c")), (of_run, press("m")), (of_run, lambda page: page.click("text=Edit note")),
+        (of_task, press("c")), (of_task, press("m")), (of_task, lambda page: page.fill("[data-search]", "task")),
+    ]  # fmt: skip
+
+
+def violations(page: Any) -> list[str]:
+    """What axe says about the page as it stands, in lines that name the place."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(r => r.violations)")
+    return [f"{v['id']}: {n['target']} {n['failureSummary']}" for v in found for n in v["nodes"][:3]]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
+def test_axe_finds_nothing_on_any_page(page: Any, seeded: Run, scheme: str, width: int) -> None:
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.set_viewport_size({"width": width, "height": 844})
+    found: dict[str, list[str]] = {}
+    for path in pages(seeded):
+        page.goto(path)
+        page.wait_for_selector("h1", state="attached")
+        if path.endswith("/graph"):
+            page.wait_for_selector("#g a.n")
+        if bad := violations(page):
+            found[path] = bad
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        if wide > 0:
+            found.setdefault(path, []).append(f"{wide} px too wide")
+        page.complaints[:] = [c for c in page.complaints if "status of 404" not in c]  # the page of a wrong address is one of them
+    assert not found, json.dumps(found, indent=1)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_dialog(page: Any, seeded: Run, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    found: dict[str, list[str]] = {}
+    for k, (path, act) in enumerate(dialogs(seeded)):
+        page.goto(path)
+        page.wait_for_selector(".live:not([hidden])")
+        act(page)
+        page.wait_for_selector("dialog[open], .drawer h2, .toast, mark")
+        if bad := violations(page):
+            found[f"{k} {path}"] = bad
+    assert not found, json.dumps(found, indent=1)
