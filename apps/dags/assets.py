@@ -1,6 +1,6 @@
 """Which assets the DAG files know and who refers to them; which of them are active.
 
-For `storing` (a version is stored, a DAG is gone), the scheduler (`settle`, every half minute) and `apps.runs.assets`
+For `storing` (a version is stored, a DAG is gone), the scheduler (`settle`, every few seconds) and `apps.runs.assets`
 (`define`, assets that a task names at run time). An asset is active while a DAG refers to it; when two assets share a
 name or a URI the one that was active first stays, and DAGs that refer to the other get a warning (rows 1.220, 2.134).
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from apps.access.rest.resources import Resource
 from apps.dags.api.lookups import check_dag
 from apps.runs.api.fields import RUN_FIELDS, attach_versions
 from apps.runs.api.lookups import run_not_found, run_rows, the_run
-from apps.runs.models import Run, TaskInstance
+from apps.runs.models import AssetEvent, Run, TaskInstance
 from trackside.core.states import RunState, RunType
 
 
@@ -31,6 +32,15 @@ def _conf_contains(rows: QuerySet[Any], part: str) -> QuerySet[Any]:
 def _with_version(rows: QuerySet[Any], numbers: list[int]) -> QuerySet[Any]:
     runs = TaskInstance.objects.filter(dag_version__number__in=numbers).values("run_id")
     return rows.filter(dag_version__number__in=numbers) | rows.filter(pk__in=runs)
+
+
+class ByConsumedAsset(Pattern):
+    """Runs that news of an asset with such a name started."""
+
+    def narrow(self, rows: QuerySet[Any], values: Mapping[str, Any]) -> QuerySet[Any]:
+        if all(values.get(p.name) is None for p in self.params):
+            return rows
+        return rows.filter(pk__in=super().narrow(AssetEvent.objects.all(), values).values("runs"))
 
 
 RUNS = Resource(
@@ -56,6 +66,7 @@ RUNS = Resource(
         Pattern("triggering_user_name"),
         Pattern("dag_id", "dag__dag_id"),
         Pattern("partition_key"),
+        ByConsumedAsset("consuming_asset", "asset__name"),
     ),
     orders={
         "id": "id",

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 MARGIN = timedelta(hours=1)
 """How far before the last run of a consumer unused events are looked for: longer than any transaction that writes them."""
-SETTLE_EVERY = timedelta(seconds=30)
+SETTLE_EVERY = timedelta(seconds=10)
 
 _NEWS = """
 SELECT q.dag_id, v.id, v.spec_hash, a.name, a.uri,

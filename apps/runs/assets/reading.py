@@ -25,14 +25,12 @@ _CONSUMED = _EVENT.format(
     first="c.run_id", source="runs_assetevent_runs c JOIN runs_assetevent e ON e.id = c.assetevent_id", where="c.run_id = ANY(%s::bigint[])"
 ) + " ORDER BY e.timestamp, e.id"  # fmt: skip
 _WINDOW = "(%(after)s::timestamptz IS NULL OR e.timestamp >= %(after)s) AND (%(before)s::timestamptz IS NULL OR e.timestamp <= %(before)s)"
-_OF_ASSET = _EVENT.format(  # noqa: S608  # filled from this file
-    first="0", source="runs_assetevent e",
-    where="e.asset_id IN (SELECT id FROM dags_asset WHERE (%(name)s::text IS NULL OR name = %(name)s) "
-    "AND (%(uri)s::text IS NULL OR uri = %(uri)s)) AND " + _WINDOW,
-)  # fmt: skip
+_NAMED = "(%(name)s::text IS NULL OR a.name = %(name)s) AND (%(uri)s::text IS NULL OR a.uri = %(uri)s)"
+_OF_ASSET = _EVENT.format(first="0", source="runs_assetevent e", where=f"{_NAMED} AND {_WINDOW}")
 _OF_ALIAS = _EVENT.format(
     first="0",
-    source="dags_assetalias l JOIN runs_assetevent_source_aliases s ON s.assetalias_id = l.id JOIN runs_assetevent e ON e.id = s.assetevent_id",
+    source="dags_assetalias l JOIN runs_assetevent_source_aliases s ON s.assetalias_id = l.id "
+    "JOIN runs_assetevent e ON e.id = s.assetevent_id",
     where="l.name = %(alias)s AND " + _WINDOW,
 )  # fmt: skip
 
