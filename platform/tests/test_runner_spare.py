@@ -32,10 +32,20 @@ async def look(server: FakeServer, play: Play) -> dict[str, Any]:
     return report["xcoms"][0]["value"]
 
 
+async def spare_after(server: FakeServer, first: dict[str, Any]) -> int:
+    """Pid of the spare once the process of the first try has been reaped."""
+    [spare] = await server.until(lambda: [pid for pid in below(first) if first["pid"] not in below(first)])
+    return spare
+
+
+def below(first: dict[str, Any]) -> list[int]:
+    return procs.children(first["parent"])
+
+
 def test_the_next_try_is_given_to_the_process_that_was_forked_ahead(play: Play) -> None:
     async def body(server: FakeServer, agent: Any) -> None:
         first = await look(server, play)
-        [spare] = await server.until(lambda: procs.children(first["parent"]))
+        spare = await spare_after(server, first)
         second = await look(server, play)
         assert second["pid"] == spare
         assert second["parent"] == first["parent"]
@@ -47,7 +57,7 @@ def test_the_next_try_is_given_to_the_process_that_was_forked_ahead(play: Play) 
 def test_a_spare_that_died_is_replaced_by_an_ordinary_fork(play: Play) -> None:
     async def body(server: FakeServer, agent: Any) -> None:
         first = await look(server, play)
-        [spare] = await server.until(lambda: procs.children(first["parent"]))
+        spare = await spare_after(server, first)
         os.kill(spare, signal.SIGKILL)
         await server.until(lambda: not procs.is_running(spare))
         second = await look(server, play)
@@ -60,7 +70,7 @@ def test_a_spare_that_died_is_replaced_by_an_ordinary_fork(play: Play) -> None:
 def test_a_changed_file_is_read_again_by_the_spare(play: Play) -> None:
     async def body(server: FakeServer, agent: Any) -> None:
         first = await look(server, play)
-        await server.until(lambda: procs.children(first["parent"]))
+        await spare_after(server, first)
         play.file.write_text("def task_look(order, comms):\n    return 'changed'\n")
         report = await server.report_of(server.order(play.file, "look"))
         assert report["xcoms"][0]["value"] == "changed"
@@ -71,7 +81,7 @@ def test_a_changed_file_is_read_again_by_the_spare(play: Play) -> None:
 def test_the_spare_ends_with_its_zygote(play: Play) -> None:
     async def body(server: FakeServer, agent: Any) -> None:
         first = await look(server, play)
-        [spare] = await server.until(lambda: procs.children(first["parent"]))
+        spare = await spare_after(server, first)
         os.kill(first["parent"], signal.SIGKILL)
         await server.until(lambda: not procs.is_running(spare))
 
