@@ -66,6 +66,8 @@ class Bad(Base):
             raise ValueError("no such luck")
         if self.what == "exit":
             raise SystemExit(3)
+        if self.what == "crash":
+            os._exit(7)
         if self.what == "never":
             yield TriggerEvent(1)
 
@@ -345,6 +347,20 @@ def test_a_child_that_is_killed_starts_again_and_fires_once(make: Callable[..., 
     until(lambda: resumed(of), triggerer)
     assert resumptions() == 1
     assert "it starts again" in log_of(of)
+
+
+def test_a_trigger_that_kills_the_process_of_all_is_found_and_the_others_go_on(make: Callable[..., Triggerer], folder: Path) -> None:
+    gate = {"path": str(folder / "notes"), "gate": str(folder / "gate")}
+    good = [defer("waits.Gate", gate, dag_id=f"good{i}") for i in range(4)]
+    bad = defer("waits.Bad", {"what": "crash"}, dag_id="bad")
+    good.append(defer("waits.Gate", gate, dag_id="good4"))
+    triggerer = make()
+    until(lambda: resumed(bad), triggerer)
+    assert "ends the process" in (ti(bad, "wait").next_kwargs or {})["error"]
+    until(lambda: len(triggerer.running) == 5, triggerer)
+    (folder / "gate").touch()
+    until(lambda: all(resumed(of) for of in good), triggerer)
+    assert {(ti(of, "wait").next_kwargs or {})["event"]["found"] for of in good} == {gate["gate"]}
 
 
 @pytest.mark.django_db(transaction=True)

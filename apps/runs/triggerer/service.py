@@ -22,6 +22,7 @@ from apps.runs import processes, sql, wake
 from apps.runs.loop import Loop
 from apps.runs.models import Process
 from apps.runs.triggerer import facts, firing, rows
+from apps.runs.triggerer.suspects import Suspects
 from apps.runs.triggerer.tasklog import TaskLogs
 from trackside.runner.triggers import TriggerChild
 
@@ -31,10 +32,6 @@ BATCH = 200
 """Outcomes carried out in one transaction."""
 IDLE_S = 30.0
 """Seconds without triggers after which the child is ended, for its memory."""
-BACK_OFF_S = (0.0, 1.0, 5.0, 15.0, 30.0)
-"""Seconds before a child that died is started again, by consecutive deaths."""
-STEADY_S = 60.0
-"""A child that lived this long counts as healthy."""
 MAX_HEARD = 10_000
 """Messages of the child kept in memory; one that talks faster waits."""
 
@@ -53,7 +50,7 @@ class Triggerer:
         self.logs = TaskLogs()
         self._heard: queue.Queue[tuple[TriggerChild, dict[str, Any]]] = queue.Queue(MAX_HEARD)
         self._outcomes: list[firing.Outcome] = []
-        self._deaths = 0
+        self._suspects = Suspects()
         self._child_since = self._start_at = self._busy_at = time.monotonic()
         self._shown: tuple[Any, int] | None = None
 
@@ -139,12 +136,13 @@ class Triggerer:
 
     def _lost_child(self, message: dict[str, Any]) -> None:
         """The child died, by a trigger's fault or another's: what it ran starts again in the next one."""
-        steady = time.monotonic() - self._child_since > STEADY_S
-        self._deaths = 1 if steady else self._deaths + 1
-        pause = BACK_OFF_S[min(self._deaths, len(BACK_OFF_S)) - 1]
+        culprit, pause = self._suspects.died(time.monotonic() - self._child_since, set(self.running))
         logger.error("the trigger process ended (exit code %s) with %d triggers; again in %g s", message["code"], len(self.running), pause)
         for job in self.running.values():
             self.logs.system(job.try_id, "The process in which the trigger waited ended; it starts again.", "warning")
+        if culprit is not None:
+            error = f"The trigger ends the process in which triggers wait (exit code {message['code']}), again and again."
+            self._outcomes.append(firing.Outcome(culprit, "error", error=error))
         self.child = None
         self.running.clear()
         self._start_at = time.monotonic() + pause
@@ -188,7 +186,7 @@ class Triggerer:
 
     def _start(self, held: set[int]) -> None:
         new = held - self.running.keys()
-        if not new or time.monotonic() < self._start_at:
+        if not new or time.monotonic() < self._start_at or not (new := self._suspects.choose(new)):
             return
         if self.child is None:
             self.child = TriggerChild(self.dags_folder, self.hear)
@@ -216,6 +214,8 @@ class Triggerer:
         elif self.child is not None and now - self._busy_at >= IDLE_S:
             self.close()
         waits = [self._start_at - now] if is_busy and self.child is None else []
+        if self._suspects.is_careful:
+            waits.append(0.25)
         if self.logs.is_waiting:
             waits.append(0.5)
         return sql.now() + timedelta(seconds=max(0.0, min(waits))) if waits else None
