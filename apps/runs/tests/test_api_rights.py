@@ -21,7 +21,7 @@ def lowest_role(operation):
         return "Op"
     if operation.method == "GET" or operation.id in _READ_ONLY_POSTS:
         return "Viewer"
-    return "Op" if operation.path.startswith("/pools") else "User"
+    return "Op" if operation.path.startswith("/pools") or "/assets" in operation.path else "User"
 
 
 def test_every_operation_is_open_from_its_lowest_role_upwards():
