@@ -267,6 +267,32 @@ class Pool(models.Model):
         return self.name
 
 
+class Undo(models.Model):
+    """What the rows of some runs (or the switch of some DAGs) said before a person's action; see `actions.undo`.
+
+    Kept for an hour: ten minutes for undoing, the rest so that a late click hears why not.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    at = models.DateTimeField(default=now)
+    actor = models.CharField(max_length=250)
+    what = models.CharField(max_length=250)
+    """The action in words."""
+    dag_id = models.CharField(max_length=250, null=True)
+    """Whose rights count; null when several DAGs were switched."""
+    dag_ids = models.JSONField(default=list)
+    paused = models.BooleanField(null=True)
+    """What the DAGs were switched to; null for actions on runs."""
+    audit_id = models.BigIntegerField(default=0)
+    """Newest entry of the audit trail when the action was done: later ones are other people's."""
+    runs = models.JSONField(default=list)
+    instances = models.JSONField(default=list)
+    done_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.what
+
+
 class Process(models.Model):
     """A living part of Trackside (scheduler, dag_processor, web, worker, triggerer) with a lease it renews."""
 

@@ -124,6 +124,6 @@ def missing(request: HttpRequest, text: str) -> HttpResponse:
     return show(request, "ui/message.html", {"heading": "Not found", "text": text, "glyph_state": "none"}, title="Not found", status=404)
 
 
-def tell(request: HttpRequest, text: str, *, bad: bool = False) -> None:
-    """A sentence for the next page: what was done, or why not."""
-    (messages.error if bad else messages.success)(request, text)
+def tell(request: HttpRequest, text: str, *, bad: bool = False, undo: str = "") -> None:
+    """A sentence for the next page: what was done, or why not; `undo` is the URL that takes it back."""
+    (messages.error if bad else messages.success)(request, text, extra_tags=undo)

@@ -18,6 +18,7 @@ urlpatterns = [
     path("runs", run.runs, name="runs"),
     path("import-errors", home.import_errors, name="import_errors"),
     path("import-errors/<int:file_pk>/reparse", actions.reparse, name="reparse"),
+    path("undo/<uuid:undo_pk>", actions.undo, name="undo"),
     # one DAG
     path("dags/<str:dag_id>", dag.grid, name="dag"),
     path("dags/<str:dag_id>/graph", dag.graph, name="dag_graph"),

@@ -24,7 +24,8 @@ pytestmark = [
 RECORDS = [
     {"event": "Try 1 runs", "level": "info"}, {"event": "::group::Preparing"}, {"event": "\x1b[32mgood\x1b[0m \x1b[90mquiet\x1b[0m"},
     {"event": "::endgroup::"}, {"event": "odd", "level": "warning"}, {"event": "deep", "level": "debug"},
-    {"event": "Task failed", "level": "error", "error_detail": [{"exc_type": "KeyError", "exc_value": "x", "text": "Traceback\nKeyError: x"}]},
+    {"event": "Task failed", "level": "error",
+     "error_detail": [{"exc_type": "KeyError", "exc_value": "x", "text": "Traceback\nKeyError: x"}]},
 ]  # fmt: skip
 
 
@@ -32,12 +33,16 @@ RECORDS = [
 def seeded(page: Any, tmp_path: Any, settings: Any) -> Run:
     """A server on which every kind of thing exists: failures, waits, notes, files that do not load, logs, values."""
     settings.LOGS_FOLDER = tmp_path
-    params = {"rows": {"value": 10, "schema": {"type": "integer", "title": "Rows", "maximum": 50}}, "dry": {"value": True, "schema": {"type": "boolean"}}}
+    params = {
+        "rows": {"value": 10, "schema": {"type": "integer", "title": "Rows", "maximum": 50}},
+        "dry": {"value": True, "schema": {"type": "boolean"}},
+    }
     made = factories.spec("orders", ["a", "g.b", "g.c"], {"g": ["g.b", "g.c"]}, params=params)
     dag = factories.dag(made=made, description="Orders of the day", timetable_description="Hourly at :00")
     dag.tags.create(name="tier-1")
     factories.run(dag)
-    run = factories.run(dag, state="failed", states={"a": "failed", "g.b": "upstream_failed", "g.c": "skipped"}, reason="a failed.", note="n")
+    states = {"a": "failed", "g.b": "upstream_failed", "g.c": "skipped"}
+    run = factories.run(dag, state="failed", states=states, reason="a failed.", note="n")
     waiting = factories.run(factories.dag("waiting"), state="running", states={"load": "scheduled", "check": "up_for_retry"})
     TaskInstance.objects.filter(run=waiting, task_id="load").update(reason="Pool etl is full, 3rd in line.")
     factories.dag("resting")

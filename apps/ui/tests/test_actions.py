@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from django.test import Client
@@ -165,3 +166,29 @@ def test_search_finds_dags_and_runs_that_the_person_may_see(mara: Client, django
     guest = Client()
     guest.force_login(django_user_model.objects.create_user("guest"))
     assert json.loads(guest.get(reverse("find_data") + "?q=orde").content) == []
+
+
+def test_a_pause_offers_undo_to_the_shell_and_as_a_form(mara: Client) -> None:
+    factories.dag(timetable={"kind": "null"})
+    answer = mara.post(reverse("dag_pause", args=["orders"]), {"paused": "1"}, headers={"HX-Request": "true"}).json()
+    assert mara.post(answer["undo"], headers={"HX-Request": "true"}).json()["toast"] == "Undone: orders runs on schedule again."
+    assert not Dag.objects.get(pk="orders").is_paused
+    page = mara.post(reverse("dag_pause", args=["orders"]), {"paused": "1"}, follow=True).content.decode()
+    url = re.search(r'action="(/undo/[^"]+)"', page)
+    assert url
+    assert "Undone" in mara.post(url[1], follow=True).content.decode()
+    assert not Dag.objects.get(pk="orders").is_paused
+
+
+def test_a_clear_is_undone_unless_something_started_and_only_by_those_who_may_edit(mara: Client) -> None:
+    run = factories.run(factories.dag(), state="failed", states={"load": "failed"})
+    form = {"what": "failed_only", "runs": "this", "code": "same", "seen": "1", "go": "1"}
+    answer = mara.post(reverse("run_clear", args=["orders", run.run_id]), form, headers={"HX-Request": "true"}).json()
+    guest = Client()
+    guest.force_login(User.objects.create_user("guest"))
+    assert guest.post(answer["undo"]).status_code == 403
+    assert TaskInstance.objects.get(run=run, task_id="load").state == "none"
+    assert mara.post(answer["undo"], headers={"HX-Request": "true"}).status_code == 200
+    assert TaskInstance.objects.get(run=run, task_id="load").state == "failed"
+    again = mara.post(answer["undo"], headers={"HX-Request": "true"})
+    assert again.status_code == 422 and "already" in again.json()["toast"]

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
+from apps.access.audit import Actor
 from apps.dags import catalogue
 from apps.dags.models import DagFile
+from apps.runs.actions import undo as undoing
 from apps.runs.errors import ActionRefused
-from apps.ui.page import actor_of, page, tell, wants_fragment
+from apps.runs.models import Undo
+from apps.ui import rights
+from apps.ui.page import actor_of, page, refuse, tell, wants_fragment
 
 
-def done(request: HttpRequest, text: str, target: str, *, state: str = "success", bad: bool = False) -> HttpResponse:
-    """The answer to an action: for the shell a sentence (a toast) and where to go, else a redirect with that sentence."""
+def done(
+    request: HttpRequest, text: str, target: str, *, state: str = "success", bad: bool = False, undo: UUID | None = None
+) -> HttpResponse:
+    """The answer to an action: for the shell a sentence (a toast) and where to go, else a redirect with that sentence.
+
+    `undo`: what takes it back; offered beside the sentence.
+    """
+    back = reverse("undo", args=[undo]) if undo else ""
     if wants_fragment(request):
-        return JsonResponse({"toast": text, "state": "failed" if bad else state, "href": target}, status=422 if bad else 200)
-    tell(request, text, bad=bad)
+        answer = {"toast": text, "state": "failed" if bad else state, "href": target, "undo": back}
+        return JsonResponse(answer, status=422 if bad else 200)
+    tell(request, text, bad=bad, undo=back)
     return HttpResponseRedirect(target)
 
 
@@ -41,11 +55,34 @@ def pause(request: HttpRequest, dag_id: str) -> HttpResponse:
     paused = request.POST.get("paused") == "1"
     target = back_to(request, reverse("dag", args=[dag_id]))
     try:
-        catalogue.set_paused([dag_id], paused, actor=actor_of(request))
+        kept = set_paused([dag_id], paused, actor_of(request))
     except ActionRefused as e:
         return done(request, words_of(e), target, bad=True)
     text = f"{dag_id} is paused; running tasks finish." if paused else f"{dag_id} runs on schedule again."
-    return done(request, text, target, state="paused" if paused else "success")
+    return done(request, text, target, state="paused" if paused else "success", undo=kept)
+
+
+def set_paused(dag_ids: list[str], paused: bool, actor: Actor) -> UUID | None:
+    """Switch DAGs; the id of what undoes it."""
+    with transaction.atomic():
+        return undoing.remember_pause(catalogue.set_paused(dag_ids, paused, actor=actor), paused, actor=actor)
+
+
+@require_POST
+@page()
+def undo(request: HttpRequest, undo_pk: UUID) -> HttpResponse:
+    """Take an action back."""
+    row = Undo.objects.filter(pk=undo_pk).only("dag_id", "dag_ids", "paused").first()
+    dags = [] if row is None else row.dag_ids or [row.dag_id]
+    kind = "dag" if row is not None and row.paused is not None else "run"
+    target = back_to(request, reverse("home"))
+    for dag_id in dags:
+        if not rights.allowed(request.user, "edit", kind, dag_id):
+            return refuse(request, "edit", kind, dag_id)
+    try:
+        return done(request, undoing.undo(undo_pk, actor=actor_of(request)), target)
+    except ActionRefused as e:
+        return done(request, words_of(e), target, bad=True)
 
 
 @require_POST

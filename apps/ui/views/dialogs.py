@@ -123,7 +123,7 @@ def clear_task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> 
 
 
 def _clear(request: HttpRequest, dag_id: str, run_id: str, task_id: str | None) -> HttpResponse:
-    from apps.runs.actions import clearing
+    from apps.runs.actions import clearing, undo
 
     run = run_queries.get(dag_id, run_id)
     chosen = previews.clear_choice(request, task_id)
@@ -141,8 +141,12 @@ def _clear(request: HttpRequest, dag_id: str, run_id: str, task_id: str | None) 
             error = "Nothing to clear: no task instance matches."
         else:
             try:
-                cleared = clearing.clear(wanted, actor=actor_of(request))
-                return done(request, f"{words.plural(len(cleared), 'task')} will run again.", home, state="queued")
+                what = f"Clear {words.plural(len(found), 'task')} of {dag_id}"
+                actor = actor_of(request)
+                cleared, kept = undo.remembering(
+                    lambda: clearing.clear(wanted, actor=actor), {ti.run_id for ti in found}, found, what, actor
+                )
+                return done(request, f"{words.plural(len(cleared), 'task')} will run again.", home, state="queued", undo=kept)
             except ActionRefused as e:
                 error = words_of(e)
     newest = run.dag.current_version
@@ -164,7 +168,7 @@ def _preview_or_dialog(request: HttpRequest, template: str, context: dict[str, A
 @page(read="run", action="edit")
 def mark_run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
     """Say how a run ended, or queue it again."""
-    from apps.runs.actions import marking
+    from apps.runs.actions import marking, undo
 
     run = run_queries.get(dag_id, run_id)
     chosen = {
@@ -176,12 +180,14 @@ def mark_run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
         found = list(marking.preview_run(run, chosen["state"]))
         if request.method == "POST" and request.POST.get("go"):
             note = {"note": chosen["note"].strip()} if chosen["note"].strip() else {}
-            marking.mark_run(run, chosen["state"], actor=actor_of(request), **note)
+            what, actor = f"Mark the run {words.label(chosen['state']).lower()}", actor_of(request)
+            _, kept = undo.remembering(lambda: marking.mark_run(run, chosen["state"], actor=actor, **note), [run.pk], found, what, actor)
             return done(
                 request,
                 f"The run is marked {words.label(chosen['state']).lower()}.",
                 reverse("run", args=[dag_id, run_id]),
                 state=chosen["state"],
+                undo=kept,
             )
     except ActionRefused as e:
         error = words_of(e)
@@ -197,7 +203,7 @@ def mark_run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
 @page(read="task", action="edit")
 def mark_task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpResponse:
     """Say how a task ended, with what hangs on it."""
-    from apps.runs.actions import marking
+    from apps.runs.actions import marking, undo
 
     run = run_queries.get(dag_id, run_id)
     ti = task_queries.get(run, task_id, previews.map_index(request))
@@ -211,12 +217,15 @@ def mark_task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> H
             if request.POST.get("seen") != str(len(found)):
                 error = "Things moved while you looked: these are the new numbers."
             else:
-                marked = marking.mark(wanted, actor=actor_of(request))
+                what, actor = f"Mark {words.plural(len(found), 'task')} {words.label(chosen['state']).lower()}", actor_of(request)
+                run_pks = {ti.run_id for ti in found} | {run.pk}
+                marked, kept = undo.remembering(lambda: marking.mark(wanted, actor=actor), run_pks, found, what, actor)
                 return done(
                     request,
                     f"{words.plural(len(marked), 'task')} marked {words.label(chosen['state']).lower()}.",
                     home,
                     state=chosen["state"],
+                    undo=kept,
                 )
     except ActionRefused as e:
         error = words_of(e)

@@ -3,7 +3,7 @@
 import { $, $$, fragment, getHtml } from "../lib/dom";
 import { toast } from "./toasts";
 
-interface Done { toast: string; state: string; href: string }
+interface Done { toast: string; state: string; href: string; undo?: string }
 
 export function enhance(): void {
   document.addEventListener("click", (e) => {
@@ -63,7 +63,7 @@ async function send(form: HTMLFormElement, submitter: HTMLElement | null): Promi
   if (response.headers.get("content-type")?.includes("json")) {
     const done = (await response.json()) as Done;
     if (response.ok) $<HTMLDialogElement>("#dialog")?.close();
-    toast(done.toast, done.state);
+    toast(done.toast, done.state, done.undo);
     dispatchEvent(new CustomEvent("acted", { detail: done }));
   } else show(await response.text());
 }
@@ -86,7 +86,7 @@ async function flip(form: HTMLFormElement): Promise<void> {
   const response = await post(form.action, body).catch(() => null);
   const done = response?.headers.get("content-type")?.includes("json") ? ((await response.json()) as Done & { detail?: string }) : null;
   if (!response?.ok) set(pausing);
-  toast(done?.toast ?? done?.detail ?? "The server did not answer. Nothing was changed.", response?.ok ? (done?.state ?? "success") : "failed");
+  toast(done?.toast ?? done?.detail ?? "The server did not answer. Nothing was changed.", response?.ok ? (done?.state ?? "success") : "failed", done?.undo, () => set(pausing));
 }
 
 /** The dialog's numbers again, for the choices as they are now. */
