@@ -70,6 +70,8 @@ def planned(dag: Dag, from_date: datetime, to_date: datetime, now: datetime) -> 
             last = interval
     except PlannedElsewhere as e:
         raise Invalid(f"The timetable of {dag.dag_id} is a class of its DAG file and cannot be backfilled: {e}") from e
+    except (OverflowError, ValueError) as e:
+        raise Invalid(f"The schedule cannot be computed between these dates: {e}") from e
     return slots
 
 
