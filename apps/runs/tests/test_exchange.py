@@ -335,6 +335,25 @@ def test_parallel_calls_of_one_worker_fill_no_slot_twice_and_never_wait_in_a_cir
     assert 0 < most[0] <= 3
 
 
+@pytest.mark.django_db(transaction=True)
+def test_calls_of_one_worker_that_come_at_once_share_its_slots() -> None:
+    support.run(support.dag([support.task(f"t{k}") for k in range(60)], max_active_tasks=100))
+    for _ in range(8):
+        worker, together = Worker(slots=3), threading.Barrier(4)
+        worker.exchange(free=0)
+
+        def call(worker: Worker = worker, together: threading.Barrier = together) -> int:
+            together.wait()
+            try:
+                return len(exchange.look_again(worker.request(free=3)).response.start)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as threads:
+            handed = [f.result() for f in [threads.submit(call) for _ in range(4)]]
+        assert sum(handed) == 3, handed
+
+
 def test_orders_of_a_lost_answer_are_handed_out_again_with_the_next_epoch() -> None:
     of, worker = support.run(support.dag([support.task("kept"), support.task("lost")])), Worker()
     held = worker.take()
