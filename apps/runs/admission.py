@@ -68,7 +68,7 @@ _SILENT = """
 SELECT ti.id, ti.pool, d.is_paused, r.state, d.max_active_tasks FROM runs_taskinstance ti
 JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
 WHERE ti.state = 'scheduled' AND ti.reason_code IS DISTINCT FROM CASE WHEN r.state <> 'running' THEN 'run_waits' WHEN d.is_paused THEN 'paused'
-    WHEN ti.pool = ANY(%(full_pools)s::text[]) THEN 'pool_full' 
+    WHEN ti.pool = ANY(%(full_pools)s::text[]) THEN 'pool_full'
     ELSE coalesce(nullif(nullif(ti.reason_code, 'paused'), 'run_waits'), 'run_limit') END LIMIT 5000
 """
 
