@@ -134,7 +134,8 @@ def later(*, seconds: float) -> None:
     """Let everything that waits for a moment wait that much less: time passes without sleeping."""
     for table, columns in {
         "runs_run": ("advance_at", "run_after", "start_date"), "runs_taskinstance": ("next_at",), "runs_process": ("lease_until",),
-        "runs_try": ("queued_at", "heartbeat_at"), "dags_dag": ("next_run_after", "next_logical_date", "next_interval_start", "next_interval_end"),
+        "runs_try": ("queued_at", "heartbeat_at"),
+        "dags_dag": ("next_run_after", "next_logical_date", "next_interval_start", "next_interval_end"),
     }.items():  # fmt: skip
         moved = ", ".join(f"{c} = {c} - make_interval(secs => %(s)s)" for c in columns)
         sql.run(f"UPDATE {table} SET {moved}", {"s": seconds})  # names from this file

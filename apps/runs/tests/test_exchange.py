@@ -99,7 +99,8 @@ def test_a_report_about_a_try_nobody_knows_is_gone() -> None:
     "fields",
     [
         {"duration_s": "long"}, {"pid": 2**40}, {"xcoms": [3]}, {"xcoms": [{"key": ""}]}, {"xcoms": [{"key": "x\x00", "value": 1}]},
-        {"skip": [1]}, {"skip": {"mode": "skipped", "ids": [1]}}, {"outcome": "rescheduled"}, {"outcome": "rescheduled", "reschedule_at": "soon"},
+        {"skip": [1]}, {"skip": {"mode": "skipped", "ids": [1]}}, {"outcome": "rescheduled"},
+        {"outcome": "rescheduled", "reschedule_at": "soon"},
         {"outcome": "deferred", "deferral": {"timeout_s": "x"}}, {"outcome": "failed", "retry_delay_s": 1e14}, {"rendered_fields": 5},
     ],
     ids=str,

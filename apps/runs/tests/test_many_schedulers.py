@@ -46,12 +46,14 @@ DEADLINE = 120.0
 SEED = 20260101
 
 HISTORY = """
-CREATE TABLE test_history (n bigserial, at timestamptz DEFAULT clock_timestamp(), ti bigint, run bigint, dag text, task text, pool text, slots int, old text, new text);
+CREATE TABLE test_history (n bigserial, at timestamptz DEFAULT clock_timestamp(),
+    ti bigint, run bigint, dag text, task text, pool text, slots int, old text, new text);
 CREATE FUNCTION test_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO test_history (ti, run, dag, task, pool, slots, old, new)
     VALUES (NEW.id, NEW.run_id, NEW.dag_id, NEW.task_id, NEW.pool, NEW.pool_slots, OLD.state, NEW.state);
     RETURN NULL; END $$;
-CREATE TRIGGER test_note AFTER UPDATE OF state ON runs_taskinstance FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION test_note();
+CREATE TRIGGER test_note AFTER UPDATE OF state ON runs_taskinstance FOR EACH ROW
+    WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION test_note();
 """
 HOLDING = ("queued", "running", "restarting")
 
@@ -102,7 +104,8 @@ def _tasks(rng: random.Random) -> list[TaskSpec]:
         later = [f"t{k}" for k in range(i + 1, TASKS)]
         tasks.append(support.task(
             f"t{i}", *rng.sample(later, min(len(later), rng.choice((0, 1, 1, 2, 3)))), retries=rng.choice((0, 1)), retry_delay=0.2,
-            pool=rng.choice(("narrow", "wide", "wide", "default_pool")), trigger_rule=rng.choice(("all_success",) * 4 + ("all_done", "none_failed")),
+            pool=rng.choice(("narrow", "wide", "wide", "default_pool")),
+            trigger_rule=rng.choice(("all_success",) * 4 + ("all_done", "none_failed")),
             priority_weight=rng.randint(1, 5), max_active_tis_per_dag=PER_TASK,
         ))  # fmt: skip
         if tasks[-1].pool != "default_pool":

@@ -291,7 +291,8 @@ def test_a_full_run_of_thousands_hides_nobody_behind_it(monkeypatch: pytest.Monk
 
 def test_pool_slots_are_counted_and_a_small_task_passes_a_large_one() -> None:
     support.pool("p", 3)
-    tasks = [support.task("two", pool="p", pool_slots=2, priority_weight=9), support.task("large", pool="p", pool_slots=3, priority_weight=5),
+    tasks = [support.task("two", pool="p", pool_slots=2, priority_weight=9),
+             support.task("large", pool="p", pool_slots=3, priority_weight=5),
              support.task("one", pool="p"), support.task("huge", pool="p", pool_slots=4), support.task("nowhere", pool="gone")]  # fmt: skip
     of = support.run(support.dag(tasks))
     support.tick()
@@ -346,7 +347,8 @@ def test_everything_that_waits_says_why() -> None:
         for ti in TaskInstance.objects.exclude(state__in=("success", "failed", "skipped", "running"))
     }
     assert found == {
-        "waits.down": "upstream", "waits.sensor": "reschedule", "waits.again": "retry", "waits.p2": "pool_full", "waits.zero": "pool_too_small",
+        "waits.down": "upstream", "waits.sensor": "reschedule", "waits.again": "retry", "waits.p2": "pool_full",
+        "waits.zero": "pool_too_small",
         "waits.nobody": "no_worker", "paused_later.x": "paused", "requeued.x": "run_waits",
     }  # fmt: skip
     assert all(len(ti.reason or "") > 20 and ti.reason_since for ti in TaskInstance.objects.filter(reason_code__isnull=False))
