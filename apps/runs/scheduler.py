@@ -237,8 +237,11 @@ def begin_runs(now: datetime) -> tuple[int, bool]:
 def _hold(run_pk: int, code: str | None, why: Reason, now: datetime) -> None:
     if code != why.code:
         sql.run(
-            "UPDATE runs_run SET reason_code = %s, reason = %s, reason_since = %s WHERE id = %s AND state = 'queued'",
-            [why.code, why.text, now, run_pk],
+            "WITH held AS (UPDATE runs_run SET reason_code = %(code)s, reason = %(text)s, reason_since = %(now)s "
+            "WHERE id = %(id)s AND state = 'queued' RETURNING id, dag_id, run_id) "
+            "INSERT INTO runs_event (at, kind, verb, dag_id, run_pk, run_id, payload) "
+            "SELECT %(now)s, 'run', 'explain', dag_id, id, run_id, '{}'::jsonb FROM held",
+            {"code": why.code, "text": why.text, "now": now, "id": run_pk},
         )
 
 

@@ -446,21 +446,29 @@ def put_back(undo: UUID, run_pks: Sequence[int], now: datetime) -> None:
 
 # --- words ------------------------------------------------------------------------------------------------------------
 _EXPLAIN = """
-UPDATE runs_taskinstance ti SET reason_code = e.code, reason = e.text,
-    reason_since = CASE WHEN ti.reason_code IS NOT DISTINCT FROM e.code THEN coalesce(ti.reason_since, %(now)s::timestamptz) ELSE %(now)s::timestamptz END
-FROM unnest(%(ids)s::bigint[], %(codes)s::text[], %(texts)s::text[]) AS e(pk, code, text)
-WHERE ti.id = e.pk AND (ti.reason_code, ti.reason) IS DISTINCT FROM (e.code, e.text)
+WITH changed AS (
+    UPDATE runs_taskinstance ti SET reason_code = e.code, reason = e.text,
+        reason_since = CASE WHEN ti.reason_code IS NOT DISTINCT FROM e.code THEN coalesce(ti.reason_since, %(now)s::timestamptz) ELSE %(now)s::timestamptz END
+    FROM unnest(%(ids)s::bigint[], %(codes)s::text[], %(texts)s::text[]) AS e(pk, code, text), runs_run r
+    WHERE ti.id = e.pk AND r.id = ti.run_id AND (ti.reason_code, ti.reason) IS DISTINCT FROM (e.code, e.text)
+    RETURNING ti.id, ti.run_id AS run_pk, ti.dag_id, ti.task_id, ti.map_index, ti.try_number, r.run_id
+), said AS (
+    INSERT INTO runs_event (at, kind, verb, dag_id, run_pk, run_id, payload)
+    SELECT %(now)s::timestamptz, 'task', 'explain', dag_id, run_pk, run_id, jsonb_build_object('tis',
+           jsonb_agg(jsonb_build_array(id, task_id, map_index, try_number) ORDER BY id))
+    FROM changed GROUP BY dag_id, run_pk, run_id
+)
+SELECT count(*) FROM changed
 """
 
 
 def explain(why: Mapping[int, Reason | None], now: datetime) -> int:
-    """Write the sentences of task instances; None clears."""
+    """Write the sentences of task instances, None clears; how many are new. Pages hear "explain" (no state) for those."""
     if not why:
         return 0
     values = list(why.values())
-    return sql.run(
-        _EXPLAIN, {"ids": list(why), "codes": [w and w.code for w in values], "texts": [w and w.text for w in values], "now": now}
-    )
+    parameters = {"ids": list(why), "codes": [w and w.code for w in values], "texts": [w and w.text for w in values], "now": now}
+    return sql.rows(_EXPLAIN, parameters)[0][0]
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -500,6 +508,10 @@ def move_run(
 
 
 _EXPLAIN_RUN = """
+WITH before AS (SELECT id, dag_id, run_id, state, reason FROM runs_run WHERE id = %(id)s), said AS (
+    INSERT INTO runs_event (at, kind, verb, dag_id, run_pk, run_id, payload)
+    SELECT %(now)s::timestamptz, 'run', 'explain', dag_id, id, run_id, '{}'::jsonb FROM before WHERE reason IS DISTINCT FROM %(text)s::text
+)
 UPDATE runs_run r SET advance_at = %(advance_at)s::timestamptz, last_scheduling_decision = %(now)s::timestamptz, troubles = 0, reason_code = %(code)s::text, reason = %(text)s::text,
     reason_since = CASE WHEN %(code)s::text IS NULL THEN NULL WHEN r.reason_code IS NOT DISTINCT FROM %(code)s::text THEN coalesce(r.reason_since, %(now)s::timestamptz)
         ELSE %(now)s::timestamptz END

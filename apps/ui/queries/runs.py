@@ -176,8 +176,8 @@ def version_structure(run: Run) -> Structure | None:
 
 
 def events(run: Run, limit: int = 60) -> list[Event]:
-    """What happened to this run, newest first."""
-    return list(Event.objects.filter(run_pk=run.pk).order_by("-id")[:limit])
+    """What happened to this run, newest first. Sentences that changed are for live pages only."""
+    return list(Event.objects.filter(run_pk=run.pk).exclude(verb="explain").order_by("-id")[:limit])
 
 
 def neighbours(run: Run) -> tuple[str | None, str | None]:

@@ -37,7 +37,6 @@ function rows(box: HTMLElement): void {
 /** A page of one run or task, home, a list of runs: its regions are asked for again. */
 function regions(box: HTMLElement): void {
   const targets = (box.dataset.refresh ?? "").split(",");
-  const every = +(box.dataset.every ?? 30);
   const refresh = throttled(() => void redraw(targets), 700, 60);
   live().subscribe({
     topic: box.dataset.liveTopic ?? "",
@@ -49,8 +48,8 @@ function regions(box: HTMLElement): void {
     onResync: refresh,
   });
   addEventListener("acted", refresh);
-  // reasons change without an event (a place in a queue): look again while something waits
-  if (!("calm" in box.dataset)) setInterval(() => document.hidden || refresh(), every * 1000);
+  // a process that died says nothing: only home, which shows their health, looks by itself
+  if (box.dataset.every) setInterval(() => document.hidden || refresh(), +box.dataset.every * 1000);
 }
 
 /** State of task rows, at once. */
