@@ -356,3 +356,18 @@ def test_a_forked_child_of_a_task_is_not_kept_by_the_tasks_sigterm_handler(tmp_p
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "killed").exists()
+
+
+def test_a_task_whose_asset_lost_its_name_fails_before_it_begins(tmp_path):
+    run = made(
+        tmp_path,
+        """
+        with DAG("d", schedule=None):
+            @task
+            def a():
+                raise AssertionError("ran")
+            a()
+        """,
+    )
+    report = run.attempt("a", inactive_assets=["x (s3://x)"])
+    assert (report.outcome, "inactive assets" in report.error, "x (s3://x)" in report.error) == ("failed", True, True)

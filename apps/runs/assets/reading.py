@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
 import orjson
 
 from apps.runs import sql
+from trackside.core.spec import TaskSpec
 
 MOST = 10_000
 """Events handed out at once; of a longer history the newest."""
@@ -50,6 +51,26 @@ def consumed(run_pks: Collection[int]) -> dict[int, list[dict[str, Any]]]:
     for row in sql.rows(_CONSUMED, [sorted(run_pks)]) if run_pks else ():
         found[row[0]].append(_event(row))
     return found
+
+
+_UNUSABLE = """
+SELECT a.name, a.uri FROM dags_asset a WHERE a.name = ANY(%s::text[]) AND NOT a.is_active
+    AND EXISTS (SELECT 1 FROM dags_asset r WHERE r.is_active AND (r.name = a.name OR r.uri = a.uri))
+"""
+
+
+def unusable(tasks: Mapping[int, TaskSpec]) -> dict[int, list[str]]:
+    """Assets these tasks read or write that lost their name or URI to another one (row 1.220), by key of the task.
+
+    No query for tasks without inlets and outlets.
+    """
+    wanted = {
+        pk: {(d["name"], d["uri"]) for d in (*t.inlets, *t.outlets) if d.get("type") == "asset"}
+        for pk, t in tasks.items() if t.inlets or t.outlets
+    }  # fmt: skip
+    names = {name for keys in wanted.values() for name, _ in keys}
+    lost = set(sql.rows(_UNUSABLE, [sorted(names)])) if names else set()
+    return {pk: [f"{name} ({uri})" for name, uri in sorted(keys & lost)] for pk, keys in wanted.items() if keys & lost}
 
 
 def history(

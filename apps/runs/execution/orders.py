@@ -15,6 +15,7 @@ from apps.runs import compiled, sql, transitions
 from apps.runs.assets import reading
 from apps.runs.execution import tokens
 from trackside.core.messages import RunRecord, StartOrder
+from trackside.core.spec import TaskSpec
 from trackside.core.states import RunType
 
 PREFETCH_BYTES = 65_536
@@ -50,7 +51,12 @@ def build(claimed: Sequence[tuple[int, UUID, int]], secrets: Sequence[str]) -> l
     xcoms = _prefetch(facts, upstream)
     counts = _mapped_counts(facts)
     events = reading.consumed({r[2] for r in facts.values() if r[19] == RunType.ASSET_TRIGGERED})
-    return [_order(facts[pk], f"{try_id}.{secrets[n - 1]}", upstream[pk], xcoms, counts, events) for pk, try_id, n in claimed if pk in facts]
+    refused = reading.unusable({pk: task for pk, r in facts.items() if (task := _task(r, dags)) is not None})
+    return [_order(facts[pk], f"{try_id}.{secrets[n - 1]}", upstream[pk], xcoms, counts, events, refused) for pk, try_id, n in claimed if pk in facts]
+
+
+def _task(r: tuple, dags: dict[UUID, compiled.CompiledDag]) -> TaskSpec | None:
+    return dags[r[37]].graph.tasks.get(r[4]) if r[37] in dags else None
 
 
 def _upstream(r: tuple, dags: dict[UUID, compiled.CompiledDag]) -> tuple[str, ...]:
@@ -86,7 +92,7 @@ def _mapped_counts(facts: dict[int, tuple]) -> dict[tuple[int, str], int]:
 
 def _order(
     r: tuple, token: str, upstream: tuple[str, ...], xcoms: dict[int, dict[str, list[dict[str, Any]]]], counts: dict[tuple[int, str], int],
-    events: dict[int, list[dict[str, Any]]],
+    events: dict[int, list[dict[str, Any]]], refused: dict[int, list[str]],
 ) -> dict[str, Any]:
     records = [x for t in upstream for x in xcoms.get(r[2], {}).get(t, ())]
     complete = len(upstream) <= PREFETCH_ROWS and len(records) <= PREFETCH_ROWS and all(len(x["value"]) <= PREFETCH_BYTES for x in records)
@@ -103,7 +109,7 @@ def _order(
         dag_file=r[33], relative_fileloc=r[34], bundle_name=r[35] or "dags-folder", bundle_version=r[36], dag_version_id=str(r[37]) if r[37] else None,
         dag_version_number=r[38] or 1, file_hash=r[39] or "",
         xcoms=[{**x, "value": orjson.loads(x["value"])} for x in records] if complete else [], xcoms_complete=complete,
-        expanded_ti_count=counts.get((r[2], r[4])),
+        expanded_ti_count=counts.get((r[2], r[4])), inactive_assets=refused.get(r[0], []),
         heartbeat_s=settings.HEARTBEAT, self_fence_s=settings.SELF_FENCE, kill_grace_s=settings.KILL_GRACE,
     ).to_dict()  # fmt: skip
 

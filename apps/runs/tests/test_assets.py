@@ -299,6 +299,17 @@ def test_an_event_that_comes_while_a_run_is_made_is_kept_for_the_next_one() -> N
     assert queue() == []
 
 
+def test_a_task_is_told_which_of_its_assets_lost_their_name() -> None:
+    producer("a", "b")
+    rival = {"type": "asset", "extra": {}, "name": "a", "uri": "s3://elsewhere", "group": "asset"}
+    known(dag([task("write", outlets=[rival, outlet("b")])], "rival"))
+    run("rival")
+    worker = Worker()
+    assert worker.take()["write"]["inactive_assets"] == ["a (s3://elsewhere)"]
+    run("producer")
+    assert worker.take()["make"]["inactive_assets"] == []
+
+
 def test_queue_rows_of_a_dag_that_waits_no_more_go_away() -> None:
     producer("a", "b")
     row = consumer({"all": [named("a"), named("b")]})

@@ -129,6 +129,8 @@ class StartOrder(_Message):
     xcoms_complete: bool = True
     """False: too large to prefetch; what is not in `xcoms` must be asked for."""
     expanded_ti_count: int | None = None
+    inactive_assets: list[str] = field(default_factory=list)
+    """Inlets and outlets that lost their name or URI to another asset: the task fails before it begins."""
     upstream_map_indexes: dict[str, Any] = field(default_factory=dict)
     heartbeat_s: float = 5.0
     self_fence_s: float = 20.0

@@ -17,7 +17,7 @@ from typing import Any
 
 from trackside.core.messages import FinishReport, StartOrder
 from trackside.sdk import serde
-from trackside.sdk.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
+from trackside.sdk.exceptions import AirflowInactiveAssetInInletOrOutletException, AirflowTaskTerminated, AirflowTaskTimeout
 from trackside.sdk.execution import current, outcomes
 from trackside.sdk.execution.callbacks import run_callbacks
 from trackside.sdk.execution.comms import Comms
@@ -66,6 +66,8 @@ def _attempt(
         with on_sigterm(_CurrentTask(ti)):
             context = ti.context = build_context(ti)
             with current.set_current_context(context):
+                if ti.order.inactive_assets:
+                    raise AirflowInactiveAssetInInletOrOutletException(ti.order.inactive_assets)
                 _render(ti, context)
                 result = _execute(ti, context, started)
                 push_result(ti, result)
