@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 
 from apps.dags import hooks
 from apps.runs import processes, sql, wake
@@ -58,11 +59,17 @@ def versions_in_use(version_ids: Collection[UUID]) -> Iterable[UUID]:
 def dag_changed(dag_ids: Collection[str], verb: str) -> None:
     """One event per DAG; open runs are looked at again, because a pause, a new version or a mended file may move them."""
     Event.objects.bulk_create([Event(kind="dag", verb=verb, dag_id=dag_id) for dag_id in dag_ids] or [Event(kind="import_error", verb=verb)])
-    if dag_ids:
-        sql.run(
-            "UPDATE runs_run SET advance_at = clock_timestamp() WHERE dag_id = ANY(%s::text[]) AND state = 'running'", [list(dag_ids)]
-        )
+    # after the commit: whoever ends a run holds the run and asks for the DAG, this transaction holds the DAG
+    ids = list(dag_ids)
+    transaction.on_commit(lambda: _look_again(ids))
     wake.send_on_commit(wake.SCHEDULER, wake.LIVE)
+
+
+def _look_again(dag_ids: list[str]) -> None:
+    """Have the running runs of these DAGs planned. One at a time, so that no run is held while another is waited for; a run
+    that misses it looks by itself (`planning.PAUSED_POLL`)."""
+    for (run_pk,) in sql.rows("SELECT id FROM runs_run WHERE dag_id = ANY(%s::text[]) AND state = 'running' ORDER BY id", [dag_ids]):
+        sql.run("UPDATE runs_run SET advance_at = clock_timestamp() WHERE id = %s AND state = 'running'", [run_pk])
 
 
 def process_beat(kind: str, info: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from apps.dags import catalogue
 from apps.dags.models import Dag
-from apps.runs import admission, brain, claims, processes, reaper, sql, transitions, wake
+from apps.runs import admission, brain, claims, housekeeping, processes, reaper, sql, transitions, wake
 from apps.runs.actions import creation
 from apps.runs.assets import consumers
 from apps.runs.backfills import actions as backfills
@@ -32,6 +32,8 @@ RUNS_PER_DAG_AND_TICK = 10
 RUNS_PER_TRANSACTION = 20
 SAFETY = timedelta(seconds=5)
 RETRY_SKIPPED = timedelta(milliseconds=50)
+POISON_PAUSE = timedelta(minutes=1)
+PRUNE_EVERY = timedelta(hours=1)
 REAP_EVERY = timedelta(seconds=2)
 
 
@@ -54,6 +56,7 @@ class Scheduler:
     def __init__(self) -> None:
         self._reaped_at: datetime | None = None
         self._settled_at: datetime | None = None
+        self._pruned_at: datetime | None = None
 
     def tick(self) -> Tick:
         """One pass over everything that is due."""
@@ -82,12 +85,16 @@ class Scheduler:
             return False
         self._reaped_at = now
         tick.lost = len(reaper.find_lost(now))
+        processes.bury_dead()
         reaper.explain_unserved(now)
         trigger_rows.tidy(now)
         backfills.complete(now)
         if self._settled_at is None or now - self._settled_at >= consumers.SETTLE_EVERY:
             self._settled_at = now
             consumers.settle(now)
+        if self._pruned_at is None or now - self._pruned_at >= PRUNE_EVERY:
+            self._pruned_at = now
+            housekeeping.run_once()
         return True
 
     def _advance(self, tick: Tick) -> None:
@@ -128,7 +135,14 @@ def create_due_runs(now: datetime) -> int:
     return sum(_create_for(dag_id, now) for dag_id in due)
 
 
+_poisoned: dict[str, datetime] = {}
+"""DAGs whose runs could not be created, and until when this process leaves them alone. Their due moment stays what it is."""
+
+
 def _create_for(dag_id: str, now: datetime) -> int:
+    if _poisoned.get(dag_id, now) > now:
+        return 0
+    _poisoned.pop(dag_id, None)
     try:
         with transaction.atomic():
             if not claims.take_dags([dag_id]):
@@ -138,8 +152,8 @@ def _create_for(dag_id: str, now: datetime) -> int:
     except Exception as e:
         # this DAG waits and says why; the others go on
         logger.exception("creating runs of %s failed", dag_id)
+        _poisoned[dag_id] = now + POISON_PAUSE
         Dag.objects.filter(dag_id=dag_id).update(
-            next_run_after=now + timedelta(minutes=1),
             blocked_reason=f"Creating its next run failed: {type(e).__name__}: {e}. Tried again in a minute."[:2000],
         )
         return 0

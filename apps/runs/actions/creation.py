@@ -110,7 +110,9 @@ def _check_dag(dag: Dag, run_type: str) -> _Checked:
         raise ActionRefused(
             f"DAG with dag_id: '{dag.dag_id}' has no usable version: its file is gone. Put the file back, then trigger again."
         )
-    checked = _Checked(compiled.get_many([(dag.current_version.id, dag.current_version.spec_hash)])[dag.current_version.id])
+    checked = checked_of(dag)
+    if checked is None:
+        raise ActionRefused(f"The stored version of DAG '{dag.dag_id}' cannot be read. Save its file once more, then trigger again.")
     allowed = checked.dag.allowed_run_types
     if allowed is not None and run_type not in allowed:
         raise ActionRefused(f"DAG with dag_id: '{dag.dag_id}' does not allow {run_type} runs (allowed_run_types: {', '.join(allowed)})")
@@ -198,6 +200,7 @@ def _taken(dag_id: str, run_id: str, logical_date: datetime | None, database_say
 
 
 def checked_of(dag: Dag) -> _Checked | None:
-    """The compiled current version of a DAG, or None if it has none."""
+    """The compiled current version of a DAG, or None if it has none that can be read."""
     version = dag.current_version
-    return None if version is None else _Checked(compiled.get_many([(version.id, version.spec_hash)])[version.id])
+    found = compiled.get_many([(version.id, version.spec_hash)]) if version is not None else {}
+    return _Checked(found[version.id]) if version is not None and version.id in found else None

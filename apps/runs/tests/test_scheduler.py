@@ -111,7 +111,8 @@ def test_a_dag_whose_timetable_is_poison_says_so_and_stops_nobody(caplog: pytest
     assert not Run.objects.filter(dag_id="poisoned").exists()
     after = Dag.objects.get(pk="poisoned")
     assert after.blocked_reason and "Creating its next run failed" in after.blocked_reason
-    assert after.next_run_after is not None and after.next_run_after > sql.now(), "it is not tried again at once"
+    assert after.next_run_after is not None and after.next_run_after < sql.now(), "its due moment stays what it is"
+    assert scheduler.next_due(sql.now()) > sql.now(), "it is not tried again at once"
 
 
 # --- 2 runs that may begin --------------------------------------------------------------------------------------------------
@@ -251,7 +252,7 @@ def test_a_failed_past_holds_the_next_run_until_somebody_decides(django_capture_
     assert support.states(second) == {"a": "queued"}
 
 
-def test_tasks_of_a_running_run_of_a_paused_dag_wait_and_say_why() -> None:
+def test_tasks_of_a_running_run_of_a_paused_dag_wait_and_say_why(django_capture_on_commit_callbacks: Any) -> None:
     of = support.run(support.dag(support.chain("a", "b")))
     order = Worker()
     order.take()
@@ -259,7 +260,8 @@ def test_tasks_of_a_running_run_of_a_paused_dag_wait_and_say_why() -> None:
     order.work()
     support.tick()
     assert support.states(of) == {"a": "success", "b": "none"} and support.reason(of) == "paused"
-    catalogue.set_paused(["orders"], False, actor=ACTOR)
+    with django_capture_on_commit_callbacks(execute=True):
+        catalogue.set_paused(["orders"], False, actor=ACTOR)
     support.tick()
     assert support.states(of)["b"] == "queued"
 

@@ -29,7 +29,10 @@ EARLY = (
     "django.db.migrations.executor", "django.forms", "django.template", "django.urls", "argon2", "orjson", "jsonschema",
 )  # fmt: skip
 """Can be imported before there is a database, and so before the settings."""
-LATE = ("config.asgi", "config.urls", "config.web", "apps.runs.loop", "apps.runs.scheduler", "apps.dags.processor", "apps.runs.triggerer.service")
+LATE = (
+    "config.asgi", "config.urls", "config.web", "apps.runs.loop", "apps.runs.scheduler", "apps.dags.processor",
+    "apps.runs.triggerer.service",
+)  # fmt: skip
 """What web, scheduler, DAG processor and triggerer need; imported while the tables are being prepared."""
 
 

@@ -18,6 +18,8 @@ from trackside.core.snapshot import Snapshot, TaskRow
 from trackside.core.spec import TaskSpec
 from trackside.core.states import FAILED_STATES, FINISHED, OCCUPYING, PARKED, PLANNABLE, SUCCESS_STATES, RunState, TaskState
 
+PAUSED_POLL = timedelta(seconds=60)
+"""How often a run of a paused DAG looks by itself, should the hint that the DAG was unpaused be lost."""
 PAST_POLL = timedelta(seconds=10)
 """How often a run that waits for another run looks by itself."""
 
@@ -176,6 +178,7 @@ class _Planner:
                 self.plan.run_reason = self._first_reason(unfinished)
         elif self.snapshot.paused:
             self.plan.run_reason = reasons.PAUSED
+            self._wake(self.now + PAUSED_POLL)
         elif self.held_by_past:
             self.plan.run_reason = self.plan.run_reason or self._first_reason(unfinished)
         else:

@@ -29,6 +29,8 @@ MAX_REPORTS = 200
 """Reports in one exchange."""
 UPDATES_S = 0.2
 """Facts about running tries wait this long for company."""
+KILLS_AGAIN_S = 0.1
+"""Seconds before a parked call is made again after an answer that held nothing but kills."""
 MAX_PAUSE_S = 5.0
 REFUSED = frozenset({400, 413, 422})
 """Answers that say that this very body will never be accepted."""
@@ -77,6 +79,7 @@ class Exchanger:
         self._reports: dict[int, HeldTry] = {}
         """By identity: the same try may come back while its last report is still on its way."""
         self._updates: dict[str, HeldTry] = {}
+        self._only_kills = False
         self._news = asyncio.Event()
         self._calls: set[asyncio.Task[Any]] = set()
         self._limit = MAX_REPORTS
@@ -131,8 +134,12 @@ class Exchanger:
 
     async def _park_for_ever(self) -> None:
         while True:
+            self._only_kills = False
             if not await self._call(self._parked, self._holder.heartbeat_s, [], {}):
                 await self._pause()
+            elif self._only_kills:
+                # the server repeats a kill until it is confirmed, and does not park while it has something to say
+                await asyncio.sleep(KILLS_AGAIN_S)
 
     async def _report_for_ever(self) -> None:
         while True:
@@ -213,6 +220,7 @@ class Exchanger:
             if held is not None:
                 self._reports.pop(id(held), None)
                 self._holder.settled(held, int(item.get("status", 200)), str(item.get("detail") or ""))
+        self._only_kills = bool(answer.kill) and not answer.start
         for kill in answer.kill:
             self._holder.kill(str(kill.get("try_id")), str(kill.get("reason") or "the server said so"))
         for order in answer.start:

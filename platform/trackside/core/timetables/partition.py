@@ -1,7 +1,8 @@
 """Timetables whose runs are about a partition key instead of a logical date: represented, not yet planned.
 
-For `CronPartitionTimetable`, `PartitionedAssetTimetable` and `PartitionedAtRuntime`. Such DAGs are stored, shown and started by hand; runs by the
-clock need a key for each run and come with the planning of partitions. Next door: `cron` reads the expression.
+For `CronPartitionTimetable`, `PartitionedAssetTimetable` and `PartitionedAtRuntime`. Such DAGs are stored, shown and
+started by hand; runs by the clock need a key for each run and come with the planning of partitions. Next door: `cron`
+reads the expression.
 """
 
 from __future__ import annotations
