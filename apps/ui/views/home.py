@@ -11,13 +11,14 @@ from apps.ui import rights, words
 from apps.ui.live import cursor
 from apps.ui.page import page, show
 from apps.ui.queries import home as queries
+from apps.ui.queries import lanes
 
 
 @page()
 def home(request: HttpRequest) -> HttpResponse:
     """What needs somebody, what runs, whether the machine is well."""
     position = cursor.take()
-    board = queries.board(request.user)
+    board = {**queries.board(request.user), **lanes.board(request.user)}
     return show(request, "ui/home.html", {"cursor": position, **board, **_verdict(board)}, nav="home", title="Home", crumbs=[("Home", "")])
 
 
@@ -32,6 +33,8 @@ def _verdict(board: dict[str, Any]) -> dict[str, str]:
         parts.append(words.plural(failing, "DAG fails", "DAGs fail"))
     if problems:
         parts.append(words.plural(problems, "file does not load", "files do not load"))
+    if board["late"]:
+        parts.append(f"{words.plural(len(board['late']), 'run')} late")
     day = board["day"]
     more = f"{words.plural(day['going'], 'run')} going; {words.number(day['total'])} in the last 24 hours, "
     more += f"{words.number(day['failed'])} of them failed."
