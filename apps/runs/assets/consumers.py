@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 MARGIN = timedelta(hours=1)
 """How far before the last run of a consumer unused events are looked for: longer than any transaction that writes them."""
 SETTLE_EVERY = timedelta(seconds=10)
+RETRY = timedelta(minutes=1)
+_put_off: dict[str, datetime] = {}
+"""DAGs whose run could not be created, and when this process tries again. A hint: forgotten with the process."""
 
 _NEWS = """
 SELECT q.dag_id, v.id, v.spec_hash, a.name, a.uri,
@@ -40,38 +43,46 @@ _OF_DAG = _NEWS.format(narrower="AND q.dag_id = %(dag)s")
 
 def create_runs(now: datetime) -> tuple[int, bool]:
     """Create the runs that are due; how many, and whether a DAG was skipped because somebody else works on it."""
-    rows = sql.rows(_ALL)
+    rows = [r for r in sql.rows(_ALL) if r[0] not in _put_off or _put_off[r[0]] <= now]
     if not rows:
         return 0, False
     created, skipped = 0, False
-    for dag_id in _due(rows):
+    due, unreadable = _due(rows)
+    for dag_id in unreadable:
+        _put_off[dag_id] = now + RETRY
+    for dag_id in due:
         try:
             with transaction.atomic():
                 if not claims.take_dags([dag_id]):
                     skipped = True
                     continue
                 created += _create_for(dag_id, now)
-        except Exception:
-            # this DAG keeps its queue and is tried again with the next tick; the others go on
+                _put_off.pop(dag_id, None)
+        except Exception as e:
+            # this DAG keeps its queue, waits and says why; the others go on
             logger.exception("creating the asset-triggered run of %s failed", dag_id)
+            _put_off[dag_id] = now + RETRY
+            text = f"Creating its next run failed: {type(e).__name__}: {e}. Tried again in a minute."
+            sql.run("UPDATE dags_dag SET blocked_reason = %s WHERE dag_id = %s", [text[:2000], dag_id])
     return created, skipped
 
 
-def _due(rows: list[tuple[Any, ...]]) -> list[str]:
-    """DAGs whose condition the queued assets satisfy."""
+def _due(rows: list[tuple[Any, ...]]) -> tuple[list[str], list[str]]:
+    """DAGs whose condition the queued assets satisfy, and DAGs whose version cannot be read."""
     news: dict[str, list[News]] = defaultdict(list)
     versions: dict[str, tuple[UUID, str]] = {}
     for dag_id, version, spec_hash, name, uri, aliases in rows:
         news[dag_id].append(News(name, uri, frozenset(aliases or ())))
         versions[dag_id] = version, spec_hash
     dags = compiled.get_many(set(versions.values()))
-    return [d for d, (version, _) in versions.items() if version in dags and met(dags[version].spec.asset_expression, news[d])]
+    readable = {d: dags[version] for d, (version, _) in versions.items() if version in dags}
+    return [d for d, dag in readable.items() if met(dag.spec.asset_expression, news[d])], [d for d in versions if d not in readable]
 
 
 def _create_for(dag_id: str, now: datetime) -> int:
     """Make the run; the DAG is locked."""
     queue = claims.lock_queued_assets(dag_id)
-    if not queue or not _due(sql.rows(_OF_DAG, {"dag": dag_id})):
+    if not queue or not _due(sql.rows(_OF_DAG, {"dag": dag_id}))[0]:
         return 0
     dag = Dag.objects.select_related("current_version").get(dag_id=dag_id)
     checked = creation.checked_of(dag)

@@ -212,7 +212,7 @@ def test_an_event_with_a_partition_key_starts_no_ordinary_consumer() -> None:
     produce(Worker(), {**said("a"), "partition_keys": ["2026-01-01", "2026-01-02"]})
     tick()
     assert runs_of() == [] and queue() == []
-    assert sorted(AssetEvent.objects.values_list("partition_key", flat=True)) == ["2026-01-01", "2026-01-02"]
+    assert list(AssetEvent.objects.order_by("id").values_list("partition_key", flat=True)) == ["2026-01-01", "2026-01-02"]
 
 
 def test_a_dag_by_assets_or_time_gets_runs_both_ways() -> None:
@@ -260,7 +260,8 @@ def test_a_finish_without_outlets_costs_no_statement_more(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(psycopg.Cursor, "execute", counted)
     costs = []
-    plain, mute, loud = ("plain", "plain", []), ("producer", "make", []), ("producer", "make", [said("a")])
+    nothing: list[dict[str, Any]] = []
+    plain, mute, loud = ("plain", "plain", nothing), ("producer", "make", nothing), ("producer", "make", [said("a")])
     for dag_id, task_id, entries in (plain, plain, mute, loud):
         worker = Worker()
         run(dag_id)
@@ -289,7 +290,11 @@ def test_an_event_that_comes_while_a_run_is_made_is_kept_for_the_next_one() -> N
     other = threading.Thread(target=write)
     other.start()
     assert written.wait(20)
-    maker = threading.Thread(target=lambda: (consumers.create_runs(sql.now()), connection.close()))
+    def make() -> None:
+        consumers.create_runs(sql.now())
+        connection.close()
+
+    maker = threading.Thread(target=make)
     maker.start()
     go_on.set()
     other.join(20)
@@ -297,6 +302,29 @@ def test_an_event_that_comes_while_a_run_is_made_is_kept_for_the_next_one() -> N
     tick()
     assert sorted(x["n"] for r in runs_of() for _, x in used(r)) == [1, 2]
     assert queue() == []
+
+
+def test_a_consumer_whose_run_cannot_be_made_waits_says_why_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    producer("a")
+    consumer({"all": [named("a")]}, "broken")
+    consumer({"all": [named("a")]}, "healthy")
+    real, attempts = consumers.creation.create_run, []
+
+    def create_run(row: Dag, *arguments: Any, **named_: Any) -> Run:
+        if row.dag_id == "broken":
+            attempts.append(row)
+            raise RuntimeError("no luck")
+        return real(row, *arguments, **named_)
+
+    monkeypatch.setattr(consumers.creation, "create_run", create_run)
+    monkeypatch.setattr(consumers, "_put_off", {})
+    produce(Worker(), said("a"))
+    tick(3)
+    assert len(attempts) == 1 and queue() == [("broken", "a")] and len(runs_of("healthy")) == 1
+    assert "no luck" in (Dag.objects.get(pk="broken").blocked_reason or "")
+    monkeypatch.setattr(consumers.creation, "create_run", real)
+    consumers.create_runs(sql.now() + consumers.RETRY)
+    assert len(runs_of("broken")) == 1 and Dag.objects.get(pk="broken").blocked_reason is None
 
 
 def test_a_task_is_told_which_of_its_assets_lost_their_name() -> None:
