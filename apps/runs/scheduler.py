@@ -163,7 +163,7 @@ def _create_runs(dag: Dag, now: datetime) -> int:
     checked = creation.checked_of(dag)
     created = 0
     if checked is None:
-        _block(dag, "It has no version to run. Put its file back, or delete the DAG.")
+        _block(dag, "It has no version that can be read. Save its file again, or delete the DAG.")
         return 0
     active = sql.rows(
         "SELECT count(*) FROM runs_run WHERE dag_id = %s AND state IN ('queued', 'running') AND backfill_id IS NULL", [dag.dag_id]
