@@ -171,6 +171,7 @@ def test_conditions(news: list[News], wanted: bool) -> None:
 
 
 def test_conditions_that_say_nothing_are_never_met() -> None:
-    for condition in (None, {}, {"all": []}, {"any": []}, {"unknown": 1}):
+    nothing: list[dict[str, Any] | None] = [None, {}, {"all": []}, {"any": []}, {"unknown": 1}]
+    for condition in nothing:
         assert not met(condition, [News("a", "s3://a")])
         assert list(leaves(condition)) == []
