@@ -15,6 +15,7 @@ from apps.ui.live import cursor
 from apps.ui.page import page, show
 from apps.ui.queries import dags as dag_queries
 from apps.ui.queries import runs as queries
+from apps.ui.queries import why
 from apps.ui.views.dag import run_list
 
 TABS = ("tasks", "gantt", "events")
@@ -33,10 +34,12 @@ def run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
     found = queries.get(dag_id, run_id)
     tab = request.GET.get("tab", "tasks")
     tab = tab if tab in TABS else "tasks"
-    lines = queries.task_lines(found, queries.version_structure(found))
+    structure = queries.version_structure(found)
+    lines = queries.task_lines(found, structure)
     older, newer = queries.neighbours(found)
     context = {
         **summary(found), "cursor": position, "tab": tab, "lines": lines, "older": older, "newer": newer,
+        "chain": why.chain(lines, structure) if found.state != "success" else [],
         "seconds": (found.end_date - found.start_date).total_seconds() if found.start_date and found.end_date else None,
         "gantt": queries.gantt(found, lines) if tab == "gantt" else None,
         "events": [told(e) for e in queries.events(found)] if tab == "events" else [],
@@ -47,9 +50,9 @@ def run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
 
 def summary(found: Run) -> dict[str, Any]:
     """What page and panel share: two statements."""
-    task, why = dag_queries.telling_tasks([found.pk]).get(found.pk, ("", "")) if found.state != "success" else ("", "")
+    task, reason = dag_queries.telling_tasks([found.pk]).get(found.pk, ("", "")) if found.state != "success" else ("", "")
     return {
-        "run": found, "dag": found.dag, "counts": queries.counts([found.pk]).get(found.pk, []), "why_task": task, "why": _sentence(why),
+        "run": found, "dag": found.dag, "counts": queries.counts([found.pk]).get(found.pk, []), "why_task": task, "why": _sentence(reason),
         "conf": json.dumps(found.conf, indent=2, ensure_ascii=False) if found.conf else "",
     }  # fmt: skip
 
