@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from apps.ui.views import actions, dag, dags, data, dialogs, home, run, task
+from apps.ui.views import actions, bulk, dag, dags, data, dialogs, home, run, task
 
 _RUN = "dags/<str:dag_id>/runs/<str:run_id>"
 _TASK = f"{_RUN}/tasks/<str:task_id>"
@@ -15,6 +15,7 @@ urlpatterns = [
     path("login", auth_views.LoginView.as_view(), name="login"),
     path("logout", auth_views.LogoutView.as_view(), name="logout"),
     path("dags", dags.dags, name="dags"),
+    path("dags-bulk", bulk.dags, name="dags_bulk"),
     path("runs", run.runs, name="runs"),
     path("import-errors", home.import_errors, name="import_errors"),
     path("import-errors/<int:file_pk>/reparse", actions.reparse, name="reparse"),
@@ -27,6 +28,7 @@ urlpatterns = [
     path("dags/<str:dag_id>/code", dag.code, name="dag_code"),
     path("dags/<str:dag_id>/details", dag.details, name="dag_details"),
     path("dags/<str:dag_id>/pause", actions.pause, name="dag_pause"),
+    path("dags/<str:dag_id>/star", bulk.star, name="dag_star"),
     path("dags/<str:dag_id>/trigger", dialogs.trigger, name="dag_trigger"),
     # one run
     path(_RUN, run.run, name="run"),

@@ -64,7 +64,7 @@ def seeded(page: Any, tmp_path: Any, settings: Any) -> Run:
 def pages(run: Run) -> list[str]:
     of_run, of_task = f"/dags/orders/runs/{run.run_id}", f"/dags/orders/runs/{run.run_id}/tasks/a"
     return [
-        "/", "/dags", "/dags?view=failing", "/dags?q=nothing-like-this", "/runs", "/import-errors", "/no-such-page",
+        "/", "/dags", "/dags?view=failing", "/dags?view=starred", "/dags?q=nothing-like-this", "/runs", "/import-errors", "/no-such-page",
         *(f"/dags/orders{tab}" for tab in ("", "?view=table", "/graph", "/runs", "/tasks", "/code", "/details", "/trigger")),
         *(f"{of_run}{tab}" for tab in ("", "?tab=gantt", "?tab=events", "/clear", "/mark", "/note")),
         *(f"{of_task}{tab}" for tab in ("", "?tab=xcom", "?tab=rendered", "?tab=details", "/clear", "/mark", "/note")),
@@ -90,9 +90,22 @@ def dialogs(run: Run) -> list[tuple[str, Callable[[Any], None]]]:
 
     def paused(page: Any) -> None:
         page.click("tr[data-dag='orders'] .sw")
-        page.wait_for_selector(".toast")
+        page.wait_for_selector(".toast button:has-text('Undo')")
+
+    def chosen(page: Any) -> None:
+        page.check("input[name=dag][value=orders]")
+        page.wait_for_selector(".bulk:has-text('1 chosen')")
+
+    def many(page: Any) -> None:
+        chosen(page)
+        page.click("text=Pause…")
+        page.wait_for_selector(".dlgpage h2:has-text('Pause 1 DAG')")
+
+    def why(page: Any) -> None:
+        page.click(".chain summary")
 
     return [
+        ("/dags", chosen), ("/dags", many), (of_run, why),
         ("/dags/orders", press("t")), ("/dags/orders", refused), ("/dags/orders", drawer), ("/dags", paused),
         ("/", press("?")), ("/", press("Control+k")),
         (of_run, press("c")), (of_run, press("m")), (of_run, lambda page: page.click("text=Edit note")),
@@ -136,7 +149,7 @@ def test_axe_finds_nothing_in_any_dialog(page: Any, seeded: Run, scheme: str) ->
         page.goto(path)
         page.wait_for_selector(".live:not([hidden])")
         act(page)
-        page.wait_for_selector("dialog[open], .drawer h2, .toast, mark")
+        page.wait_for_selector("dialog[open], .drawer h2, .toast, mark, .bulk, .dlgpage, .chain[open]")
         if bad := violations(page):
             found[f"{k} {path}"] = bad
     assert not found, json.dumps(found, indent=1)

@@ -8,17 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from apps.access import policy
-from apps.dags.models import Dag, DagTag
+from apps.dags.models import Dag, DagFavorite, DagTag
 from apps.runs.models import Run, TaskInstance
 from apps.ui import words
 
 PAGE = 100
 BARS = 14
-VIEWS = ("all", "failing", "running", "paused")
+VIEWS = ("all", "starred", "failing", "running", "paused")
 
 
 @dataclass(slots=True)
@@ -50,23 +50,35 @@ class DagList:
 
 
 def visible(user: Any) -> QuerySet[Any, Any]:
-    """DAGs that exist and that the person may read, each with the state of its newest run."""
+    """DAGs that exist and that the person may read, each with the state of its newest run and whether it is starred."""
+    starred = DagFavorite.objects.filter(dag=OuterRef("pk"), user_id=user.pk)
     newest = Run.objects.filter(dag=OuterRef("pk")).order_by("-run_after", "-id").values("state")[:1]
-    return Dag.objects.filter(policy.visible_dags(user), is_stale=False).annotate(last_state=Subquery(newest))
+    return Dag.objects.filter(policy.visible_dags(user), is_stale=False).annotate(last_state=Subquery(newest), starred=Exists(starred))
 
 
 def listing(user: Any, *, view: str = "all", search: str = "", tag: str = "", offset: int = 0) -> DagList:
     """One page of the list: seven statements."""
     base = visible(user)
-    states = list(base.values_list("last_state", "is_paused"))
+    states = list(base.values_list("last_state", "is_paused", "starred"))
     counts = {
         "all": len(states),
-        "failing": sum(s == "failed" for s, _ in states),
-        "running": sum(s in ("running", "queued") for s, _ in states),
-        "paused": sum(paused for _, paused in states),
+        "starred": sum(starred for _, _, starred in states),
+        "failing": sum(s == "failed" for s, _, _ in states),
+        "running": sum(s in ("running", "queued") for s, _, _ in states),
+        "paused": sum(paused for _, paused, _ in states),
     }
-    wanted = base
-    if view == "failing":
+    wanted = matching(base, view=view, search=search, tag=tag)
+    total = wanted.count()
+    dags = list(wanted.order_by("dag_id").defer("description", "timetable")[offset : offset + PAGE])
+    tags = list(DagTag.objects.filter(dag__is_stale=False).values_list("name", flat=True).distinct().order_by("name"))
+    return DagList(lines(dags), total, counts, tags, offset)
+
+
+def matching(wanted: QuerySet[Any, Any], *, view: str = "all", search: str = "", tag: str = "") -> QuerySet[Any, Any]:
+    """What of `visible` a list with these filters holds."""
+    if view == "starred":
+        wanted = wanted.filter(starred=True)
+    elif view == "failing":
         wanted = wanted.filter(last_state="failed")
     elif view == "running":
         wanted = wanted.filter(last_state__in=("running", "queued"))
@@ -79,10 +91,7 @@ def listing(user: Any, *, view: str = "all", search: str = "", tag: str = "", of
         )
     if tag:
         wanted = wanted.filter(pk__in=DagTag.objects.filter(name=tag).values("dag_id"))
-    total = wanted.count()
-    dags = list(wanted.order_by("dag_id").defer("description", "timetable")[offset : offset + PAGE])
-    tags = list(DagTag.objects.filter(dag__is_stale=False).values_list("name", flat=True).distinct().order_by("name"))
-    return DagList(lines(dags), total, counts, tags, offset)
+    return wanted
 
 
 def lines(dags: Iterable[Dag]) -> list[DagLine]:

@@ -18,7 +18,7 @@ function rows(box: HTMLElement): void {
     void getHtml(`${box.dataset.rows}?${query}`).then((html) => {
       for (const row of $$("tr[data-dag]", fragment(html))) {
         const old = $(`[data-dag="${CSS.escape(row.dataset.dag ?? "")}"]`, box);
-        if (old && !old.contains(document.activeElement)) old.replaceWith(row);
+        if (old && !old.contains(document.activeElement)) keepChoice(old, row);
       }
     }, () => undefined);
   }, 500, 40);
@@ -33,6 +33,20 @@ function rows(box: HTMLElement): void {
     onResync: () => $$("tr[data-dag]", box).forEach((r) => note(r.dataset.dag ?? null)),
   });
 }
+
+/** A row drawn anew stays chosen. */
+function keepChoice(old: HTMLElement, row: HTMLElement): void {
+  const [was, box] = [old, row].map((el) => $<HTMLInputElement>("input[name=dag]", el));
+  if (was && box) box.checked = was.checked;
+  old.replaceWith(row);
+}
+
+const counter = (): void => {
+  const text = $("[data-chosen]");
+  const n = $$("input[name=dag]:checked").length;
+  if (text) text.textContent = n ? `${n} chosen` : "Chosen DAGs";
+};
+document.addEventListener("change", counter);
 
 /** A page of one run or task, home, a list of runs: its regions are asked for again. */
 function regions(box: HTMLElement): void {

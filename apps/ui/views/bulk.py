@@ -1,0 +1,101 @@
+"""Many DAGs at once: what is chosen on the list is shown with its number before anything happens. Plain forms throughout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from apps.dags.models import Dag, DagFavorite
+from apps.runs.errors import ActionRefused
+from apps.ui import rights, words
+from apps.ui.page import actor_of, page
+from apps.ui.queries import dags as queries
+from apps.ui.views.actions import back_to, done, set_paused, words_of
+from apps.ui.views.dialogs import dialog
+
+VERBS = {"pause": "Pause", "unpause": "Unpause", "trigger": "Trigger"}
+MOST_TRIGGERED = 100
+
+
+@require_POST
+@page()
+def star(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """Make the DAG one of the person's favourites, or no longer (`starred` is 1 or 0)."""
+    if not rights.allowed(request.user, "read", "dag", dag_id) or not Dag.objects.filter(pk=dag_id).exists():
+        return done(request, f"There is no DAG {dag_id} that you may see.", reverse("dags"), bad=True)
+    if request.POST.get("starred") == "1":
+        DagFavorite.objects.get_or_create(dag_id=dag_id, user_id=request.user.pk)
+        text = f"{dag_id} is a favourite: it stands first on home."
+    else:
+        DagFavorite.objects.filter(dag_id=dag_id, user_id=request.user.pk).delete()
+        text = f"{dag_id} is no longer a favourite."
+    return done(request, text, back_to(request, reverse("dag", args=[dag_id])))
+
+
+@require_POST
+@page()
+def dags(request: HttpRequest) -> HttpResponse:
+    """`do` (pause, unpause, trigger) for `dag` (repeated), or with `all` for what the filters match; `go` acts."""
+    do = request.POST.get("do", "")
+    do = do if do in VERBS else "pause"
+    found = _chosen(request)
+    names, denied = _allowed(request, do, found)
+    if do != "trigger":
+        names = [d.dag_id for d in found if d.dag_id in set(names) and d.is_paused != (do == "pause")]
+    error = ""
+    if do == "trigger" and len(names) > MOST_TRIGGERED:
+        error = f"At most {MOST_TRIGGERED} DAGs are triggered at once; these are {words.number(len(names))}. Choose fewer."
+    elif request.POST.get("go") and request.POST.get("seen") != str(len(names)):
+        error = "Things moved while you looked: these are the new numbers."
+    elif request.POST.get("go") and names:
+        return _act(request, do, names)
+    context: dict[str, Any] = {
+        "do": do, "verb": VERBS[do], "names": names, "total": len(names), "unchanged": len(found) - len(names) - denied, "denied": denied,
+        "error": error, "back": reverse("dags"), "subject": f"{VERBS[do]} {words.plural(len(names), 'DAG')}",
+    }  # fmt: skip
+    return dialog(request, "ui/_dlg_bulk.html", context, status=422 if error else 200)
+
+
+def _chosen(request: HttpRequest) -> list[Dag]:
+    visible = queries.visible(request.user).order_by("dag_id").only("dag_id", "is_paused")
+    if request.POST.get("all"):
+        view, search, tag = (request.POST.get(k, "").strip() for k in ("view", "q", "tag"))
+        return list(queries.matching(visible, view=view, search=search, tag=tag))
+    return list(visible.filter(pk__in=request.POST.getlist("dag")))
+
+
+def _allowed(request: HttpRequest, do: str, found: list[Dag]) -> tuple[list[str], int]:
+    """What the person may do that to, and how many not."""
+    action, kind = ("trigger", "run") if do == "trigger" else ("edit", "dag")
+    if rights.allowed(request.user, action, kind):
+        return [d.dag_id for d in found], 0
+    names = [d.dag_id for d in found if rights.allowed(request.user, action, kind, d.dag_id)]
+    return names, len(found) - len(names)
+
+
+def _act(request: HttpRequest, do: str, names: list[str]) -> HttpResponse:
+    if do != "trigger":
+        kept = set_paused(names, do == "pause", actor_of(request))
+        text = f"{words.plural(len(names), 'DAG')} {'paused; running tasks finish' if do == 'pause' else 'on schedule again'}."
+        return done(request, text, reverse("dags"), undo=kept)
+    return _trigger(request, names)
+
+
+def _trigger(request: HttpRequest, names: list[str]) -> HttpResponse:
+    from apps.runs.actions import creation
+
+    refused = []
+    for name in names:
+        try:
+            with transaction.atomic():
+                creation.trigger(name, actor=actor_of(request), triggered_by="ui")
+        except ActionRefused as e:
+            refused.append(f"{name}: {words_of(e)}")
+    text = f"{words.plural(len(names) - len(refused), 'run')} queued."
+    if refused:
+        text += f" Not triggered: {'; '.join(refused[:5])}"
+    return done(request, text, reverse("dags"), bad=bool(refused))
