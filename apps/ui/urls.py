@@ -24,6 +24,7 @@ urlpatterns = [
     path("dags/<str:dag_id>", dag.grid, name="dag"),
     path("dags/<str:dag_id>/graph", dag.graph, name="dag_graph"),
     path("dags/<str:dag_id>/runs", dag.runs, name="dag_runs"),
+    path("dags/<str:dag_id>/calendar", dag.calendar, name="dag_calendar"),
     path("dags/<str:dag_id>/tasks", dag.tasks, name="dag_tasks"),
     path("dags/<str:dag_id>/code", dag.code, name="dag_code"),
     path("dags/<str:dag_id>/details", dag.details, name="dag_details"),

@@ -65,7 +65,7 @@ def pages(run: Run) -> list[str]:
     of_run, of_task = f"/dags/orders/runs/{run.run_id}", f"/dags/orders/runs/{run.run_id}/tasks/a"
     return [
         "/", "/dags", "/dags?view=failing", "/dags?view=starred", "/dags?q=nothing-like-this", "/runs", "/import-errors", "/no-such-page",
-        *(f"/dags/orders{tab}" for tab in ("", "?view=table", "/graph", "/runs", "/tasks", "/code", "/details", "/trigger")),
+        *(f"/dags/orders{tab}" for tab in ("", "?view=table", "/graph", "/calendar", "/runs", "/tasks", "/code", "/details", "/trigger")),
         *(f"{of_run}{tab}" for tab in ("", "?tab=gantt", "?tab=events", "/clear", "/mark", "/note")),
         *(f"{of_task}{tab}" for tab in ("", "?tab=xcom", "?tab=rendered", "?tab=details", "/clear", "/mark", "/note")),
     ]  # fmt: skip

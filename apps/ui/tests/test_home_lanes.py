@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from apps.dags.models import DagFavorite
-from apps.ui.queries import lanes
+from apps.ui.queries import calendar, lanes
 from apps.ui.tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -63,3 +63,14 @@ def test_home_needs_the_same_statements_for_any_number_of_dags_and_runs(client: 
         for j in range(3):
             factories.run(made, state=["failed", "running", "success"][j], at=now() - timedelta(hours=j))
     assert statements() == few <= 19
+
+
+def test_the_calendar_counts_runs_per_day_and_outlines_planned_ones(client: Client) -> None:
+    dag = factories.dag(timetable=HOURLY, next_run_after=NOON + timedelta(hours=1))
+    for state in ("success", "success", "failed"):
+        factories.run(dag, at=NOON - timedelta(days=1), state=state)
+    days = {d.day: d for week in calendar.weeks(dag, NOON) for d in week}
+    assert days[NOON.date() - timedelta(days=1)].text == "1 failed, 2 success"
+    assert days[NOON.date()].planned == 11 and days[NOON.date() + timedelta(days=1)].planned == 24
+    client.force_login(factories.user())
+    assert client.get(reverse("dag_calendar", args=["orders"])).status_code == 200

@@ -9,12 +9,13 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.dags.models import Dag, DagVersion, DagWarning
+from apps.dags.models import Dag, DagFavorite, DagVersion, DagWarning
 from apps.runs.errors import NotFound
 from apps.runs.models import Run
 from apps.ui import params, words
 from apps.ui.live import cursor
 from apps.ui.page import page, show
+from apps.ui.queries import calendar as calendars
 from apps.ui.queries import dags as dag_queries
 from apps.ui.queries import grid as grid_queries
 from apps.ui.queries import runs as run_queries
@@ -71,7 +72,7 @@ def _show(request: HttpRequest, dag: Dag, tab: str, template: str, context: dict
     return show(
         request,
         template,
-        {**head(dag, tab), **context},
+        {**head(dag, tab), "starred": DagFavorite.objects.filter(dag=dag, user_id=request.user.pk).exists(), **context},
         nav="dags",
         title=f"{dag.dag_id} {tab}" if tab != "grid" else dag.dag_id,
         crumbs=crumbs,
@@ -109,6 +110,13 @@ def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
     runs = list(Run.objects.filter(dag=dag).order_by("-run_after", "-id").only("run_id", "run_after", "state")[:20])
     run_id = request.GET.get("run", runs[0].run_id if runs else "")
     return _show(request, dag, "graph", "ui/dag_graph.html", {"runs": runs, "run_id": run_id})
+
+
+@page()
+def calendar(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """Runs per day; planned ones outlined."""
+    dag = get_dag(dag_id)
+    return _show(request, dag, "calendar", "ui/dag_calendar.html", {"weeks": calendars.weeks(dag), "today": timezone.localdate()})
 
 
 @page()
