@@ -13,7 +13,8 @@ from apps.ui import words
 from apps.ui.queries.lanes import upcoming
 
 WEEKS_BACK, WEEKS_AHEAD = 13, 2
-PLANNED = 400
+PLANNED = 1_000
+"""Moments looked ahead; a schedule that is denser is shown for the days that are known whole."""
 
 
 @dataclass(slots=True)
@@ -55,8 +56,10 @@ def weeks(dag: Dag, now: datetime | None = None) -> list[list[Day]]:
                 days[day].counts.append((state, count))
     if not dag.is_paused:
         until = begin + timedelta(days=7 * (WEEKS_BACK + WEEKS_AHEAD))
-        for moment in upcoming(dag, now, until, PLANNED):
-            if (day := moment.astimezone(zone).date()) in days:
+        moments = upcoming(dag, now, until, PLANNED)
+        cut = moments[-1].astimezone(zone).date() if len(moments) > PLANNED else None
+        for moment in moments:
+            if (day := moment.astimezone(zone).date()) in days and day != cut:
                 days[day].planned += 1
     ordered = list(days.values())
     return [ordered[k : k + 7] for k in range(0, len(ordered), 7)]

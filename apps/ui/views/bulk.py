@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from apps.access.models import User
 from apps.dags.models import Dag, DagFavorite
 from apps.runs.errors import ActionRefused
 from apps.ui import rights, words
@@ -28,10 +29,10 @@ def star(request: HttpRequest, dag_id: str) -> HttpResponse:
     if not rights.allowed(request.user, "read", "dag", dag_id) or not Dag.objects.filter(pk=dag_id).exists():
         return done(request, f"There is no DAG {dag_id} that you may see.", reverse("dags"), bad=True)
     if request.POST.get("starred") == "1":
-        DagFavorite.objects.get_or_create(dag_id=dag_id, user_id=request.user.pk)
+        DagFavorite.objects.get_or_create(dag_id=dag_id, user=cast(User, request.user))
         text = f"{dag_id} is a favourite: it stands first on home."
     else:
-        DagFavorite.objects.filter(dag_id=dag_id, user_id=request.user.pk).delete()
+        DagFavorite.objects.filter(dag_id=dag_id, user=cast(User, request.user)).delete()
         text = f"{dag_id} is no longer a favourite."
     return done(request, text, back_to(request, reverse("dag", args=[dag_id])))
 

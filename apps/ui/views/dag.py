@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.access.models import User
 from apps.dags.models import Dag, DagFavorite, DagVersion, DagWarning
 from apps.runs.errors import NotFound
 from apps.runs.models import Run
@@ -72,7 +73,7 @@ def _show(request: HttpRequest, dag: Dag, tab: str, template: str, context: dict
     return show(
         request,
         template,
-        {**head(dag, tab), "starred": DagFavorite.objects.filter(dag=dag, user_id=request.user.pk).exists(), **context},
+        {**head(dag, tab), "starred": DagFavorite.objects.filter(dag=dag, user=cast(User, request.user)).exists(), **context},
         nav="dags",
         title=f"{dag.dag_id} {tab}" if tab != "grid" else dag.dag_id,
         crumbs=crumbs,
