@@ -60,6 +60,11 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def _hear_ctrl_c() -> None:
+    """Whoever runs the tests in the background of a shell passes on an ignored SIGINT; a terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class StandaloneStack:
     """`trackside standalone` in a home of its own. `environment` is added to a clean one without DATABASE_URL."""
 
@@ -79,7 +84,9 @@ class StandaloneStack:
         command = [sys.executable, "-m", "trackside.cli", "standalone", "--home", str(self.home)]
         command += ["--port", str(self.port), "--ready-file", str(self.ready_file)]
         with self.output_file.open("ab") as output:
-            self.process = subprocess.Popen(command, cwd="/", env=self.environment, stdout=output, stderr=output, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, cwd="/", env=self.environment, stdout=output, stderr=output, start_new_session=True, preexec_fn=_hear_ctrl_c
+            )
         return self.process
 
     def start(self) -> dict[str, Any]:
