@@ -23,7 +23,7 @@ lint: .venv/ready-dev ## style, types and import contracts; needs no database
 	@$(BIN)/lint-imports
 
 bench: .venv/ready ## time Trackside against its budgets (docs/architecture.md)
-	@$(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python bench/run.py $(ARGS)
 
 build: .venv/ready-dev ## the front end into static/dist, the wheel for workers and pods into dist/
 	@tools/frontend
