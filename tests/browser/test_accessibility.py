@@ -147,7 +147,8 @@ def test_axe_finds_nothing_in_any_dialog(page: Any, seeded: Run, scheme: str) ->
     found: dict[str, list[str]] = {}
     for k, (path, act) in enumerate(dialogs(seeded)):
         page.goto(path)
-        page.wait_for_selector(".live:not([hidden])")
+        if "/tasks/" not in path:  # a task that is over can no longer move: its page may have nothing to be live about
+            page.wait_for_selector(".live:not([hidden])")
         act(page)
         page.wait_for_selector("dialog[open], .drawer h2, .toast, mark, .bulk:visible, .dlgpage, .chain[open]")
         if bad := violations(page):
