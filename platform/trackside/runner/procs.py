@@ -141,21 +141,26 @@ def kill_orphans(
     """SIGKILL and reap every child of this process that is not in `keep` (those with a parent who waits for them).
 
     Children in `spare` are only reaped if they ended. What the killed leave behind becomes a child in turn: call again
-    until the answer, the number of strangers still there, is 0. `thorough` reads all of /proc to be sure of that 0;
+    until the answer, the number of strangers still there, is 0. `thorough` reads all of /proc to be sure of that 0, and
+    reads again after it reaped any: their children may have come after the first look.
     `among` are this process's children if they are known already.
     """
     keep, spare = set(keep), set(spare)
-    remaining = 0
-    if among is None:
-        among = children_by_scan(os.getpid()) if thorough else children(os.getpid())
-    for pid in among:
-        if pid in keep:
-            continue
-        if pid not in spare:
-            send([pid], signal.SIGKILL)
-        try:
-            gone, _ = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            continue
-        remaining += not gone
-    return remaining
+    while True:
+        children_now = among
+        if children_now is None:
+            children_now = children_by_scan(os.getpid()) if thorough else children(os.getpid())
+        remaining = reaped = 0
+        for pid in children_now:
+            if pid in keep:
+                continue
+            if pid not in spare:
+                send([pid], signal.SIGKILL)
+            try:
+                gone, _ = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
+            reaped += bool(gone)
+            remaining += not gone
+        if not reaped or not thorough or among is not None:
+            return remaining
