@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from trackside import __version__
-from trackside.cli import server
+from trackside.cli import providers, server
 
 Verb = Callable[[argparse.Namespace, list[str]], int]
 
@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--queues", help="queues to serve, comma separated (TRACKSIDE_QUEUES, default)")
     one.add_argument("--name", help="what the worker is called on the pages (TRACKSIDE_WORKER_NAME)")
     add(verbs, "version", version, "show the version")
+    providers.add_to(verbs)
     db = verbs.add_parser("db", help="the database").add_subparsers(metavar="command", required=True)
     add(db, "migrate", db_migrate, "bring the tables up to date")
     users = verbs.add_parser("users", help="who may sign in").add_subparsers(metavar="command", required=True)
