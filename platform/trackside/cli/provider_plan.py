@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
+from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -18,6 +19,35 @@ PREFIX = "apache-airflow-providers-"
 AIRFLOW = frozenset({"apache-airflow", "apache-airflow-core", "apache-airflow-task-sdk"})
 OWN = "trackside"
 _Found = dict[str, Distribution]
+SILENT = {
+    "anyio": "anyio>=4",
+    "asgiref": "asgiref>=3.11",
+    "attr": "attrs>=24.2",
+    "attrs": "attrs>=24.2",
+    "cachetools": "cachetools>=6",
+    "cryptography": "cryptography>=44.0.3",
+    "deprecated": "deprecated>=1.2.13",
+    "dill": "dill>=0.3",
+    "fsspec": "fsspec>=2023.10.0",
+    "httpx": "httpx>=0.27",
+    "jwt": "pyjwt>=2.11",
+    "lazy_object_proxy": "lazy-object-proxy>=1.2",
+    "methodtools": "methodtools>=0.4.7",
+    "more_itertools": "more-itertools>=9",
+    "pydantic": "pydantic>=2.11",
+    "requests": "requests>=2.32,<3",
+    "slugify": "python-slugify>=5",
+    "sqlalchemy": "sqlalchemy[asyncio]>=2.0.50",
+    "structlog": "structlog>=26.1",
+    "tabulate": "tabulate>=0.9",
+    "tenacity": "tenacity>=8.3",
+    "upath": "universal-pathlib>=0.3.8",
+    "urllib3": "urllib3>=2.1",
+    "uuid6": "uuid6>=2024.7.10",
+    "yaml": "pyyaml>=6.0.3",
+}
+"""What Airflow's own packages bring along and providers import without saying so: module → requirement."""
+_IMPORT = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
 Fetch = Callable[[list[Requirement]], Iterable[Distribution]]
 """Gets these packages, without what they need, somewhere aside, and returns their metadata."""
 
@@ -78,6 +108,7 @@ def make(wanted: list[Requirement], fetch: Fetch) -> Plan:
                 elif not _served(need, chosen, here, extras, name):
                     ask.append(need)
         ask = _merged(ask)
+    others |= {text: Requirement(text) for found in chosen.values() for text in _silent(found)}
     own = owned()
     warnings = [
         f"{need.name} {own[name].version} stays, because Trackside is built on it; the packages ask for {need.specifier}"
@@ -117,6 +148,15 @@ def _needs(of: Distribution, extras: set[str]) -> Iterator[Requirement]:
         if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
             need.marker = None
             yield need
+
+
+def _silent(of: Distribution) -> set[str]:
+    """What the package imports that it leaves to Airflow to bring."""
+    used: set[str] = set()
+    for path in of.files or ():
+        if path.suffix == ".py" and (file := Path(str(of.locate_file(path)))).is_file():
+            used.update(_IMPORT.findall(file.read_text(encoding="utf-8", errors="replace")))
+    return {SILENT[module] for module in used if module in SILENT}
 
 
 def _plain(one: Requirement) -> Requirement:
