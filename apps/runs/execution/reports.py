@@ -27,6 +27,7 @@ from apps.runs.transitions import End
 from apps.runs.triggerer import rows as trigger_rows
 from trackside.core import retries
 from trackside.core.messages import FinishReport, XComRecord
+from trackside.core.reasons import Reason
 from trackside.core.states import TaskState
 
 logger = logging.getLogger(__name__)
@@ -295,4 +296,4 @@ def _skip_decided(h: _Held, decision: dict[str, Any], dag: compiled.CompiledDag 
         "SELECT id FROM runs_taskinstance WHERE run_id = %s AND task_id = ANY(%s::text[]) AND state IN ('none', 'scheduled', 'queued') "
         "AND (NOT task_id = ANY(%s::text[]) OR map_index IN (%s, -1))", [h.run_pk, ids, same_group, h.map_index])]  # fmt: skip
     changed = transitions.skip(pks, now)
-    transitions.explain({c.pk: transitions.Reason("branch", f"{h.task_id} ended this way early.") for c in changed}, now)
+    transitions.explain({c.pk: Reason("branch", f"{h.task_id} ended this way early.") for c in changed}, now)

@@ -124,7 +124,7 @@ def test_a_pause_is_undone() -> None:
 
 def test_every_column_of_a_run_and_an_instance_is_put_back_or_known_to_stay() -> None:
     """A new column must be decided on: does an action change it?"""
-    from apps.runs import transitions
+    from apps.runs.transitions import people
 
     stay = {
         "runs_taskinstance": {
@@ -137,7 +137,7 @@ def test_every_column_of_a_run_and_an_instance_is_put_back_or_known_to_stay() ->
             "expanded", "advance_at", "troubles",
         },
     }  # fmt: skip
-    back = {"runs_taskinstance": set(transitions._BACK), "runs_run": set(transitions._RUN_BACK)}
+    back = {"runs_taskinstance": set(people.BACK), "runs_run": set(people.RUN_BACK)}
     with connection.cursor() as cursor:
         for table, columns in back.items():
             cursor.execute("SELECT column_name FROM information_schema.columns WHERE table_name = %s", [table])

@@ -2,7 +2,7 @@
 
 One pass in topological order judges every task instance that could move, using its own earlier decisions, so that a
 cascade of skips needs one plan. Called by `apps/runs/brain.py` under the run's lock; its decisions are applied by
-`apps/runs/transitions.py` with the old state as a guard. Property tests compare it with an independent, naive model.
+`apps/runs/transitions` with the old state as a guard. Property tests compare it with an independent, naive model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every state of runs, task instances and tries, the legal moves, who makes them, and what a crash leaves.
 
 For everybody: the server moves states only along `TASK_TRANSITIONS` and `RUN_TRANSITIONS` (see
-`apps/runs/transitions.py`, the one writer), the planner reads the sets below, and `docs/states.md` is generated from
+`apps/runs/transitions`, the one writer), the planner reads the sets below, and `docs/states.md` is generated from
 this module. State names are Airflow's, so that REST clients and people read the same words.
 """
 
@@ -220,7 +220,7 @@ TASK_TRANSITIONS: dict[str, Transition] = {
         _move("mark_skipped", set(TaskState) - {_S.SKIPPED}, _S.SKIPPED, "a person, run timeout, fail_fast", "the transaction is undone"),
     )
 }
-"""verb → what it may do to a task instance. `apps/runs/transitions.py` has one function per verb."""
+"""verb → what it may do to a task instance. `apps/runs/transitions` has one function per verb."""
 
 _R = RunState
 

@@ -22,7 +22,7 @@ NOT_DRAWN = frozenset(
 HEAD = """# States
 
 Generated from `platform/trackside/core/states.py` by `python -m trackside.core.states_doc > docs/states.md`: do not edit.
-`apps/runs/transitions.py` is the only module that writes a state; each verb below is one function there. State names are
+`apps/runs/transitions` is the only package that writes a state; each verb below is one function there. State names are
 Airflow's, so that REST clients and people read the same words.
 """
 
