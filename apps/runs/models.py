@@ -170,6 +170,13 @@ class Try(models.Model):
     """SHA-256 of the try token's secret; replaced at every hand-out."""
     executor = models.CharField(max_length=200, default="local")
     queue = models.CharField(max_length=256, default="default")
+    round = models.IntegerField(default=1, db_default=1)
+    """How often it was queued: a deferred or rescheduled try goes on under its UUID."""
+    submitted_at = models.DateTimeField(null=True)
+    """When its executor last sent it on its way; null until then, and again when it is queued anew."""
+    submissions = models.IntegerField(default=0, db_default=0)
+    facts = models.JSONField(null=True)
+    """What its executor knows of where it runs: pod, node, image, events …; no secrets."""
     worker = models.ForeignKey("Process", on_delete=models.SET_NULL, null=True, related_name="tries")
     worker_epoch = models.IntegerField(default=0)
     hostname = models.CharField(max_length=1000, default="")
@@ -347,3 +354,4 @@ class Event(models.Model):
 from apps.runs.assets.models import AssetEvent, QueuedAsset  # noqa: E402, F401  (models of this app, kept with what they are for)
 from apps.runs.backfills.models import Backfill  # noqa: E402, F401
 from apps.runs.questions.models import HITLDetail  # noqa: E402, F401
+from apps.runs.stores.models import AssetState, TaskState  # noqa: E402, F401

@@ -15,6 +15,7 @@ from config.embedded_postgres import read_server_info
 from config.env import BadSetting, env_bool, env_float, env_int, env_list, env_path, env_str
 from config.secrets import secret_text
 from trackside import __version__
+from trackside.executors import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = __version__
@@ -34,6 +35,12 @@ PARSE_TIMEOUT = env_float("TRACKSIDE_PARSE_TIMEOUT", 30.0, low=0.5)
 PARSE_MEMORY_MB = env_int("TRACKSIDE_PARSE_MEMORY_MB", 1024, low=64)
 PARSE_PROCESSES = env_int("TRACKSIDE_PARSE_PROCESSES", 2, low=1, high=64)
 MAX_INFRA_FAILURES = env_int("TRACKSIDE_MAX_INFRA_FAILURES", 3, low=0)
+try:
+    EXECUTORS = registry.configured(env_list("TRACKSIDE_EXECUTOR", registry.LOCAL))
+except registry.WrongExecutors as e:
+    raise BadSetting(str(e)) from e
+EXECUTOR_NAMES = registry.names(EXECUTORS)
+"""Every name a DAG file may use for an executor → its alias."""
 TRIGGER_CAPACITY = env_int("TRACKSIDE_TRIGGER_CAPACITY", 1000, low=1)
 HEARTBEAT = env_float("TRACKSIDE_HEARTBEAT", 5.0, low=0.2)
 SELF_FENCE = env_float("TRACKSIDE_SELF_FENCE", 20.0, low=0.5)
@@ -47,6 +54,9 @@ if SELF_FENCE + KILL_GRACE >= LEASE or LEASE < 3 * HEARTBEAT:
 EVENT_RETENTION_DAYS = env_int("TRACKSIDE_EVENT_RETENTION_DAYS", 14, low=1)
 MAX_BODY_BYTES = env_int("TRACKSIDE_MAX_BODY_BYTES", 1_048_576, low=1024)
 MAX_XCOM_BYTES = env_int("TRACKSIDE_MAX_XCOM_BYTES", 32 * 1_048_576, low=1024)
+STATE_RETENTION_DAYS = env_int("TRACKSIDE_STATE_RETENTION_DAYS", 30, low=0)
+STATE_CLEAR_ON_SUCCESS = env_bool("TRACKSIDE_STATE_CLEAR_ON_SUCCESS", False)
+MAX_STATE_BYTES = env_int("TRACKSIDE_MAX_STATE_BYTES", 65_535, low=0)
 TEST_CONNECTION = env_bool("TRACKSIDE_TEST_CONNECTION", False)
 
 # --- Django ---------------------------------------------------------------------------------------------------------

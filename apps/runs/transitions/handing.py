@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import orjson
+from django.conf import settings
+
 from apps.runs import claims, sql
 from apps.runs.transitions.statements import CLEAN, Changed, move, statement
 
@@ -18,9 +21,9 @@ _ADMIT = statement(
     more=""", tries AS (
     INSERT INTO runs_try (id, ti_id, number, state, executor, queue, queued_at, worker_epoch, hostname, kill_confirmed,
                           dag_version_id, snapshot, log_size, log_ended)
-    SELECT try_id, id, try_number, 'queued', coalesce(executor, 'local'), queue, %(now)s::timestamptz, 0, '', true, dag_version_id, '{{}}', 0, false FROM changed
+    SELECT try_id, id, try_number, 'queued', coalesce(%(names)s::jsonb ->> executor, executor, %(default)s::text), queue, %(now)s::timestamptz, 0, '', true, dag_version_id, '{{}}', 0, false FROM changed
     ON CONFLICT (id) DO UPDATE SET state = 'queued', queued_at = excluded.queued_at, executor = excluded.executor,
-        queue = excluded.queue, dag_version_id = excluded.dag_version_id
+        queue = excluded.queue, dag_version_id = excluded.dag_version_id, round = runs_try.round + 1, submitted_at = NULL, submissions = 0
     WHERE runs_try.state IN ('parked', 'queued')
 )""".replace("{{}}", "{}"),
 )
@@ -28,7 +31,10 @@ _ADMIT = statement(
 
 def admit(ids: Sequence[int], now: datetime) -> list[Changed]:
     """Scheduled → queued: takes its slots; the try row is made, or a parked one is queued again."""
-    return move("admit", _ADMIT, now, ids=list(ids)) if ids else []
+    if not ids:
+        return []
+    names = orjson.dumps(settings.EXECUTOR_NAMES).decode()
+    return move("admit", _ADMIT, now, ids=list(ids), names=names, default=settings.EXECUTORS[0].alias)
 
 
 _START = f"""
