@@ -1,0 +1,108 @@
+"""`trackside standalone`, `web`, `scheduler`, `worker` … and the server's own chores: processes that live on this machine.
+
+For operators. What needs the server project is handed to it (`server`); a worker runs from the wheel alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from trackside import __version__
+from trackside.cli import server
+from trackside.cli.words import Verb, Verbs, add, group
+
+
+def standalone(given: argparse.Namespace, rest: list[str]) -> int:
+    """A whole Trackside on this machine."""
+    server.become("config.standalone", rest)
+
+
+def web(given: argparse.Namespace, rest: list[str]) -> int:
+    """One web process."""
+    server.become("config.web", rest)
+
+
+def scheduler(given: argparse.Namespace, rest: list[str]) -> int:
+    """One scheduler."""
+    server.manage("scheduler", *rest)
+
+
+def dag_processor(given: argparse.Namespace, rest: list[str]) -> int:
+    """One DAG processor."""
+    server.manage("dag_processor", *rest)
+
+
+def triggerer(given: argparse.Namespace, rest: list[str]) -> int:
+    """One triggerer."""
+    server.manage("triggerer", *rest)
+
+
+PASSED_ON: dict[str, tuple[Verb, str]] = {
+    "standalone": (standalone, "run a whole Trackside on this machine"),
+    "web": (web, "run a web process: pages, REST, sockets, execution API"),
+    "scheduler": (scheduler, "run a scheduler"),
+    "dag-processor": (dag_processor, "run a DAG processor"),
+    "triggerer": (triggerer, "run a triggerer, which waits for what deferred tasks wait for"),
+}
+"""Verbs whose further words belong to the server."""
+
+
+def worker(given: argparse.Namespace, rest: list[str]) -> int:
+    """A worker; needs no server on this machine."""
+    import logging
+
+    from trackside.runner.command import WrongSetting, run_worker
+
+    logging.basicConfig(
+        level=os.environ.get("TRACKSIDE_LOG_LEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    queues = [word.strip() for word in given.queues.split(",")] if given.queues is not None else None
+    try:
+        run_worker(api_url=given.api_url, slots=given.slots, queues=queues, name=given.name)
+    except WrongSetting as error:
+        print(f"trackside worker: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def version(given: argparse.Namespace, rest: list[str]) -> int:
+    """The version."""
+    print(__version__)
+    return 0
+
+
+def db_migrate(given: argparse.Namespace, rest: list[str]) -> int:
+    """Bring the tables up to date."""
+    server.manage("migrate", "--no-input")
+
+
+def users_create(given: argparse.Namespace, rest: list[str]) -> int:
+    """Make a user; the command asks for the password, or reads it from standard input."""
+    options = ["--username", given.username, "--role", given.role, "--email", given.email]
+    server.manage("create_user", *options, *(["--random-password"] if given.random_password else []))
+
+
+def add_to(verbs: Verbs) -> None:
+    """The words of these commands."""
+    for name, (verb, text) in PASSED_ON.items():
+        add(verbs, name, verb, text).epilog = f"`trackside {name} …` passes its options on."
+    one = add(verbs, "worker", worker, "run a worker, here or on any machine that reaches the server")
+    one.add_argument("--api-url", help="address of the server (TRACKSIDE_API_URL, http://127.0.0.1:8080)")
+    one.add_argument("--slots", type=int, help="tasks at once (TRACKSIDE_PARALLELISM, 32)")
+    one.add_argument("--queues", help="queues to serve, comma separated (TRACKSIDE_QUEUES, default)")
+    one.add_argument("--name", help="what the worker is called on the pages (TRACKSIDE_WORKER_NAME)")
+    add(verbs, "version", version, "show the version")
+    add(group(verbs, "db", "the database"), "migrate", db_migrate, "bring the tables up to date")
+    one = add(
+        group(verbs, "users", "who may sign in"),
+        "create",
+        users_create,
+        "make a user; the password is asked for or read from standard input",
+    )
+    one.add_argument("--username", required=True)
+    one.add_argument("--role", choices=("Viewer", "User", "Op", "Admin"), default="Viewer")
+    one.add_argument("--email", default="")
+    one.add_argument("--random-password", action="store_true", help="make one up, show it once, ask for a new one")
