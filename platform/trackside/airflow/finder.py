@@ -19,6 +19,8 @@ from trackside.airflow.names import HINTS, MODULES, PACKAGES, Names
 
 ROOT = "airflow"
 PROVIDERS = "airflow.providers"
+EXAMPLES = "airflow.example_dags"
+"""Some of Airflow's example files import helpers by this name: a copy at `airflow/example_dags` in the DAGs folder serves."""
 
 
 def missing(name: str) -> str:
@@ -84,8 +86,8 @@ def _asked_by_import() -> bool:
 
 
 def _may_be_installed(module: str) -> bool:
-    """Whether names of this module may be modules of a provider package on this machine."""
-    return module == PROVIDERS or module.startswith(f"{PROVIDERS}.")
+    """Whether names of this module may be modules of a provider package (or of Airflow's examples) on this machine."""
+    return any(module == top or module.startswith(f"{top}.") for top in (PROVIDERS, EXAMPLES))
 
 
 def _module(target: str) -> ModuleType:

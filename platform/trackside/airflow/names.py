@@ -160,6 +160,24 @@ _SDK: Names = {
     "get_parsing_context": "airflow.parts.context:get_parsing_context",
 }
 
+_COMPAT: Names = {
+    **_EXCEPTIONS,
+    **_SDK,
+    **_DECORATOR,
+    **_XCOM,
+    **_CONTEXT,
+    **_LOGGING,
+    **_TYPES,
+    **_of("sdk.sensor", "poke_mode_only"),
+    **_of("sdk.mapping", "MappedOperator"),
+    "EdgeModifier": "sdk.edges:EdgeModifier",
+    "AirflowPlugin": "airflow.parts.context:AirflowPlugin",
+    "Stats": "airflow.parts.context:Stats",
+    "timeout": "sdk.execution.limits:timeout",
+    "timezone": "airflow.parts.timezone:",
+}
+"""What provider packages and newer examples import by way of common-compat, whether that package is installed or not."""
+
 MODULES: dict[str, Names] = {
     "airflow": {
         "__version__": AIRFLOW_VERSION,
@@ -172,6 +190,7 @@ MODULES: dict[str, Names] = {
     "airflow.exceptions": _EXCEPTIONS,
     "airflow.configuration": {"*": "airflow.parts.configuration"},
     "airflow.macros": {"*": "sdk.macros"},
+    "airflow.example_dags": {},
     "airflow.settings": {
         "AIRFLOW_HOME": "airflow.parts.configuration:AIRFLOW_HOME",
         "TIMEZONE": "airflow.parts.timezone:utc",
@@ -224,6 +243,7 @@ MODULES: dict[str, Names] = {
     "airflow.sdk.execution_time.callback_runner": _RUNNERS,
     "airflow.sdk.io": {"ObjectStoragePath": "sdk.storage:ObjectStoragePath"},
     "airflow.sdk.observability.stats": {"Stats": "airflow.parts.context:Stats"},
+    "airflow.providers.common.compat.sdk": _COMPAT,
     # paths of Airflow 2
     "airflow.models": {
         **_of("sdk.dag", "DAG"),

@@ -79,6 +79,7 @@ STANDARD: dict[str, dict[str, Any]] = {
     f"{_O}.hitl": _HITL,
     "airflow.providers.standard.exceptions": _HITL_ERRORS,
     "airflow.sdk.execution_time.hitl": {"HITLUser": "sdk.operators.hitl:HITLUser"},
+    "airflow.providers.standard.hooks.package_index": {"PackageIndexHook": "sdk.operators.package_index:PackageIndexHook"},
     "airflow.providers.standard.hooks.subprocess": {
         name: f"sdk.operators.subprocess:{name}" for name in ("SubprocessHook", "SubprocessResult")
     },
@@ -102,6 +103,16 @@ STANDARD: dict[str, dict[str, Any]] = {
             *(("short_circuit", "_ShortCircuitDecoratedOperator"), ("bash", "_BashDecoratedOperator")),
         )
     },
+    **{
+        f"{_D}.{module}": {name: f"sdk.operators.decorated_venv:{name}"}
+        for module, name in (
+            *(("python_virtualenv", "_PythonVirtualenvDecoratedOperator"),),
+            *(("external_python", "_PythonExternalDecoratedOperator"),),
+            *(("branch_virtualenv", "_BranchPythonVirtualenvDecoratedOperator"),),
+            *(("branch_external_python", "_BranchExternalPythonDecoratedOperator"),),
+        )
+    },
+    f"{_D}.stub": {"_StubOperator": "sdk.operators.decorated:_StubOperator", "stub": "sdk.operators.decorated:stub"},
     f"{_D}.sensor": {"DecoratedSensorOperator": "sdk.sensors.decorated:DecoratedSensorOperator"},
     # paths of Airflow 2
     "airflow.operators": {},

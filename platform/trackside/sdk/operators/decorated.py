@@ -6,6 +6,7 @@ For `decorators.py`, which finds the `…_task` names here when a file first use
 
 from __future__ import annotations
 
+import ast
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
@@ -103,7 +104,36 @@ class _BashDecoratedOperator(DecoratedOperator, BashOperator):
         return super().execute(context)
 
 
+class _StubOperator(DecoratedOperator):
+    """`@task.stub`: a place in the graph for work that a worker in another language does; the function is empty."""
+
+    custom_operator_name = "@task.stub"
+    is_stub = True
+    _airflow_module = "airflow.providers.standard.decorators.stub"
+
+    def __init__(self, *, python_callable: Callable[..., Any], task_id: str, **kwargs: Any) -> None:
+        super().__init__(python_callable=python_callable, task_id=task_id, **kwargs)
+        if getattr(self, "retry_policy", None) is not None:
+            raise ValueError("@task.stub does not support `retry_policy`, which runs in Python. Use `retries` instead.")
+        body = ast.parse(self.get_python_source()).body
+        if len(body) != 1 or not isinstance(body[0], ast.FunctionDef):
+            raise RuntimeError("@task.stub expects a single function that is not async")
+        for statement in body[0].body:
+            words = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+            if not isinstance(statement, ast.Pass) and not words:
+                raise ValueError(
+                    f"Functions passed to @task.stub must be an empty function (`pass`, or `...` only) (got {ast.unparse(statement)})"
+                )
+
+    def execute(self, context: Any) -> Any:
+        """Refuse: a Python worker has nothing to run here."""
+        raise RuntimeError(
+            "@task.stub should not be executed directly: set its queue to one that only workers of that language serve"
+        )
+
+
 python_task = _PythonDecoratedOperator
+stub = _StubOperator
 branch_task = _BranchPythonDecoratedOperator
 short_circuit_task = _ShortCircuitDecoratedOperator
 bash_task = _BashDecoratedOperator

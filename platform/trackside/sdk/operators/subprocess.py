@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from trackside.sdk.hooks import BaseHook
@@ -39,8 +39,10 @@ class SubprocessHook(BaseHook):
         env: Mapping[str, str] | None = None,
         output_encoding: str = "utf-8",
         cwd: str | None = None,
+        *,
+        pass_fds: Collection[int] = (),
     ) -> SubprocessResult:
-        """Run to the end. Without `cwd` it runs in a fresh temporary folder."""
+        """Run to the end. Without `cwd` it runs in a fresh temporary folder. `pass_fds` stay open for the command."""
         with contextlib.ExitStack() as stack:
             if cwd is None:
                 cwd = stack.enter_context(tempfile.TemporaryDirectory(prefix="airflowtmp"))
@@ -52,6 +54,7 @@ class SubprocessHook(BaseHook):
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
                 env=None if env is None else dict(env),
+                pass_fds=pass_fds,
                 process_group=0,  # a group of its own in our session: on_kill reaches all it started
             )
             self.log.info("Output:")
