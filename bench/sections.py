@@ -59,6 +59,10 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
+TEMPLATES_KEPT_S = 35.0
+"""Longer than a worker keeps the template process of a DAG file that nothing runs from."""
+
+
 def settle(bench: Bench, seconds: float = 30.0) -> None:
     """Wait until the stack has had nothing to do for a second, so that one section does not pay for the one before."""
     deadline = time.monotonic() + seconds
@@ -148,8 +152,12 @@ def measure_cpu(bench: Bench) -> dict[str, Any]:
 
 
 def measure_idle(bench: Bench) -> dict[str, Any]:
-    """What the stack costs while nothing happens."""
+    """What the stack costs while nothing happens: after what earlier sections warmed up has been put away."""
     settle(bench)
+    before = 0
+    while before != (now := len(machine.tree(machine.processes(), bench.roots))):
+        before = now
+        time.sleep(3.0 if bench.quick else TEMPLATES_KEPT_S)
     return machine.footprint(bench.roots, 6.0 if bench.quick else 35.0)
 
 

@@ -244,7 +244,7 @@ class Forker:
             _, task.status = os.waitpid(task.pid, 0)
         except ChildProcessError:  # code of a DAG file reaped it
             task.status = 0
-        if task.deadline is not None or task.zygote is not None:
+        if task.deadline is not None or (task.zygote is not None and task.status != 0):
             self.dying.append(task)
             return
         self._tell_end(task)
@@ -306,8 +306,9 @@ class Forker:
     def _kill_everything(self) -> None:
         until = time.monotonic() + 10
         procs.send([pid for t in self.tasks.values() for pid in (t.pid, *procs.descendants(t.pid))], signal.SIGKILL)
-        while procs.kill_orphans(thorough=True) and time.monotonic() < until:
-            time.sleep(SWEEP_S)
+        while procs.has_children() and time.monotonic() < until:
+            if procs.kill_orphans(thorough=True):
+                time.sleep(SWEEP_S)
 
 
 def _zygote(channel_fd: int, parent: int, settings: dict[str, Any], message: dict[str, Any]) -> None:
@@ -324,6 +325,8 @@ def _zygote(channel_fd: int, parent: int, settings: dict[str, Any], message: dic
     settle_memory()
     channel.send({"op": "ready"})
     Forker(channel, settings, loaded).serve()
+    if not procs.has_children():
+        os._exit(0)  # tells the fork server that nothing of this file is left to look for
 
 
 def warm_up(settings: dict[str, Any]) -> None:
