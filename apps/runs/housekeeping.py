@@ -1,10 +1,12 @@
-"""What must not grow for ever: events that pages and trails have read, processes that ended long ago. In small bites."""
+"""What must not grow for ever: events that pages and trails have read, processes that ended long ago,
+values of state stores that expired. In small bites."""
 
 from __future__ import annotations
 
 from django.conf import settings
 
 from apps.runs import processes, sql
+from apps.runs.stores import store
 
 BITE = 20_000
 """Rows deleted at once, so that no transaction is long."""
@@ -13,6 +15,7 @@ BITE = 20_000
 def run_once() -> int:
     """Delete what is older than its retention; how many events went."""
     processes.prune()
+    store.clean()
     total = 0
     while True:
         gone = sql.run(

@@ -354,4 +354,4 @@ class Event(models.Model):
 from apps.runs.assets.models import AssetEvent, QueuedAsset  # noqa: E402, F401  (models of this app, kept with what they are for)
 from apps.runs.backfills.models import Backfill  # noqa: E402, F401
 from apps.runs.questions.models import HITLDetail  # noqa: E402, F401
-from apps.runs.stores.models import AssetState, TaskState  # noqa: E402, F401
+from apps.runs.stores.models import AssetStateEntry, TaskStateEntry  # noqa: E402, F401

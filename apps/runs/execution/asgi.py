@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DataError, InterfaceError, OperationalError, close_old_connections, connection
 
 from apps.runs import wake
-from apps.runs.execution import checking, data, doors, exchange, tokens
+from apps.runs.execution import checking, data, doors, exchange, stores, tokens
 from apps.runs.execution.refusal import Refused
 from trackside.core.messages import ExchangeRequest
 
@@ -219,4 +219,7 @@ ROUTES = [
     _route("GET", "/task-instances/count", data.count_task_instances),
     _route("GET", "/task-instances/states", data.task_states),
     _route("GET", "/dags/{dag_id}", data.get_dag),
+    _route("GET", "/assets", stores.assets_of_alias),
+    *(_route(method, "/state/task", stores.task(method)) for method in ("GET", "PUT", "DELETE")),
+    *(_route(method, "/state/asset", stores.asset(method)) for method in ("GET", "PUT", "DELETE")),
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from trackside.sdk.connection import Connection
-from trackside.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
+from trackside.sdk.exceptions import AirflowNotFoundException
 from trackside.sdk.types import NOTSET
 from trackside.sdk.variable import Variable
 
@@ -49,18 +49,3 @@ class ConnectionAccessor:
             return Connection.get(conn_id)
         except AirflowNotFoundException:
             return default_conn
-
-
-class NotThere:
-    """Stands in the context for something Trackside does not offer yet; says so when it is used."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return f"<{self._name}: not available in Trackside yet>"
-
-    def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("__"):
-            raise AttributeError(attribute)
-        raise AirflowRuntimeError(f"{self._name} is not available in Trackside yet; keep such values in a Variable.")

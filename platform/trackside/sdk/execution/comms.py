@@ -81,6 +81,8 @@ class MemoryComms:
         self.task_instances: list[dict[str, Any]] = []
         """Dicts with dag_id, run_id, task_id, map_index, state, logical_date, group_id."""
         self.xcoms: dict[tuple[str, str, str, int, str], XComRecord] = {}
+        self.states: dict[tuple[Any, ...], Any] = {}
+        """State stores: ("task", dag id, run id, task id, map index, key) and ("asset", name or URI, key) → value."""
         self.requests: list[tuple[str, str]] = []
         self.updates: list[dict[str, Any]] = []
         self.masked: list[str] = []
@@ -202,6 +204,27 @@ class MemoryComms:
             name = ti["task_id"] if index < 0 else f"{ti['task_id']}_{index}"
             states.setdefault(ti["run_id"], {})[name] = ti.get("state")
         return 200, {"task_states": states}
+
+    def _get_assets(self, rest: str, params: dict[str, Any], body: Any) -> tuple[int, Any]:
+        return 200, {"assets": []}
+
+    def _state_of(self, what: str, params: dict[str, Any]) -> tuple[Any, ...]:
+        return ("task", *self._own) if what == "task" else ("asset", params.get("name") or params.get("uri"))
+
+    def _get_state(self, what: str, params: dict[str, Any], body: Any) -> tuple[int, Any]:
+        place = (*self._state_of(what, params), params["key"])
+        if place not in self.states:
+            return _absent(f"state store key {params['key']!r} not found")
+        return 200, {"key": params["key"], "value": self.states[place]}
+
+    def _put_state(self, what: str, params: dict[str, Any], body: Any) -> tuple[int, Any]:
+        self.states[(*self._state_of(what, params), params["key"])] = body["value"]
+        return 200, {}
+
+    def _delete_state(self, what: str, params: dict[str, Any], body: Any) -> tuple[int, Any]:
+        scope, key = self._state_of(what, params), params.get("key")
+        self.states = {k: v for k, v in self.states.items() if k[:-1] != scope or key not in (None, k[-1])}
+        return 200, {}
 
     def _get_dags(self, dag_id: str, params: dict[str, Any], body: Any) -> tuple[int, Any]:
         return 200, {"dag_id": dag_id, "is_paused": False}

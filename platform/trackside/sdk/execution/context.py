@@ -6,12 +6,15 @@ A dict whose expensive entries are worked out when they are first read (`Context
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from trackside.sdk import macros
-from trackside.sdk.execution.accessors import ConnectionAccessor, NotThere, VariableAccessor
+from trackside.sdk.assets import BaseAsset
+from trackside.sdk.execution.accessors import ConnectionAccessor, VariableAccessor
 from trackside.sdk.execution.events import InletEvents, OutletEvents, TriggeringEvents
+from trackside.sdk.execution.state_stores import AssetStateStoreAccessors, TaskStateStoreAccessor
+from trackside.sdk.state_store import TaskScope
 
 if TYPE_CHECKING:
     from trackside.sdk.execution.ti import RuntimeTaskInstance
@@ -101,7 +104,7 @@ def build_context(ti: RuntimeTaskInstance) -> Context:
         ti=ti,
         task_instance_key_str=f"{ti.dag_id}__{ti.task_id}__{_date_or_run_id(ti)}",
         task_reschedule_count=ti.order.reschedule_count,
-        task_state_store=NotThere("task_state_store"),
+        task_state_store=TaskStateStoreAccessor(ti.comms, TaskScope(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)),
         triggering_asset_events=TriggeringEvents(run.consumed_asset_events),
         partition_key=run.partition_key,
         partition_date=run.partition_date,
@@ -112,6 +115,8 @@ def build_context(ti: RuntimeTaskInstance) -> Context:
     )
     context.lazy("prev_start_date_success", lambda: _previous(ti, "start_date"))
     context.lazy("prev_end_date_success", lambda: _previous(ti, "end_date"))
+    if has_assets(inlets, outlets):
+        context.lazy("asset_state_store", lambda: AssetStateStoreAccessors(ti.comms, inlets, outlets))
     templates_dict = getattr(task, "templates_dict", None)
     if templates_dict is not None:
         context["templates_dict"] = templates_dict
@@ -137,6 +142,11 @@ def _add_dates(context: Context, ti: RuntimeTaskInstance) -> None:
     )
     context.lazy("prev_data_interval_start_success", lambda: _previous(ti, "data_interval_start"))
     context.lazy("prev_data_interval_end_success", lambda: _previous(ti, "data_interval_end"))
+
+
+def has_assets(inlets: Iterable[Any], outlets: Iterable[Any]) -> bool:
+    """Whether any asset, alias or reference is among them."""
+    return any(isinstance(thing, BaseAsset) for thing in (*inlets, *outlets))
 
 
 def _date_or_run_id(ti: RuntimeTaskInstance) -> str:
