@@ -19,6 +19,7 @@ from trackside.airflow.names import HINTS, MODULES, PACKAGES, Names
 
 ROOT = "airflow"
 PROVIDERS = "airflow.providers"
+STANDARD_PROVIDER = "airflow.providers.standard"
 EXAMPLES = "airflow.example_dags"
 """Some of Airflow's example files import helpers by this name: a copy at `airflow/example_dags` in the DAGs folder serves."""
 
@@ -115,18 +116,28 @@ class BridgeFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """A spec for modules of the table; the ordinary search for installed providers; else a clear refusal."""
+        """The ordinary search for installed providers; a spec for modules of the table; else a clear refusal."""
         if fullname != ROOT and not fullname.startswith(f"{ROOT}."):
             return None
+        if (found := self._installed(fullname, path, target)) is not None:
+            return found
         if fullname in PACKAGES:
             spec = ModuleSpec(fullname, BridgeLoader(), origin="trackside.airflow", is_package=True)
             spec.submodule_search_locations = _folders(fullname)
             return spec
-        if _may_be_installed(fullname):
-            for finder in sys.meta_path:
-                if finder is not self and (found := finder.find_spec(fullname, path, target)) is not None:
-                    return found
         raise ModuleNotFoundError(missing(fullname), name=fullname)
+
+    def _installed(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
+        """A module of an installed package. Those of the table win in the standard provider, and so do folders that several share."""
+        if not _may_be_installed(fullname) or fullname == PROVIDERS:
+            return None
+        ours = fullname in PACKAGES
+        if ours and (fullname == STANDARD_PROVIDER or fullname.startswith(f"{STANDARD_PROVIDER}.")):
+            return None
+        for finder in sys.meta_path:
+            if finder is not self and (found := finder.find_spec(fullname, path, target)) is not None:
+                return None if ours and found.loader is None else found
+        return None
 
 
 def _folders(name: str) -> list[str]:

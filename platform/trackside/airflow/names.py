@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trackside.airflow.names_providers import PROVIDERS
 from trackside.airflow.names_standard import STANDARD
 
 AIRFLOW_VERSION = "3.3.2"
@@ -16,7 +17,7 @@ Names = dict[str, Any]
 
 HINTS = {
     "": "write the file without it, or ask for it to be added.",
-    "airflow.providers": "install the provider package (for example apache-airflow-providers-http) next to Trackside.",
+    "airflow.providers": "install its package beside Trackside, for example with `trackside providers install http`.",
     "airflow.settings": "a DAG file cannot reach the database; use the REST API or task context instead.",
     "airflow.utils.session": "a DAG file cannot reach the database; use the REST API or task context instead.",
     "airflow.models": "a DAG file cannot reach the database; use the REST API or task context instead.",
@@ -343,6 +344,8 @@ MODULES: dict[str, Names] = {
     **STANDARD,
 }
 """Module → its names."""
+for _module, _names in PROVIDERS.items():
+    MODULES[_module] = {**_names, **MODULES.get(_module, {})}
 
 
 def _packages() -> frozenset[str]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from trackside.cli.words import Problem
+
 PREFIX = "apache-airflow-providers-"
 AIRFLOW = frozenset({"apache-airflow", "apache-airflow-core", "apache-airflow-task-sdk"})
 OWN = "trackside"
@@ -52,7 +54,7 @@ Fetch = Callable[[list[Requirement]], Iterable[Distribution]]
 """Gets these packages, without what they need, somewhere aside, and returns their metadata."""
 
 
-class Refused(Exception):
+class Refused(Problem):
     """The packages asked for cannot be installed or removed; the message says what to ask for instead."""
 
 

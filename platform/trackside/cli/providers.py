@@ -21,24 +21,18 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from trackside.cli import provider_plan as plans
+from trackside.cli.words import Problem, Verbs, add, group
 
 
 def install(given: argparse.Namespace, rest: list[str]) -> int:
     """Install packages by short or full name, with version and extras as pip writes them: `http`, `amazon[s3fs]==9.39.0`."""
-    try:
-        wanted = [plans.requirement(word) for word in given.packages]
-        plan = plans.make(wanted, _fetch)
-    except (plans.Refused, _Failed) as error:
-        return _said(error)
+    plan = plans.make([plans.requirement(word) for word in given.packages], _fetch)
     for line in plan.warnings:
         print(f"note: {line}")
     if given.dry_run:
         print("\n".join(["would install:", *(f"  {pin}" for pin in plan.pins), *(f"  {need}" for need in plan.others)]))
         return 0
-    try:
-        _apply(plan)
-    except _Failed as error:
-        return _said(error)
+    _apply(plan)
     print(f"installed: {', '.join(plan.pins)}")
     print("Restart the workers, the DAG processor and the triggerer: processes that run know only what was there when they began.")
     return 0
@@ -56,37 +50,24 @@ def show(given: argparse.Namespace, rest: list[str]) -> int:
 
 def remove(given: argparse.Namespace, rest: list[str]) -> int:
     """Uninstall provider packages; what they brought along stays, because others may use it."""
-    try:
-        names = [plans.name_of(plans.requirement(word)) for word in given.packages]
-        plans.check_removal(names)
-        _run([*_tool("uninstall"), *names])
-    except (plans.Refused, _Failed) as error:
-        return _said(error)
+    names = [plans.name_of(plans.requirement(word)) for word in given.packages]
+    plans.check_removal(names)
+    _run([*_tool("uninstall"), *names])
     print(f"removed: {', '.join(names)}")
     return 0
 
 
-def add_to(group: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The words of these sub-commands."""
-    verbs = group.add_parser("providers", help="Airflow's provider packages").add_subparsers(metavar="command", required=True)
-    for name, verb, text in (
-        ("install", install, "install provider packages without Airflow itself"),
-        ("list", show, "show the provider packages installed here"),
-        ("remove", remove, "uninstall provider packages"),
-    ):
-        one = verbs.add_parser(name, help=text, description=text)
-        one.set_defaults(verb=verb)
-        if name != "list":
-            one.add_argument("packages", nargs="+", metavar="package", help="http, cncf-kubernetes, amazon[s3fs]==9.39.0 …")
-        if name == "install":
-            one.add_argument("--dry-run", action="store_true", help="say what would be installed")
+def add_to(verbs: Verbs) -> None:
+    """The words of these commands."""
+    mine = group(verbs, "providers", "Airflow's provider packages")
+    add(mine, "list", show, "show the provider packages installed here")
+    one = add(mine, "install", install, "install provider packages without Airflow itself")
+    one.add_argument("packages", nargs="+", metavar="package", help="http, cncf-kubernetes, amazon[s3fs]==9.39.0 …")
+    one.add_argument("--dry-run", action="store_true", help="say what would be installed")
+    add(mine, "remove", remove, "uninstall provider packages").add_argument("packages", nargs="+", metavar="package")
 
 
 # --- the tool -------------------------------------------------------------------------------------------------------
-class _Failed(Exception):
-    """The installer refused; the message is its own words."""
-
-
 def _fetch(wanted: list[Requirement]) -> list[Distribution]:
     """These packages without what they need, in a folder that lives until the process ends."""
     folder = Path(tempfile.mkdtemp(dir=_scratch()))
@@ -111,20 +92,16 @@ def _apply(plan: plans.Plan) -> None:
 
 
 def _tool(verb: str) -> list[str]:
-    """uv where there is one, else pip. Raises _Failed."""
+    """uv where there is one, else pip. Raises Problem."""
     if uv := shutil.which("uv"):
         return [uv, "pip", verb, "--quiet", "--python", sys.executable]
     if importlib.util.find_spec("pip") is None:
-        raise _Failed("neither uv nor pip is here; install one of them (python -m ensurepip) and repeat")
+        raise Problem("neither uv nor pip is here; install one of them (python -m ensurepip) and repeat")
     return [sys.executable, "-m", "pip", verb, "--quiet", "--disable-pip-version-check", *(["-y"] if verb == "uninstall" else [])]
 
 
 def _run(argv: Sequence[str]) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
-        raise _Failed((done.stderr or done.stdout).strip() or f"{argv[0]} ended with {done.returncode}")
+        raise Problem((done.stderr or done.stdout).strip() or f"{argv[0]} ended with {done.returncode}")
 
-
-def _said(error: Exception) -> int:
-    print(f"trackside providers: {error}", file=sys.stderr)
-    return 1

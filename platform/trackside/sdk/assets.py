@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from trackside.sdk.installed import load, uri_handlers
 from trackside.sdk.jsonable import jsonable
 
 _LONGEST = 1500
@@ -352,6 +353,8 @@ def clean_uri(uri: str) -> str:
     if not netloc and not uri.startswith(f"{parts.scheme}://"):
         return uri
     path = parts.path.rstrip("/") or parts.path
+    if (handler := uri_handlers().get(parts.scheme)) is not None and parts.scheme != "file":
+        return urlunsplit(load(handler)(SplitResult(parts.scheme, netloc, path, query, "")))  # type: ignore[no-any-return]  # provider
     cleaned = urlunsplit((parts.scheme, netloc, path, query, ""))
     return cleaned if "://" in cleaned else cleaned.replace(":", "://", 1)
 

@@ -266,17 +266,12 @@ def _decorator(name: str) -> Callable[..., Any]:
 
 def _from_entry_points(name: str) -> str | None:
     """Decorators that installed provider packages announce (row 1.087)."""
-    from importlib.metadata import entry_points
+    from trackside.sdk.installed import announced
 
-    for point in entry_points(group="apache_airflow_provider"):
-        try:
-            info = point.load()()
-        except Exception:  # noqa: S112  # a broken provider must not hide the others
-            continue
-        for item in info.get("task-decorators", ()):
-            if item.get("name") == name:
-                module, _, attribute = item["class-name"].rpartition(".")
-                return f"{module}:{attribute}"
+    for _, item in announced("task-decorators"):
+        if item.get("name") == name:
+            module, _, attribute = item["class-name"].rpartition(".")
+            return f"{module}:{attribute}"
     return None
 
 

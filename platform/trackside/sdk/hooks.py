@@ -5,11 +5,9 @@ For provider packages and DAG authors. Next door: `connection` holds what a hook
 
 from __future__ import annotations
 
-import importlib
-from functools import lru_cache
-from importlib.metadata import entry_points
 from typing import Any
 
+from trackside.sdk import installed
 from trackside.sdk.connection import Connection
 from trackside.sdk.exceptions import AirflowException
 from trackside.sdk.log import LoggingMixin
@@ -63,14 +61,11 @@ class BaseHook(LoggingMixin):
         return {}
 
 
-@lru_cache(maxsize=1)
 def _hook_classes() -> dict[str, str]:
     """Connection type → dotted name of the hook class, from the provider packages installed here."""
     found: dict[str, str] = {}
-    for point in entry_points(group="apache_airflow_provider"):
-        info = point.load()()
-        for item in info.get("connection-types", ()):
-            found.setdefault(item["connection-type"], item["hook-class-name"])
+    for _, item in installed.announced("connection-types"):
+        found.setdefault(item["connection-type"], item["hook-class-name"])
     return found
 
 
@@ -82,6 +77,5 @@ def hook_for(connection: Connection, **params: Any) -> Any:
             f'Unknown hook type "{connection.conn_type}" of connection {connection.conn_id}: '
             "install the provider package that brings it."
         )
-    module, _, name = dotted.rpartition(".")
-    cls = getattr(importlib.import_module(module), name)
+    cls = installed.load(dotted)
     return cls(**{cls.conn_name_attr: connection.conn_id}, **params)

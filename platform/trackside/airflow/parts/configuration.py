@@ -1,7 +1,7 @@
 """`conf`: Airflow's options as DAG files and providers read them: the environment, then sensible defaults.
 
-`AIRFLOW__SECTION__KEY` wins, then the defaults below. Trackside's own settings are elsewhere; these exist so that files
-that ask for an option get an answer.
+`AIRFLOW__SECTION__KEY` wins, then the defaults below, then those of installed provider packages. Trackside's own settings
+are elsewhere; these exist so that files that ask for an option get an answer.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trackside.sdk.exceptions import AirflowConfigException
+from trackside.sdk.installed import option_defaults
 from trackside.sdk.types import NOTSET
 
 HOME = os.environ.get("AIRFLOW_HOME") or str(Path("~/airflow").expanduser())
@@ -86,7 +87,8 @@ class AirflowConfigParser:
         name = f"AIRFLOW__{section.replace('.', '_').upper()}__{key.upper()}"
         if name in os.environ:
             return os.environ[name]
-        return DEFAULTS.get(section.lower(), {}).get(key.lower())
+        found = DEFAULTS.get(section.lower(), {}).get(key.lower())
+        return option_defaults().get((section.lower(), key.lower())) if found is None else found
 
     def get_mandatory_value(self, section: str, key: str, **kwargs: Any) -> str:
         """`get`, refusing None."""
@@ -148,6 +150,7 @@ class AirflowConfigParser:
     def getsection(self, section: str) -> dict[str, Any] | None:
         """All options of a section that have a value."""
         found: dict[str, Any] = dict(DEFAULTS.get(section.lower(), {}))
+        found = {key: value for (own, key), value in option_defaults().items() if own == section.lower()} | found
         prefix = f"AIRFLOW__{section.replace('.', '_').upper()}__"
         found.update({name[len(prefix) :].lower(): v for name, v in os.environ.items() if name.startswith(prefix)})
         return found or None
