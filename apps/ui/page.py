@@ -82,23 +82,28 @@ def show(
     status: int = 200,
 ) -> HttpResponse:
     """A whole page, with navigation, counts and process state (one statement)."""
-    frame = {"nav": nav, "title": title, "crumbs": crumbs, "shell": shell(), "zone": zone_label(), "app_version": settings.VERSION}
+    about = {"shell": shell(request.user), "zone": zone_label(), "app_version": settings.VERSION}
+    frame = {"nav": nav, "title": title, "crumbs": crumbs, **about}
     return render(request, template, {**frame, **context}, status=status)
 
 
-def shell() -> dict[str, Any]:
-    """Counts beside the navigation and whether a scheduler lives."""
+def shell(user: Any) -> dict[str, Any]:
+    """Counts beside the navigation and whether a scheduler lives: one statement. People who see only some DAGs get no
+    counts, for a number tells about what they may not see.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT (SELECT count(*) FROM dags_dag WHERE NOT is_stale),
-                   (SELECT count(*) FROM runs_run WHERE state = 'running'),
-                   (SELECT count(*) FROM dags_importproblem),
+            SELECT (SELECT count(*) FROM dags_dag WHERE NOT is_stale AND %(all)s),
+                   (SELECT count(*) FROM runs_run WHERE state = 'running' AND %(all)s),
+                   (SELECT count(*) FROM dags_importproblem WHERE %(all)s),
+                   (SELECT count(*) FROM runs_taskinstance WHERE state = 'awaiting_input' AND %(all)s),
                    (SELECT count(*) FROM runs_process WHERE kind = 'scheduler' AND ended_at IS NULL AND lease_until > now())
-            """
+            """,
+            {"all": rights.allowed(user, "read", "dag")},
         )
         row = cursor.fetchone()
-    return dict(zip(("dags", "running", "problems", "schedulers"), row or (0, 0, 0, 0), strict=True))
+    return dict(zip(("dags", "running", "problems", "questions", "schedulers"), row or (0, 0, 0, 0, 0), strict=True))
 
 
 def zone_label() -> str:

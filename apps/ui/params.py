@@ -116,7 +116,8 @@ def read(form: list[ParamField], data: QueryDict) -> dict[str, Any]:
     conf: dict[str, Any] = {}
     for f in form:
         try:
-            conf[f.name] = _value(f, data)
+            value = conf[f.name] = _value(f, data)
+            f.value = json.dumps(value) if f.widget == "select" else value  # what was entered stays when something else is refused
         except ValueError as e:
             f.error = str(e)
             f.value = data.get(f.key, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from apps.ui.views import actions, bulk, dag, dags, data, dialogs, home, run, task
+from apps.ui.views import actions, bulk, dag, dags, data, dialogs, home, questions, run, task
 
 _RUN = "dags/<str:dag_id>/runs/<str:run_id>"
 _TASK = f"{_RUN}/tasks/<str:task_id>"
@@ -17,6 +17,7 @@ urlpatterns = [
     path("dags", dags.dags, name="dags"),
     path("dags-bulk", bulk.dags, name="dags_bulk"),
     path("runs", run.runs, name="runs"),
+    path("required-actions", questions.required_actions, name="required_actions"),
     path("import-errors", home.import_errors, name="import_errors"),
     path("import-errors/<int:file_pk>/reparse", actions.reparse, name="reparse"),
     path("undo/<uuid:undo_pk>", actions.undo, name="undo"),
@@ -42,6 +43,7 @@ urlpatterns = [
     path(f"{_TASK}/panel", task.panel, name="task_panel"),
     path(f"{_TASK}/clear", dialogs.clear_task, name="task_clear"),
     path(f"{_TASK}/mark", dialogs.mark_task, name="task_mark"),
+    path(f"{_TASK}/answer", questions.answer, name="task_answer"),
     path(f"{_TASK}/note", dialogs.task_note, name="task_note"),
     # data for the islands
     path("ui/grid/<str:dag_id>", data.grid, name="grid_data"),
