@@ -245,14 +245,22 @@ def _words(entry: Any) -> str:
     return "\n".join([str(entry.get("event", "")), *errors])
 
 
-def start(home: Path, dags_folder: Path, *, environment: dict[str, str] | None = None, seconds: float = 90.0, login: bool = True) -> Server:
+def start(
+    home: Path,
+    dags_folder: Path,
+    *,
+    environment: dict[str, str] | None = None,
+    seconds: float = 90.0,
+    login: bool = True,
+    python: Path | str = sys.executable,
+) -> Server:
     """A running Trackside with its data in `home`. `environment` is added to a clean one. Raises TookTooLong."""
     home.mkdir(parents=True, exist_ok=True)
     ready, log = home / "ready.json", home / "standalone.log"
     ready.unlink(missing_ok=True)
     clean = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED and not k.startswith(("TRACKSIDE_", "PG"))}
     argv = [
-        sys.executable, str(ROOT / "manage.py"), "standalone", "--home", str(home / "data"), "--port", str(free_port()),
+        str(python), str(ROOT / "manage.py"), "standalone", "--home", str(home / "data"), "--port", str(free_port()),
         "--dags-folder", str(dags_folder), "--ready-file", str(ready),
     ]  # fmt: skip
     with log.open("ab") as out:
