@@ -17,6 +17,8 @@ from trackside.cli.words import Problem, Verb
 PARTS: dict[str, tuple[str, ...]] = {
     "processes": (*processes.PASSED_ON, "worker", "version", "db", "users"),
     "providers": ("providers",),
+    "executors": ("celery",),
+    "scripts": ("run-file",),
 }
 """Module of this package → first words it adds to the command, in the order of the help. Several may share a word."""
 

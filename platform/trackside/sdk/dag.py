@@ -25,6 +25,7 @@ from trackside.sdk.types import NOTSET, is_arg_set
 from trackside.sdk.whereabouts import author_line
 
 if TYPE_CHECKING:
+    from trackside.sdk.inprocess import TestedRun
     from trackside.sdk.xcom_arg import XComArg
 
 DEFAULT_MAX_ACTIVE_TASKS = 16
@@ -329,15 +330,30 @@ class DAG:
 
     check_cycle = validate
 
-    def test(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the DAG in this process (row 1.041)."""
-        import importlib
+    def test(
+        self,
+        run_after: datetime | None = None,
+        logical_date: Any = NOTSET,
+        run_conf: dict[str, Any] | None = None,
+        conn_file_path: str | None = None,
+        variable_file_path: str | None = None,
+        use_executor: bool = False,
+        mark_success_pattern: str | re.Pattern[str] | None = None,
+        **more: Any,
+    ) -> TestedRun:
+        """One manual run in this process, without scheduler or server (row 1.041): `if __name__ == "__main__": dag.test()`.
 
-        try:
-            runner: Any = importlib.import_module("trackside.sdk.execution.dag_test")
-        except ModuleNotFoundError:
-            raise NotImplementedError("DAG.test() is not available in Trackside yet") from None
-        return runner.run_dag(self, *args, **kwargs)
+        `logical_date` is now by default and may be None; tasks whose id matches `mark_success_pattern` wholly succeed
+        without running; connections and variables come from the files (.json, .yaml, .env) and the environment.
+        `use_executor` is ignored. Further: `answers` (task id → options) for tasks that ask people, `wait_for_retries`
+        (False: retry at once), `others` (DAGs that may be triggered). Returns the run: `run.state`, `run.states`,
+        `run.get_task_instance("t").xcom_pull()`. Raises what is wrong with the DAG or with `run_conf`.
+        """
+        from trackside.sdk.inprocess import run_dag
+
+        return run_dag(
+            self, run_after, logical_date, run_conf, conn_file_path, variable_file_path, use_executor, mark_success_pattern, **more
+        )
 
     def cli(self) -> None:
         """Refused: the `trackside` command takes the place of Airflow's per-DAG command line."""
