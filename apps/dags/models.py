@@ -12,6 +12,9 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.timezone import now
 
+ITSELF = "."
+"""Relative path of the row that stands for a bundle as a whole: it carries the problem of a remote that cannot be reached."""
+
 
 class DagFile(models.Model):
     """One file of a DAG folder and how its last parse went. The row lives as long as the file."""
@@ -162,6 +165,19 @@ class DagFavorite(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} ♥ {self.dag_id}"
+
+
+class PluginReport(models.Model):
+    """What a child process said about the plugins of this installation; one row, rewritten when they change."""
+
+    key = models.CharField(max_length=20, primary_key=True, default="plugins")
+    fingerprint = models.CharField(max_length=64, default="")
+    data = models.JSONField(default=dict)
+    """`trackside.sdk.plugins.loading.describe`."""
+    at = models.DateTimeField(default=now)
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class DagWarning(models.Model):

@@ -52,6 +52,8 @@ class Run(models.Model):
     advance_at = models.DateTimeField(null=True)
     """When the planner must look at it next: now after every change, a due time while it waits, null when nothing can
     happen without an event. The scheduler takes what is due; see `brain.advance`."""
+    marked = models.CharField(max_length=20, null=True)
+    """What a person set it to while teardowns were still to run: its state once they have ended."""
     troubles = models.IntegerField(default=0)
     """Consecutive exceptions while advancing it; pushes `advance_at` away with back-off."""
     reason_code = models.CharField(max_length=40, null=True)
@@ -353,5 +355,6 @@ class Event(models.Model):
 
 from apps.runs.assets.models import AssetEvent, QueuedAsset  # noqa: E402, F401  (models of this app, kept with what they are for)
 from apps.runs.backfills.models import Backfill  # noqa: E402, F401
+from apps.runs.errands.models import Deadline, Errand  # noqa: E402, F401
 from apps.runs.questions.models import HITLDetail  # noqa: E402, F401
 from apps.runs.stores.models import AssetStateEntry, TaskStateEntry  # noqa: E402, F401

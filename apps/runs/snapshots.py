@@ -21,7 +21,7 @@ DECISION_KEY = "skipmixin_key"
 
 _RUNS = """
 SELECT r.id, r.run_id, r.state, r.run_type, r.logical_date, r.start_date, r.backfill_id IS NOT NULL AND r.backfill_order = 1,
-       r.reason_code, r.reason, d.is_paused, d.dag_id, d.catchup, v.id, v.spec_hash
+       r.reason_code, r.reason, r.marked, d.is_paused, d.dag_id, d.catchup, v.id, v.spec_hash
 FROM runs_run r JOIN dags_dag d ON d.dag_id = r.dag_id LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
 WHERE r.id = ANY(%s::bigint[])
 """
@@ -43,11 +43,11 @@ class _Loaded:
 def load(run_pks: Sequence[int]) -> dict[int, Snapshot]:
     """Snapshots by run pk; runs whose DAG has no version left are missing from the answer."""
     rows = sql.rows(_RUNS, [list(run_pks)])
-    dags = compiled.get_many({(r[12], r[13]) for r in rows if r[12] is not None})
+    dags = compiled.get_many({(r[13], r[14]) for r in rows if r[13] is not None})
     loaded = [
-        _Loaded(RunRow(*r[:9]), dags[r[12]], r[10], r[9], r[11])
+        _Loaded(RunRow(*r[:10]), dags[r[13]], r[11], r[10], r[12])
         for r in rows
-        if r[12] in dags
+        if r[13] in dags
     ]
     tasks: dict[int, list[TaskRow]] = defaultdict(list)
     for run_pk, *columns in sql.rows(_TASKS, [list(run_pks)]):

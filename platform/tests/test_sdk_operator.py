@@ -55,7 +55,6 @@ def test_a_bare_task_has_the_documented_defaults():
         ("priority_weight", 7, 7),
         ("priority_weight", 2**40, 2**31 - 1),
         ("weight_rule", "upstream", "upstream"),
-        ("weight_rule", "my.module.Strategy", "my.module.Strategy"),
         ("queue", "q", "q"),
         ("pool", "p", "p"),
         ("pool_slots", 2, 2),

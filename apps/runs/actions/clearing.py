@@ -16,7 +16,7 @@ from django.db import transaction
 
 from apps.access import audit
 from apps.runs import brain, claims, compiled, instances, sql, transitions, wake
-from apps.runs.actions import selection
+from apps.runs.actions import creation, selection
 from apps.runs.actions.selection import TaskChoice
 from apps.runs.errors import Conflict
 from apps.runs.models import Run, TaskInstance
@@ -86,6 +86,7 @@ def clear(request: ClearRequest, *, actor: audit.Actor) -> list[TaskInstance]:
     with transaction.atomic():
         chosen = preview(request)
         claims.lock_runs(ti.run_id for ti in chosen)
+        _choose_version(request, chosen)
         chosen = preview(request)
         running = [ti for ti in chosen if ti.state == TaskState.RUNNING]
         if request.prevent_running_task and running:
@@ -99,6 +100,7 @@ def clear(request: ClearRequest, *, actor: audit.Actor) -> list[TaskInstance]:
 
 def clear_instances(chosen: Sequence[TaskInstance], *, reset_runs: bool = True) -> list[TaskInstance]:
     """Clear these instances in the caller's transaction (runs locked) and have their runs planned."""
+    Run.objects.filter(pk__in={ti.run_id for ti in chosen}, marked__isnull=False).update(marked=None)
     now = sql.now()
     restart: dict[int, int] = {}
     clear_: dict[int, int] = {}
@@ -117,6 +119,27 @@ def clear_instances(chosen: Sequence[TaskInstance], *, reset_runs: bool = True) 
     brain.touch(run_pks, now)
     wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE, wake.TRIGGER)
     return list(selection.told(TaskInstance.objects.filter(pk__in=[ti.pk for ti in chosen])))
+
+
+def _choose_version(request: ClearRequest, chosen: Sequence[TaskInstance]) -> None:
+    """What the request says, else the DAG's `rerun_with_latest_version`, else each run keeps its version."""
+    latest = request.run_on_latest_version
+    if chosen and latest is None:
+        latest = selection.dag_of(request.dag_id)[1].spec.rerun_with_latest_version
+    if chosen and latest:
+        to_latest_version(request.dag_id, sorted({ti.run_id for ti in chosen}))
+
+
+def to_latest_version(dag_id: str, run_pks: Sequence[int]) -> None:
+    """Point these runs (locked) at the newest DAG version and, where bundles have versions, at the newest of the bundle."""
+    dag, latest = selection.dag_of(dag_id)
+    if dag.current_version is None:
+        return
+    keep = creation.version_to_keep(dag, latest.spec)
+    now = sql.now()
+    for run_pk in run_pks:
+        instances.follow_version(run_pk, latest, dag.current_version.id, now)
+    Run.objects.filter(pk__in=run_pks).update(bundle_version=keep)
 
 
 def _retries(chosen: Sequence[TaskInstance]) -> list[tuple[TaskInstance, int]]:
@@ -195,7 +218,7 @@ def _only_new(run: Run, *, actor: audit.Actor, dry_run: bool) -> list[TaskInstan
     with transaction.atomic():
         claims.lock_runs([run.pk])
         now = sql.now()
-        instances.follow_version(run.pk, latest, dag.current_version.id, now)
+        to_latest_version(run.dag_id, [run.pk])
         transitions.move_run("requeue", [run.pk], now, advance_at=now)
         brain.touch([run.pk], now)
         audit.record("clear_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"only_new": new})

@@ -105,7 +105,10 @@ def preview_run(run: Run, state: str) -> list[TaskInstance]:
 
 
 def mark_run(run: Run, state: str, *, actor: audit.Actor, note: Any = UNSET) -> Run:
-    """Set a run to success, failed or queued; unfinished tasks follow (running ones get the state, the others are skipped)."""
+    """Set a run to success, failed or queued; unfinished tasks follow (running ones get the state, the others are skipped).
+
+    Teardowns still run; a run that has any left gets its state when they have ended.
+    """
     if state not in ("success", "failed", "queued"):
         raise Invalid(f"'{state}' is not a state that a run can be set to: queued, success, failed", field="state")
     with transaction.atomic():
@@ -116,13 +119,22 @@ def mark_run(run: Run, state: str, *, actor: audit.Actor, note: Any = UNSET) -> 
             transitions.move_run("requeue", [run.pk], now, advance_at=now)
         else:
             _end_tasks(preview_run(run, state), TaskState(state), now)
-            transitions.move_run(f"mark_{state}", [run.pk], now)
+            if before in ("queued", "running") and _teardowns_left(run):
+                transitions.keep_mark(run.pk, state, now)
+            else:
+                transitions.move_run(f"mark_{state}", [run.pk], now)
         if note is not UNSET:
             Run.objects.filter(pk=run.pk).update(note=note or None, note_user=actor.name)
         audit.record("patch_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"before": before, "after": state})
         wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE, wake.TRIGGER)
     run.refresh_from_db()
     return run
+
+
+def _teardowns_left(run: Run) -> bool:
+    """Whether teardowns have yet to run: they clean up whatever a person thinks of the run (Airflow's rule)."""
+    teardowns = [t.task_id for t in selection.graph_of_run(run).graph.tasks.values() if t.is_teardown]
+    return bool(teardowns) and TaskInstance.objects.filter(run=run, task_id__in=teardowns).exclude(state__in=FINISHED).exists()
 
 
 def _end_tasks(unfinished: list[TaskInstance], state: TaskState, now: Any) -> None:

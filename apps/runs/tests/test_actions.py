@@ -367,3 +367,21 @@ def test_marks_of_a_planner_and_of_people_meet_in_one_verb() -> None:
     worker.work()
     assert transitions.skip([support.ti(of, "a").pk], sql.now()) == []
     assert _mark(of, ["a"], "skipped") == ["0:a"]
+
+
+@pytest.mark.parametrize("state", ["success", "failed"])
+def test_a_marked_run_goes_on_until_its_teardowns_have_ended_and_then_has_its_mark(state: str) -> None:
+    tasks = [support.task("up", "work", "down", is_setup=True), support.task("work", "down", "after"), support.task("after")]
+    of = support.run(support.dag([*tasks, support.task("down", is_teardown=True, trigger_rule="all_done_setup_success")]))
+    worker = Worker()
+    worker.do(of, "up")
+    worker.take()  # work runs
+    marking.mark_run(of, state, actor=ACTOR)
+    assert support.state(of) == "running"
+    assert support.states(of) == {"up": "success", "work": state, "after": "skipped", "down": "none"}
+    worker.exchange()
+    assert len(worker.told_to_kill) == 1
+    support.tick(2)
+    worker.do(of, "down")
+    support.tick()
+    assert (support.states(of)["down"], support.state(of)) == ("success", state)

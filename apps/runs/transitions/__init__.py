@@ -25,7 +25,7 @@ from apps.runs.transitions.ends import (
 from apps.runs.transitions.handing import admit, requeue, start, start_one, unqueue
 from apps.runs.transitions.people import clear, mark, put_back, restart
 from apps.runs.transitions.planned import complete, remove, restore, schedule, skip, upstream_fail
-from apps.runs.transitions.runs import explain, move_run, planned_run
+from apps.runs.transitions.runs import explain, keep_mark, move_run, planned_run
 from apps.runs.transitions.statements import Changed
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "end_deferred",
     "explain",
     "fail",
+    "keep_mark",
     "mark",
     "move_run",
     "planned_run",

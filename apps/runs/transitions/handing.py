@@ -64,21 +64,26 @@ WITH picked AS ({{picked}}), numbered AS (
 SELECT id, try_id, n FROM changed ORDER BY n
 """
 _START_MANY = _START.replace("{picked}", claims.PICK_TRIES)
+_START_WANTED = _START.replace("{picked}", claims.PICK_WANTED)
 _START_ONE = _START.replace("{picked}", claims.PICK_ONE_TRY)
 
 
 def start(
-    *, worker: UUID | None, epoch: int, hostname: str, executor: str, queues: Sequence[str], hashes: Sequence[str], now: datetime
+    *, worker: UUID | None, epoch: int, hostname: str, executor: str, queues: Sequence[str], hashes: Sequence[str], now: datetime,
+    wanted: Sequence[UUID] | None = None,
 ) -> list[tuple[int, UUID, int]]:
     """Claim up to len(hashes) queued tries for a worker: (task instance pk, try id, which hash it got, from 1).
+    `wanted`: only these, whatever their queue.
 
     Compare-and-set under SKIP LOCKED: a try starts once, whoever asks at the same time. XComs of an earlier try are wiped.
     """
     parameters = {
         "worker": worker, "epoch": epoch, "hostname": hostname, "executor": executor, "queues": list(queues),
-        "hashes": list(hashes), "limit": len(hashes), "now": now,
+        "hashes": list(hashes), "limit": len(hashes), "now": now, "wanted": list(wanted or ()),
     }  # fmt: skip
-    return [(row[0], row[1], row[2]) for row in sql.rows(_START_MANY, parameters)] if hashes else []
+    if not hashes:
+        return []
+    return [(row[0], row[1], row[2]) for row in sql.rows(_START_MANY if wanted is None else _START_WANTED, parameters)]
 
 
 def start_one(try_id: UUID, *, hostname: str, digest: str, now: datetime) -> list[tuple[int, UUID, int]]:

@@ -57,7 +57,7 @@ BACK = (
 )  # fmt: skip
 RUN_BACK = (
     "state", "queued_at", "start_date", "end_date", "last_scheduling_decision", "clear_number", "reason_code", "reason", "reason_since", "note",
-    "note_user", "dag_version_id",
+    "note_user", "dag_version_id", "marked",
 )  # fmt: skip
 _PUT_BACK = f"""
 WITH gone AS (

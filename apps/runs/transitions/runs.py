@@ -55,7 +55,7 @@ _RUN_SETS = {
     "fail": ", end_date = %(now)s::timestamptz, last_scheduling_decision = %(now)s::timestamptz, start_date = coalesce(r.start_date, %(now)s::timestamptz)",
     "mark_success": ", end_date = %(now)s::timestamptz",
     "mark_failed": ", end_date = %(now)s::timestamptz",
-    "requeue": ", queued_at = %(now)s::timestamptz, start_date = NULL, end_date = NULL, last_scheduling_decision = NULL",
+    "requeue": ", marked = NULL, queued_at = %(now)s::timestamptz, start_date = NULL, end_date = NULL, last_scheduling_decision = NULL",
 }
 _RUN_STATEMENTS = {verb: _MOVE_RUN.format(sets=sets) for verb, sets in _RUN_SETS.items()}
 
@@ -70,6 +70,14 @@ def move_run(
         "code": why and why.code, "text": why and why.text, "advance_at": advance_at,
     }  # fmt: skip
     return [r[0] for r in sql.rows(_RUN_STATEMENTS[verb], parameters)] if run_pks else []
+
+
+def keep_mark(run_pk: int, state: str, now: datetime) -> None:
+    """A person set the run to `state`, but teardowns are still to run: it goes on, and ends so when they have ended."""
+    sql.run(
+        "UPDATE runs_run SET marked = %s, advance_at = %s, updated_at = %s WHERE id = %s AND state IN ('queued', 'running')",
+        [state, now, now, run_pk],
+    )
 
 
 _EXPLAIN_RUN = """

@@ -93,6 +93,7 @@ _RETRY = _of(
     "sdk.retry_policy",
     *("RetryPolicy", "ExceptionRetryPolicy", "RetryRule", "RetryDecision", "RetryAction", "ChainRetryPolicy"),
 )
+_PLUGINS = _of("sdk.plugins.base", "AirflowPlugin", "AirflowPluginException")
 _DEADLINE = {
     **_of("sdk.deadline", "DeadlineAlert", "DeadlineReference", "BaseDeadlineReference", "deadline_reference"),
     **_of("sdk.deadline", "AsyncCallback", "SyncCallback", "VariableInterval"),
@@ -295,8 +296,15 @@ MODULES: dict[str, Names] = {
     "airflow.hooks.subprocess": {"*": "sdk.operators.subprocess"},
     "airflow.io.path": {"ObjectStoragePath": "sdk.storage:ObjectStoragePath"},
     "airflow.notifications.basenotifier": _of("sdk.notifier", "BaseNotifier"),
-    "airflow.plugins_manager": {"AirflowPlugin": "airflow.parts.context:AirflowPlugin"},
-    "airflow.sdk.plugins_manager": {"AirflowPlugin": "airflow.parts.context:AirflowPlugin"},
+    "airflow.plugins_manager": _PLUGINS,
+    "airflow.sdk.plugins_manager": _PLUGINS,
+    "airflow.listeners": _of("sdk.plugins.hooks", "hookimpl", "get_listener_manager"),
+    "airflow.listeners.listener": _of("sdk.plugins.hooks", "get_listener_manager", "ListenerManager"),
+    "airflow.sdk.listener": _of("sdk.plugins.hooks", "get_listener_manager"),
+    "airflow.policies": {"hookimpl": "sdk.plugins.policies:hookimpl"},
+    "airflow.task": {},
+    "airflow.task.priority_strategy": _of("sdk.plugins.priority", "PriorityWeightStrategy"),
+    "airflow.sdk.definitions.priority_strategy": _of("sdk.plugins.priority", "PriorityWeightStrategy"),
     "airflow.timetables": {},
     "airflow.timetables.base": {
         "Timetable": "sdk.timetables:Timetable",

@@ -116,6 +116,9 @@ class Graph:
         out = {}
         for task in self.tasks.values():
             others: frozenset[str] = frozenset()
+            if task.by_try and "priority_weight" in task.by_try[0]:
+                out[task.task_id] = max(-clip, min(clip, int(task.by_try[0]["priority_weight"])))
+                continue
             if task.weight_rule == "downstream":
                 others = self.descendants(task.task_id)
             elif task.weight_rule == "upstream":

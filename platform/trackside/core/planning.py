@@ -185,6 +185,9 @@ class _Planner:
             self.plan.outcome, self.plan.run_reason = RunState.FAILED, reasons.DEADLOCK
 
     def _finish_run(self) -> None:
+        if self.snapshot.run.marked in (RunState.SUCCESS, RunState.FAILED):
+            self.plan.outcome = RunState(self.snapshot.run.marked)
+            return
         leaves = [r for r in self.snapshot.tasks if r.task_id in self.graph.effective_leaves and r.state != TaskState.REMOVED]
         if any(r.state in FAILED_STATES for r in leaves):
             broken = [r.task_id for r in self.snapshot.tasks if r.state == TaskState.FAILED] or [

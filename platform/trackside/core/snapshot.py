@@ -93,6 +93,8 @@ class RunRow:
     """First run of a backfill."""
     reason_code: str | None = None
     reason: str | None = None
+    marked: str | None = None
+    """What a person set it to while teardowns were still to run: that is how it ends."""
 
 
 @dataclass(slots=True)

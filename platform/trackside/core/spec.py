@@ -69,6 +69,9 @@ class TaskSpec(_Record):
     queue: str = "default"
     priority_weight: int = 1
     weight_rule: str = "downstream"
+    by_try: list[dict[str, Any]] = field(default_factory=list)
+    """Per try from 1: priority_weight, queue, pool, pool_slots or executor as an own priority strategy or the installation's
+    task_instance_mutation_hook wants them; later tries are like the last."""
     executor: str | None = None
     executor_config: dict[str, Any] = field(default_factory=dict)
     max_active_tis_per_dag: int | None = None

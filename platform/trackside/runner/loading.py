@@ -17,6 +17,8 @@ from typing import Any
 
 from trackside.runner import procs
 from trackside.sdk.execution.current import use_comms
+from trackside.sdk.plugins import loading as plugins
+from trackside.sdk.plugins import policies
 
 DEFAULT_LOADER = "trackside.sdk.parsing:load_file"
 
@@ -80,6 +82,8 @@ def load(path: str, dags_folder: str | None, settings: dict[str, Any]) -> Loaded
     if ".zip/" in path:  # a file in an archive is loaded with its archive
         path = path[: path.index(".zip/") + 4]
     before = set(sys.modules)
+    plugins.load(again=True)
+    policies.forget()
     loaded = LoadedFile(path, modules={path: (path, _fingerprint(path))})
     try:
         loader = resolve(settings.get("loader") or DEFAULT_LOADER)
@@ -87,6 +91,8 @@ def load(path: str, dags_folder: str | None, settings: dict[str, Any]) -> Loaded
     except Exception as error:
         loaded.errors.append(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
         return loaded
+    if folder := plugins.folder():
+        loaded.modules[" plugins"] = (folder, _fingerprint(folder))
     dags = found.dags
     loaded.dags = dict(dags) if isinstance(dags, dict) else {dag.dag_id: dag for dag in dags}
     loaded.errors += [_error_text(e) for e in _error_list(getattr(found, "errors", None))]

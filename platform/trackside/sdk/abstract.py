@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from trackside.sdk.dependency import Dependable
 from trackside.sdk.enums import TriggerRule, WeightRule
+from trackside.sdk.plugins.loading import extra_links as plugin_links
 from trackside.sdk.setup_teardown import SetupTeardownContext
 
 if TYPE_CHECKING:
@@ -267,7 +268,10 @@ class AbstractOperator(Dependable):
         """The operator's links to elsewhere."""
         cls = self.operator_class if isinstance(self.operator_class, type) else type(self)
         links: Any = getattr(self, "operator_extra_links", None) or getattr(cls, "operator_extra_links", None) or ()
-        return [] if isinstance(links, property) else list(links)
+        own = [] if isinstance(links, property) else list(links)
+        added = plugin_links(cls)
+        names = {link.name for link in added}
+        return [link for link in own if link.name not in names] + added if added else own
 
     @property
     def extra_links(self) -> list[str]:

@@ -71,6 +71,10 @@ class DeadlineReference:
 def deadline_reference(deadline_reference_type: Any = None) -> Callable[[type], type]:
     """Class decorator for own references: makes them available as `DeadlineReference.<Name>`."""
 
+    if isinstance(deadline_reference_type, type) and issubclass(deadline_reference_type, BaseDeadlineReference):
+        setattr(DeadlineReference, deadline_reference_type.__name__, deadline_reference_type)  # used without parentheses
+        return deadline_reference_type  # type: ignore[return-value]
+
     def register(cls: type) -> type:
         if not issubclass(cls, BaseDeadlineReference):
             raise TypeError(f"{cls.__name__} must be a subclass of BaseDeadlineReference")

@@ -164,6 +164,8 @@ class BaseOperator(Templater, AbstractOperator, metaclass=OperatorMeta):
         self.params = check.params(params)
         self.priority_weight = check.whole_number("priority_weight", priority_weight)
         self.weight_rule = known_weight_rule(weight_rule)
+        if not isinstance(weight_rule, str):
+            self._weight_strategy = weight_rule
         self.queue = queue
         self.pool = pool or DEFAULT_POOL_NAME
         self.pool_slots = check.pool_slots(task_id, pool_slots)

@@ -22,6 +22,7 @@ from typing import Any
 from trackside.sdk import stack
 from trackside.sdk.dag import DAG
 from trackside.sdk.hints import hint_for
+from trackside.sdk.plugins import policies
 from trackside.sdk.stack import DagContext
 from trackside.sdk.validation import validate
 
@@ -161,6 +162,8 @@ def _collect(module: ModuleType, registered: list[DAG]) -> list[DAG]:
 def _add(dag: DAG, loaded: LoadedFile) -> None:
     try:
         validate(dag)
+        if not policies.apply(dag):
+            return
     except Exception as error:
         line = getattr(getattr(error, "task", None), "_defined_at", dag._defined_at)[1]
         problem = _error(error, dag.fileloc)

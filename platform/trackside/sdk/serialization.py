@@ -16,6 +16,7 @@ from trackside.sdk.assets import definition
 from trackside.sdk.jsonable import jsonable, plain_module, utc_text
 from trackside.sdk.operator import CALLBACKS, BaseOperatorArgs
 from trackside.sdk.ordering import ordered_members, ordered_task_ids
+from trackside.sdk.plugins.tries import by_try
 from trackside.sdk.taskgroup import MappedTaskGroup, TaskGroup
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def task_spec(task: Any, dag: DAG) -> TaskSpec:
         on_failure_fail_dagrun=task.on_failure_fail_dagrun,
         has_work=has_work(task),
         **_limits(base),
+        by_try=by_try(task, dag),
         params=jsonable_params(base.params),
         mapped=task.is_mapped,
         expand=task.expand_input.to_spec() if task.is_mapped else None,

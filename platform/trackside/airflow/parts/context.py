@@ -51,18 +51,6 @@ def relative_path_from_logger(logger: Any) -> Path | None:
     return None
 
 
-class AirflowPlugin:
-    """Parent of plugins; their macros, listeners and pages are not used by Trackside."""
-
-    name: str | None = None
-
-    @classmethod
-    def validate(cls) -> None:
-        """A plugin needs a name."""
-        if not cls.name:
-            raise ValueError("Your plugin needs a name.")
-
-
 class Stats:
     """Metrics calls of operators: accepted, and written to the debug log."""
 

@@ -19,13 +19,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trackside.runner import procs
+from trackside.runner import errands, procs
 from trackside.runner.parsing import guard, wire
 from trackside.runner.parsing.settings import MAX_FILES, MAX_RESULT, ParseSettings
+from trackside.sdk.plugins import loading as plugins
 
 _VOLATILE = ("fileloc", "relative_fileloc")
 """Where a file lies is not part of the structure (`DagSpec.structure_hash`)."""
@@ -36,9 +38,17 @@ def main(request: dict[str, Any], settings: ParseSettings, channel: int, output:
     try:
         me = os.getpid()
         _isolate(channel, output, parent)
+        settings = replace(settings, timeout=request.get("timeout") or settings.timeout)
         _limit(settings)
+        settings = replace(settings, dags_folder=request.get("dags_folder") or settings.dags_folder)
         with _server_in_reach(request["id"]):
-            result = load(request["path"], request.get("plan") or {}, settings)
+            if settings.plugins_folder:
+                os.environ["TRACKSIDE_PLUGINS_FOLDER"] = settings.plugins_folder
+            if (job := request.get("job")) is not None:
+                result = errands.run(job, settings)
+            else:
+                plugins.load()
+                result = load(request["path"], request.get("plan") or {}, settings)
         body = _encode(result, settings)
         if os.getpid() == me:  # a fork that the file made and that came back here must not answer for it
             faulthandler.cancel_dump_traceback_later()

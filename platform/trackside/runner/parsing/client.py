@@ -40,7 +40,11 @@ class ParseServerFailed(RuntimeError):
 class _Pending:
     path: str
     plan: dict[str, Any] | None
+    dags_folder: str | None = None
     tries: int = 1
+    job: dict[str, Any] | None = None
+    timeout: float | None = None
+    answer: Answer | None = None
 
 
 class ParseServer:
@@ -98,14 +102,28 @@ class ParseServer:
             raise ParseServerFailed("The parse server does not run.")
         return self._process.stdout.fileno()
 
-    def submit(self, path: str, plan: dict[str, Any] | None = None) -> int:
+    def submit(self, path: str, plan: dict[str, Any] | None = None, dags_folder: str | None = None) -> int:
         """Have a file parsed; the id comes back with its reply.
 
-        `plan`: dag_id → [start, end] of the last automated run, for timetable classes of the user's.
+        `plan`: dag_id → [start, end] of the last automated run, for timetable classes of the user's. `dags_folder`: of its
+        bundle, if not the one of the settings.
         """
         self.start()
         self._last_id += 1
-        self.pending[self._last_id] = _Pending(path, plan)
+        self.pending[self._last_id] = _Pending(path, plan, dags_folder)
+        self._send(self._last_id)
+        return self._last_id
+
+    def submit_job(self, job: dict[str, Any], *, timeout: float, answer: Answer | None = None) -> int:
+        """Have a piece of user code run (`trackside.runner.errands`) in a child of its own; the id comes back with its reply.
+
+        `answer` serves what it asks, instead of the one for files. A job that loses the server is not repeated: it may
+        have been done.
+        """
+        self.start()
+        self._last_id += 1
+        asked = _Pending("", None, tries=2, job=job, timeout=timeout, answer=answer)
+        self.pending[self._last_id] = asked
         self._send(self._last_id)
         return self._last_id
 
@@ -153,7 +171,8 @@ class ParseServer:
 
     def _send(self, request_id: int) -> None:
         asked = self.pending[request_id]
-        self._write(wire.PARSE, {"id": request_id, "path": asked.path, "plan": asked.plan}, b"")
+        job = {"job": asked.job, "timeout": asked.timeout} if asked.job is not None else {}
+        self._write(wire.PARSE, {"id": request_id, "path": asked.path, "plan": asked.plan, "dags_folder": asked.dags_folder, **job}, b"")
 
     def _write(self, kind: bytes, header: dict[str, Any], body: bytes) -> None:
         assert self._process is not None and self._process.stdin is not None
@@ -164,9 +183,11 @@ class ParseServer:
 
     def _reply(self, header: dict[str, Any]) -> None:
         status, answer = 503, {"detail": "Variables and connections cannot be read here."}
-        if self.answer is not None:
+        asked = self.pending.get(header["id"])
+        respond = (asked.answer if asked is not None else None) or self.answer
+        if respond is not None:
             try:
-                status, answer = self.answer(str(header["method"]), str(header["path"]), header.get("params") or {})
+                status, answer = respond(str(header["method"]), str(header["path"]), header.get("params") or {})
             except Exception as e:
                 logger.exception("answering %s failed", header.get("path"))
                 status, answer = 500, {"detail": f"{type(e).__name__}: {e}"}

@@ -24,6 +24,8 @@ from typing import Any
 from trackside.runner import procs
 from trackside.runner.parsing import wire
 from trackside.runner.parsing.settings import MAX_RESULT, OUTPUT_CAP, ParseSettings
+from trackside.sdk.plugins import loading as plugins
+from trackside.sdk.plugins import policies
 
 WATCH_S = 0.1
 """Pause between looks at memory and processes of files that take longer than this."""
@@ -60,7 +62,7 @@ class Server:
         self.jobs: dict[int, Job] = {}
         """By request id."""
         self._fds: dict[int, tuple[str, Job]] = {}
-        self._reader = wire.Reader(1 << 20)
+        self._reader = wire.Reader(1 << 20, header_limit=wire.MAX_JOB)
         self._poll = select.poll()
         self._poll.register(requests, select.POLLIN)
         self._watch_at = 0.0
@@ -116,7 +118,7 @@ class Server:
         os.set_blocking(out_read, False)
         ours.setblocking(False)
         pidfd = os.pidfd_open(pid)
-        job = Job(request["id"], pid, pidfd, ours, out_read, started, started + self.settings.timeout)
+        job = Job(request["id"], pid, pidfd, ours, out_read, started, started + (request.get("timeout") or self.settings.timeout))
         self.jobs[job.id] = job
         for fd, what in ((pidfd, "exit"), (ours.fileno(), "channel"), (out_read, "output")):
             self._fds[fd] = (what, job)
@@ -286,6 +288,7 @@ def warm_up(settings: ParseSettings) -> None:
         getattr(importlib.import_module(module), function)()
     for name in settings.preload_below:
         _import_all(name)
+    plugins.entry_points(), policies.entry_points()
     if settings.primer:
         _prime(settings)
     gc.collect()

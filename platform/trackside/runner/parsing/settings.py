@@ -41,6 +41,8 @@ class ParseSettings:
     """How files are parsed."""
 
     dags_folder: str
+    plugins_folder: str = ""
+    """Folder of plugins, loaded by every child before it loads a file; "" for none."""
     timeout: float = 30.0
     """Seconds until a file is stopped (TRACKSIDE_PARSE_TIMEOUT)."""
     memory_mb: int = 1024

@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 _HEAD = struct.Struct("!cIQ")
 
+MAX_JOB = 1 << 26
+"""Bytes of a request's header: what a callback is told may hold a large conf."""
+
 PARSE = b"P"  # processor → server: {"id", "path", "plan"}
 ANSWER = b"A"  # processor → server → file: {"id", "status"}, body: JSON
 READY = b"Y"  # server → processor: {}
@@ -45,8 +48,8 @@ def send(fd: int, kind: bytes, header: dict[str, Any], body: bytes = b"") -> Non
 class Reader:
     """Collects what arrives on one descriptor and cuts it into frames."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, max_bytes: int, *, header_limit: int = 1 << 20) -> None:
+        self.max_bytes, self.header_limit = max_bytes, header_limit
         self._data = bytearray()
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -55,7 +58,7 @@ class Reader:
         frames = []
         while len(self._data) >= _HEAD.size:
             kind, header_size, body_size = _HEAD.unpack_from(self._data)
-            if header_size > 1 << 20 or body_size > self.max_bytes:
+            if header_size > self.header_limit or body_size > self.max_bytes:
                 raise Broken(f"a frame of {header_size} + {body_size} bytes")
             end = _HEAD.size + header_size + body_size
             if len(self._data) < end:

@@ -13,11 +13,12 @@ from typing import Any
 log = logging.getLogger("airflow.task")
 
 
-def run_callbacks(task: Any, kind: str, context: Any) -> None:
-    """Call the callbacks of one kind (`on_success_callback` …) in their order."""
+def run_callbacks(task: Any, kind: str, context: Any) -> int:
+    """Call the callbacks of one kind (`on_success_callback` …) in their order; how many failed."""
     found = getattr(task, kind, None)
+    failed = 0
     if not found:
-        return
+        return failed
     for callback in found if isinstance(found, Sequence) else [found]:
         name = getattr(callback, "__qualname__", None) or type(callback).__name__
         log.info("Running %s: %s", kind, name)
@@ -28,7 +29,9 @@ def run_callbacks(task: Any, kind: str, context: Any) -> None:
 
                 asyncio.run(_finish(result))
         except Exception:
+            failed += 1
             log.exception("Failed to run %s %s", kind, name)
+    return failed
 
 
 async def _finish(awaitable: Any) -> Any:
