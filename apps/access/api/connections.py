@@ -46,6 +46,7 @@ CONNECTIONS = Resource(
         "host": "host",
         "port": "port",
         "id": "id",
+        "team_name": "team_name",
     },
     default_order=("id",),
 )
@@ -131,7 +132,7 @@ def bulk_connections(call: Call) -> dict[str, Any]:
         name_of=name_of,
         existing=existing,
         create=lambda body: actions.create_connection(body.connection_id, body.values(all_fields=True), actor=actor),
-        update=lambda body, mask: actions.update_connection(body.connection_id, body.values(mask), actor=actor),
+        update=lambda body, mask: actions.update_connection(body.connection_id, body.values(mask), actor=actor, no_password_keeps=False),
         delete=lambda entity: actions.delete_connection(name_of(entity), actor=actor),
     )
     return run_bulk(kind, call.body)
@@ -154,11 +155,11 @@ def get_connection(call: Call, connection_id: str) -> dict[str, Any]:
     returns=CONNECTIONS.schema,
 )
 def patch_connection(call: Call, connection_id: str) -> dict[str, Any]:
-    """Change a connection. Masked or empty passwords keep the old one."""
+    """Change a connection. A masked password keeps the old one, null removes it."""
     if call.body.connection_id != connection_id:
         raise bad_request("The connection_id in the request body does not match the URL parameter")
     values = call.body.values(call.query["update_mask"])
-    return CONNECTIONS.one(actions.update_connection(connection_id, values, actor=call.actor), call)
+    return CONNECTIONS.one(actions.update_connection(connection_id, values, actor=call.actor, no_password_keeps=False), call)
 
 
 @operation("DELETE /connections/{connection_id}", may=("delete", "connection"), status=204)

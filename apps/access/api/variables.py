@@ -31,7 +31,7 @@ VARIABLES = Resource(
         text("team_name", null=True),
     ),
     filters=(Pattern("variable_key", "key"),),
-    orders={"key": "key", "id": "id", "description": "description", "value": "id", "_val": "id", "is_encrypted": "id"},
+    orders={"key": "key", "id": "id", "description": "description", "_val": "id", "is_encrypted": "id", "team_name": "team_name"},
     default_order=("id",),
 )
 
@@ -110,7 +110,10 @@ def patch_variable(call: Call, variable_key: str) -> dict[str, Any]:
     """Change a variable. A masked value keeps the old one."""
     if call.body.key != variable_key:
         raise bad_request("Invalid body, key from request body doesn't match uri parameter")
-    values = call.body.values(call.query["update_mask"])
+    mask = call.query["update_mask"]
+    if mask and "key" in mask:
+        raise bad_request("Update not allowed: the key of a variable cannot be changed. Take it out of update_mask.")
+    values = call.body.values(mask)
     return VARIABLES.one(actions.update_variable(variable_key, values, actor=call.actor), call)
 
 

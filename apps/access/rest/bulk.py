@@ -7,7 +7,7 @@ out, `overwrite` changes what exists. The answer is 200 with the errors inside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -15,7 +15,7 @@ from django.db import transaction
 from pydantic import Discriminator, Tag
 
 from apps.access.rest.body import Body
-from apps.access.rest.errors import problem_of
+from apps.access.rest.errors import Problem, problem_of
 
 T = TypeVar("T")
 
@@ -140,6 +140,76 @@ def _do(kind: BulkKind, action: Any, known: set[str]) -> Iterable[str]:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
+
+
+@dataclass
+class RowBulk:
+    """Bulk calls on rows that are never made this way (runs, task instances); one entity may mean several rows."""
+
+    noun: str
+    refusal: str
+    """What a `create` is answered."""
+    key: Callable[[Any], Hashable]
+    """What an entity means; raises Problem if it does not say."""
+    find: Callable[[Collection[Any]], Mapping[Any, Sequence[Any]]]
+    """Key → its rows; none for one that means nothing."""
+    label: Callable[[Any], str]
+    """Name of a row in the answer."""
+    update: Callable[[Any, Any, list[str] | None], object]
+    """Gets row, entity, mask."""
+    delete: Callable[[Any], object]
+
+
+def run_row_bulk(kind: RowBulk, body: BulkBody[Any]) -> dict[str, Any]:
+    """Do all actions; the answer of the call. What worked stays, also when a later entity fails."""
+    out: dict[str, Any] = {"create": None, "update": None, "delete": None}
+    for action in body.actions:
+        part = out[action.action] = out[action.action] or {"success": [], "errors": []}
+        if action.action == "create":
+            part["errors"].append({"error": kind.refusal, "status_code": 405})
+        else:
+            _do_rows(kind, action, part)
+    return out
+
+
+def _do_rows(kind: RowBulk, action: Any, part: dict[str, Any]) -> None:
+    entities: dict[Any, Any] = {}
+    for entity in action.entities:
+        try:
+            entities[kind.key(entity)] = entity
+        except Problem as e:
+            part["errors"].append({"error": str(e.detail), "status_code": e.status})
+    found = kind.find(list(entities)) if entities else {}
+    missing = [key for key in entities if not found.get(key)]
+    if missing and action.action_on_non_existence == "fail":
+        part["errors"].append({"error": f"The {kind.noun} with these identifiers were not found: {missing}", "status_code": 404})
+        return
+    for key, entity in entities.items():
+        for row in found.get(key, ()):
+            name = kind.label(row)
+            try:
+                with transaction.atomic():
+                    if action.action == "update":
+                        kind.update(row, entity, action.update_mask)
+                    else:
+                        kind.delete(row)
+            except Exception as e:
+                problem = problem_of(e)
+                if problem.status >= 500:
+                    raise
+                part["errors"].append({"error": str(problem.detail), "status_code": problem.status})
+                if action.action == "update":
+                    return
+            else:
+                part["success"].append(name)
+
+
+def chosen_id(path_id: str, body_id: str | None, what: str) -> str:
+    """The id an entity means: its own, or the one in the path. Raises Problem 400 if both leave it open (`~`)."""
+    chosen = body_id or path_id
+    if chosen == "~":
+        raise Problem(400, f"The path says ~: name the {what} of each object in the body.")
+    return chosen
 
 
 BULK_SCHEMA: dict[str, Any] = {

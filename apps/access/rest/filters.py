@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import CharField, Lookup, Q, QuerySet, TextField
+from django.utils.timezone import now
 
 from apps.access.rest.errors import Problem
 from apps.access.rest.params import DateTime, Param
@@ -54,10 +55,14 @@ def any_of(column: str, texts: Iterable[str], lookup: str, wrap: Callable[[str],
 
 
 class Pattern(Filter):
-    """`<name>_pattern` and `<name>_prefix_pattern` on one text column."""
+    """`<name>_pattern` and `<name>_prefix_pattern` on one text column. Either one also leaves out rows without a text.
 
-    def __init__(self, name: str, column: str | None = None):
-        self.name, self.column = name, column or name
+    A prefix counts up to its last letter or digit (`"test_"` is `"test"`), so `~`, `%` and an empty one mean all.
+    With `alternatives` off, `|` is a character like any other.
+    """
+
+    def __init__(self, name: str, column: str | None = None, *, alternatives: bool = True):
+        self.name, self.column, self.alternatives = name, column or name, alternatives
         self.params = (
             Param(f"{name}_pattern", help="Text anywhere, any case; % and _ are wildcards, | means or, ~ all."),
             Param(f"{name}_prefix_pattern", help="Beginning of the text, exact; | means or, ~ all."),
@@ -65,29 +70,43 @@ class Pattern(Filter):
 
     def narrow(self, rows: QuerySet[Any], values: Values) -> QuerySet[Any]:
         pattern, prefix = values.get(f"{self.name}_pattern"), values.get(f"{self.name}_prefix_pattern")
-        if pattern is not None and pattern != "~":
-            rows = rows.filter(any_of(self.column, _alternatives(pattern), "ilike", lambda t: f"%{t}%"))
-        if prefix is not None and prefix != "~":
-            rows = rows.filter(any_of(self.column, _alternatives(prefix), "startswith", str))
+        if pattern is not None:
+            texts = self._texts("%" if pattern == "~" else pattern)
+            rows = rows.filter(any_of(self.column, texts, "ilike", lambda t: f"%{t}%"))
+        if prefix is not None:
+            rows = rows.filter(any_of(self.column, self._texts(prefix), "startswith", _up_to_a_letter))
         return rows
 
+    def _texts(self, pattern: str) -> list[str]:
+        if not self.alternatives or "|" not in pattern:
+            return [pattern]
+        return [p.strip() for p in pattern.split("|") if p.strip()] or [pattern]
 
-def _alternatives(pattern: str) -> list[str]:
-    parts = [p.strip() for p in pattern.split("|") if p.strip()]
-    return parts or [pattern]
+
+def _up_to_a_letter(text: str) -> str:
+    while text and not text[-1].isalnum():
+        text = text[:-1]
+    return text
 
 
 class Range(Filter):
-    """`<name>_gte`, `_gt`, `_lte`, `_lt`."""
+    """`<name>_gte`, `_gt`, `_lte`, `_lt`.
 
-    def __init__(self, name: str, column: str | None = None, kind: Any = DateTime):
-        self.name, self.column = name, column or name
+    With `open_end` a row without a value counts as one that will have one: it is not before any moment that is still to come,
+    and never before one that passed. Zero as a bound of a number is no bound (both as in Airflow).
+    """
+
+    def __init__(self, name: str, column: str | None = None, kind: Any = DateTime, *, open_end: bool = False):
+        self.name, self.column, self.open_end = name, column or name, open_end
         self.params = tuple(Param(f"{name}_{op}", kind) for op in ("gte", "gt", "lte", "lt"))
 
     def narrow(self, rows: QuerySet[Any], values: Values) -> QuerySet[Any]:
         for op in ("gte", "gt", "lte", "lt"):
-            if (value := values.get(f"{self.name}_{op}")) is not None:
-                rows = rows.filter(**{f"{self.column}__{op}": value})
+            if value := values.get(f"{self.name}_{op}"):
+                fits = Q(**{f"{self.column}__{op}": value})
+                if self.open_end and (op in ("gte", "gt") or now() <= value):
+                    fits |= Q(**{f"{self.column}__isnull": True})
+                rows = rows.filter(fits)
         return rows
 
 
@@ -100,7 +119,7 @@ class Equals(Filter):
 
     def narrow(self, rows: QuerySet[Any], values: Values) -> QuerySet[Any]:
         value = values.get(self.name)
-        if value is None:
+        if value is None or value == "":
             return rows
         return rows.filter(**{f"{self.column}__in": value}) if self.many else rows.filter(**{self.column: value})
 
@@ -116,19 +135,31 @@ class States(Filter):
         given = values.get(self.name)
         if not given:
             return rows
-        return rows.filter(**{f"{self.column}__in": self.checked(given)})
+        words = self.checked(given)
+        wanted = Q(**{f"{self.column}__in": [w for w in words if w is not None]})
+        return rows.filter(wanted | Q(**{f"{self.column}__isnull": True}) if None in words else wanted)
 
     def checked(self, given: Iterable[str | None]) -> list[str | None]:
         """The states as the column holds them."""
         out: list[str | None] = []
         for word in given:
-            if word in (None, "none", "null", "no_status") and self.none is not None:
+            if word in (None, "none") or (word == "no_status" and self.none is not None):
                 out.append(self.none)
             elif word in self.words:
                 out.append(word)
             else:
-                raise Problem(422, f"Invalid value for {self.name}. Valid values are {', '.join(self.words)}")
+                raise Problem(422, f"Invalid value for {self.name.replace('_', ' ')}. Valid values are {', '.join(self.words)}")
         return out
+
+
+class Declared(Filter):
+    """Parameters that the operation reads itself."""
+
+    def __init__(self, *params: Param):
+        self.params = params
+
+    def narrow(self, rows: QuerySet[Any], values: Values) -> QuerySet[Any]:
+        return rows
 
 
 @dataclass

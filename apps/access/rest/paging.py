@@ -52,17 +52,22 @@ class Key:
         return Key(self.column, not self.descending)
 
 
-def sort_keys(given: Sequence[str] | None, orders: Mapping[str, str], default: Sequence[str], tie: str = "pk") -> list[Key]:
+def sort_keys(
+    given: Sequence[str] | None, orders: Mapping[str, str | tuple[str, ...]], default: Sequence[str], tie: str = "pk"
+) -> list[Key]:
     """What `order_by` asks for. Names that are no order of this list are a 400 with a text."""
     keys = []
     for word in given if given else default:
-        name = word.removeprefix("-")
+        name = word.lstrip("-")
         if name not in orders:
             raise bad_request(f"Ordering with '{name}' is disallowed or the attribute does not exist. Use one of {', '.join(orders)}.")
-        keys.append(Key(orders[name], word.startswith("-")))
-    if len(keys) > MAX_ORDERS:
+        columns = orders[name]
+        keys += [Key(c, word.startswith("-")) for c in ((columns,) if isinstance(columns, str) else columns)]
+    if len(given or ()) > MAX_ORDERS:
         raise bad_request(f"At most {MAX_ORDERS} order_by keys are allowed.")
-    return [*keys, Key(tie, keys[-1].descending if keys else False)]
+    if any(k.column == tie for k in keys):
+        return keys
+    return [*keys, Key(tie, keys[0].descending if keys else False)]
 
 
 def page(rows: QuerySet[Any], keys: Sequence[Key], limit: int, offset: int) -> list[Any]:

@@ -40,8 +40,8 @@ class Resource:
     rows: Callable[[Call], QuerySet[Any]] | None = None
     """All objects the caller may see."""
     filters: Sequence[Filter] = ()
-    orders: Mapping[str, str] = field(default_factory=dict)
-    """Name in `order_by` → column."""
+    orders: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """Name in `order_by` → column, or columns."""
     default_order: Sequence[str] = ()
     attach: Callable[[list[Any], Call], None] | None = None
     """Gives the rows of a page what their fields need and no join brings."""

@@ -8,19 +8,21 @@ from typing import Any
 
 from django.apps import apps
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, JSONField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, Func, JSONField, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.fields.json import KeyTransform
 
 from apps.access import policy
 from apps.access.rest.body import Body
 from apps.access.rest.errors import Problem, bad_request, conflict_of
 from apps.access.rest.fields import anything, constant, flag, listed, moment, nested, number, text, texts, whole
-from apps.access.rest.filters import Custom, Equals, Filter, Pattern, Range, Values
+from apps.access.rest.filters import Custom, Declared, Equals, Filter, Pattern, Range, Values
 from apps.access.rest.operations import Call, operation
+from apps.access.rest.paging import PAGE
 from apps.access.rest.params import Param
 from apps.access.rest.resources import Resource
 from apps.dags.api.fields import TAG_FIELDS, VERSION_FIELDS, file_token, iso_duration
 from apps.dags.api.lookups import the_dag
+from apps.dags.asset_models import AssetUse
 from apps.dags.models import Dag, DagFavorite, DagTag
 from trackside.core.states import RunState
 from trackside.core.timetables import from_dict
@@ -47,11 +49,13 @@ class Tags(Filter):
 
 
 class RunDates(Range):
-    """DAGs with a run that started (ended) in the range, all conditions on the same run."""
+    """DAGs whose latest run started (ended) in the range."""
 
     def narrow(self, rows: QuerySet[Any], values: Values) -> QuerySet[Any]:
-        inner = super().narrow(_runs().filter(dag=OuterRef("pk")), values)
-        return rows.filter(Exists(inner)) if any(values.get(p.name) is not None for p in self.params) else rows
+        if not any(values.get(p.name) for p in self.params):
+            return rows
+        latest = Subquery(_runs().filter(dag=OuterRef("dag")).order_by("-id").values("pk")[:1])
+        return rows.filter(Exists(super().narrow(_runs().filter(dag=OuterRef("pk"), pk=latest), values)))
 
 
 def _runs() -> QuerySet[Any]:
@@ -60,7 +64,7 @@ def _runs() -> QuerySet[Any]:
 
 
 def _last_run(field: str) -> Subquery:
-    return Subquery(_runs().filter(dag=OuterRef("pk")).order_by("-run_after", "-id").values(field)[:1])
+    return Subquery(_runs().filter(dag=OuterRef("pk")).order_by("-id").values(field)[:1])
 
 
 @lru_cache(maxsize=4096)
@@ -164,7 +168,7 @@ def _rows(call: Call) -> QuerySet[Dag]:
     if favorite is not None:
         mine = Exists(DagFavorite.objects.filter(dag=OuterRef("pk"), user=call.user))
         rows = rows.filter(mine if favorite else ~mine)
-    if any(word.removeprefix("-") in _RUN_ORDERS for word in call.query.get("order_by") or ()):
+    if any(word.lstrip("-") in _RUN_ORDERS for word in call.query.get("order_by") or ()):
         rows = rows.alias(last_run_state=_last_run("state"), last_run_start_date=_last_run("start_date"))
     return rows
 
@@ -177,22 +181,23 @@ _RUN_ORDERS = {
 }
 
 
-class Declared(Filter):
-    """A parameter that `_rows` reads itself."""
-
-    def __init__(self, *params: Param):
-        self.params = params
-
-    def narrow(self, rows: QuerySet[Any], values: Values) -> QuerySet[Any]:
-        return rows
-
-
 def _by_last_state(rows: QuerySet[Any], state: str) -> QuerySet[Any]:
     return rows.alias(last_state=_last_run("state")).filter(last_state=state)
 
 
 def _by_owners(rows: QuerySet[Any], owners: list[str]) -> QuerySet[Any]:
-    return rows.filter(owners__overlap=owners)
+    """Any of these texts somewhere in the owners, as they are shown (`ann, bob`); nothing is a wildcard."""
+    shown = Func(F("owners"), Value(", "), function="array_to_string", output_field=TextField())
+    wanted = Q(pk__in=())
+    for owner in owners:
+        wanted |= Q(shown_owners__icontains=owner)
+    return rows.alias(shown_owners=shown).filter(wanted)
+
+
+def _by_asset(rows: QuerySet[Any], part: str) -> QuerySet[Any]:
+    """DAGs that wait for an asset with such a name or URI."""
+    uses = AssetUse.objects.filter(dag=OuterRef("pk"), kind=AssetUse.SCHEDULE)
+    return rows.filter(Exists(uses.filter(Q(asset__name__icontains=part) | Q(asset__uri__icontains=part))))
 
 
 def _by_assets(rows: QuerySet[Any], wanted: bool) -> QuerySet[Any]:
@@ -239,15 +244,12 @@ DAGS = Resource(
         Equals("bundle_name"),
         Equals("bundle_version"),
         Custom(Param("has_asset_schedule", bool), _by_assets),
-        Custom(
-            Param("asset_dependency"),
-            lambda rows, name: rows.filter(current_version__spec__asset_expression__icontains=name),
-        ),
+        Custom(Param("asset_dependency"), _by_asset),
         RunDates("dag_run_start_date", "start_date"),
         RunDates("dag_run_end_date", "end_date"),
         Custom(
-            Param("dag_run_state", RunState, many=True),
-            lambda rows, states: rows.filter(Exists(_runs().filter(dag=OuterRef("pk"), state__in=states))),
+            Param("dag_run_state", RunState),
+            lambda rows, state: rows.filter(Exists(_runs().filter(dag=OuterRef("pk"), state=state))),
         ),
         Declared(Param("is_favorite", bool)),
         Custom(Param("timetable_type", many=True), _by_timetable),
@@ -316,7 +318,9 @@ def patch_dag(call: Call, dag_id: str) -> dict[str, Any]:
     return _fresh(call, dag_id)
 
 
-@operation("PATCH /dags", may=("edit", "dag"), query=(MASK, *SELECTED_DAGS.query), body=DagPatchBody, returns=DAGS.list_schema)
+@operation(
+    "PATCH /dags", may=("edit", "dag"), query=(MASK, *PAGE, *SELECTED_DAGS.filter_params), body=DagPatchBody, returns=DAGS.list_schema
+)
 def patch_dags(call: Call) -> dict[str, Any]:
     """Pause or unpause the DAGs that fit the filters. Without a pattern on the id none fits (`~` for all), as in Airflow."""
     from apps.dags import catalogue

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core import signing
 
-from apps.access.rest.fields import constant, moment, text, whole
+from apps.access.rest.fields import moment, text, whole
 
 FILE_SALT = "trackside.dag-file"
 
@@ -19,9 +20,16 @@ VERSION_FIELDS = (
     text("bundle_version", null=True),
     moment("created_at", null=False),
     text("dag_display_name", "dag.dag_display_name"),
-    constant("bundle_url"),
+    text("bundle_url", lambda v: bundle_url(v.bundle_name, v.bundle_version), null=True),
 )
 """A DAG version. Load it with its DAG (`select_related("…__dag")`) and without `spec` and `source`."""
+
+
+def bundle_url(bundle_name: str, version: str | None) -> str | None:
+    """Where a person can look at a version of a bundle; None if its kind has no such page."""
+    config = next((c for c in settings.DAG_BUNDLES if c.name == bundle_name), None)
+    return config.url(version) if config is not None else None
+
 
 TAG_FIELDS = (text("name"), text("dag_id"), text("dag_display_name", "dag.dag_display_name"))
 

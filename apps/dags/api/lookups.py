@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from apps.access import policy
 from apps.access.rest.errors import Problem, not_found
 from apps.access.rest.operations import Call
@@ -27,6 +29,11 @@ def check_dag(call: Call, dag_id: str) -> None:
     """404 unless the DAG exists; `~` stands for all."""
     if dag_id != "~" and not Dag.objects.filter(policy.visible_dags(call.user), pk=dag_id).exists():
         raise dag_not_found(dag_id)
+
+
+def timetable_zone(dag: Dag) -> ZoneInfo:
+    """The zone in which the DAG's timetable counts days."""
+    return ZoneInfo(str(dag.timetable.get("timezone") or "UTC"))
 
 
 def the_spec(call: Call, dag_id: str) -> tuple[Dag, DagSpec]:

@@ -30,14 +30,12 @@ VERSIONS = Resource(
     fields=VERSION_FIELDS,
     filters=(Equals("version_number", "number", int), Equals("bundle_name"), Equals("bundle_version")),
     orders={
-        "id": "id",
+        "id": "created_at",
         "version_number": "number",
         "bundle_name": "bundle_name",
         "bundle_version": "bundle_version",
-        "created_at": "created_at",
-        "dag_id": "dag_id",
     },
-    default_order=("dag_id", "version_number"),
+    default_order=("id",),
 )
 
 

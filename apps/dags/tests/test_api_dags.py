@@ -46,7 +46,7 @@ def test_a_dag_has_exactly_the_fields_of_airflow():
         ({"dag_id_pattern": "~"}, ["a_one", "a_two", "b_one"]),
         ({"dag_id_prefix_pattern": "a_"}, ["a_one", "a_two"]),
         ({"dag_id_prefix_pattern": "A_"}, []),
-        ({"dag_id_prefix_pattern": "a%"}, []),
+        ({"dag_id_prefix_pattern": "a%"}, ["a_one", "a_two"]),  # what follows the last letter or digit does not count
         ({"paused": "true"}, ["b_one"]),
         ({"exclude_stale": "false", "dag_id_pattern": "gone"}, ["gone"]),
         ({"last_dag_run_state": "failed"}, ["a_two"]),

@@ -81,7 +81,6 @@ EVENTS = Resource(
         Range("timestamp"),
     ),
     orders={
-        "id": "id",
         "timestamp": "timestamp",
         "source_dag_id": "source_dag_id",
         "source_task_id": "source_task_id",
@@ -98,12 +97,20 @@ def get_asset_events(call: Call) -> dict[str, Any]:
     return EVENTS.page(call)
 
 
+class EventAccess(Body):
+    """Whose DAGs may use an event."""
+
+    consumer_teams: list[str] | None = None
+    allow_global: bool = True
+
+
 class EventBody(Body):
     """News of an asset that come from outside."""
 
     asset_id: _BIG
-    extra: dict[str, Any] | None = None
-    partition_key: Annotated[str, Constraint(min_length=1, max_length=250)] | None = None
+    extra: dict[str, Any] = Constraint(default_factory=dict)
+    partition_key: Annotated[str, Constraint(pattern=r"\S", max_length=250)] | None = None
+    access_control: EventAccess | None = None
 
 
 @operation("POST /assets/events", may=("create", "asset"), body=EventBody, returns=EVENTS.schema)
@@ -111,7 +118,8 @@ def create_asset_event(call: Call) -> dict[str, Any]:
     """Say that an asset has news; DAGs that wait for it start."""
     body: EventBody = call.body
     asset = the_asset(Asset.objects.all(), body.asset_id)
-    extra = {} if body.extra is None else {**body.extra, "from_rest_api": True}  # no extra, no mark: as in Airflow
+    sent = "extra" in body.model_fields_set
+    extra = {**body.extra, "from_rest_api": True} if sent else {}  # no extra, no mark: as in Airflow
     with transaction.atomic():
         pk = events.by_hand(asset, extra, body.partition_key, sql.now())
         audit.record("create_asset_event", call.actor, object_type="asset", object_id=str(asset.pk))

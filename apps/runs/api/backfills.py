@@ -49,7 +49,7 @@ BACKFILLS = Resource(
         text("dag_display_name", "dag.dag_display_name"),
     ),
     filters=(_OfDag(),),
-    orders={"id": "id", "from_date": "from_date", "to_date": "to_date", "created_at": "created_at", "completed_at": "completed_at"},
+    orders={"id": "id"},
     default_order=("id",),
 )
 _SLOT = (moment("logical_date", "info.logical_date"), constant("partition_key"), constant("partition_date"))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from apps.access.rest.body import Body, Moment, Note
-from apps.access.rest.errors import not_found
+from apps.access.rest.errors import bad_request
 from apps.access.rest.operations import Call, operation
 from apps.access.rest.resources import Resource
-from apps.dags.api.lookups import the_dag
+from apps.dags.api.lookups import the_dag, timetable_zone
 from apps.runs.api.fields import TI_FIELDS, attach_specs
-from apps.runs.api.lookups import in_order, run_rows, the_run, ti_rows
-from apps.runs.api.runs import RUNS
+from apps.runs.api.lookups import in_order, run_not_found, run_rows, the_run, ti_rows
+from apps.runs.api.runs import RUNS, RunPatchBody, agreed
 from apps.runs.api.task_instances import TASK_INSTANCES
 from apps.runs.models import Run, TaskInstance
 
@@ -153,8 +155,8 @@ def clear_dag_run(call: Call, dag_id: str, dag_run_id: str) -> dict[str, Any]:
         return RUNS.one(the_run(call, dag_id, dag_run_id), call)
 
 
-class RunToClear(Body):
-    """Names a run."""
+class RunToClear(RunPatchBody):
+    """Names a run. State and note may be sent, as in other bulk calls, and mean nothing here."""
 
     dag_run_id: str
     dag_id: str | None = None
@@ -163,24 +165,30 @@ class RunToClear(Body):
 class ClearRunsBody(RunClearBody):
     """Several runs of the DAG, named or chosen by partition."""
 
-    dag_runs: list[RunToClear] | None = None
+    dag_runs: list[RunToClear] = Field(default_factory=list)
     partition_key: str | None = None
-    partition_date_start: Moment | None = None
-    partition_date_end: Moment | None = None
+    partition_date_start: datetime | None = None
+    partition_date_end: datetime | None = None
 
     @model_validator(mode="after")
-    def _names_something(self) -> ClearRunsBody:
-        if not self.dag_runs and not self.partition_key and not self.partition_date_start and not self.partition_date_end:
-            raise ValueError("dag_runs or a selection of partitions is required")
+    def _one_selection(self) -> ClearRunsBody:
+        dates = self.partition_date_start is not None or self.partition_date_end is not None
+        if sum((bool(self.dag_runs), self.partition_key is not None, dates)) != 1:
+            raise ValueError(
+                "Name either dag_runs, or partition_key, or days (partition_date_start, partition_date_end): exactly one of them"
+            )
+        if self.partition_date_start and self.partition_date_end and self.partition_date_start > self.partition_date_end:
+            raise ValueError("partition_date_start must be on or before partition_date_end")
         return self
 
 
 @operation("POST /dags/{dag_id}/clearDagRuns", may=("edit", "run"), body=ClearRunsBody, returns=RUNS.list_schema)
 def clear_dag_runs(call: Call, dag_id: str) -> dict[str, Any]:
-    """Run several runs again."""
+    """Run several runs again; `~` in the path when they are of several DAGs."""
     body: ClearRunsBody = call.body
-    the_dag(call, dag_id)
-    runs = _chosen_runs(call, dag_id, body)
+    runs = _named_runs(call, dag_id, body.dag_runs) if body.dag_runs else _runs_of_partitions(call, dag_id, body)
+    for run in runs:
+        call.require("edit", "run", run.dag_id)
     with transaction.atomic():
         cleared = [ti for run in runs for ti in _clear(call, run, body)]
         if body.dry_run:
@@ -188,19 +196,34 @@ def clear_dag_runs(call: Call, dag_id: str) -> dict[str, Any]:
         return RUNS.collection(in_order([run.pk for run in runs], run_rows(call)), call)
 
 
-def _chosen_runs(call: Call, dag_id: str, body: ClearRunsBody) -> list[Run]:
+def _named_runs(call: Call, dag_id: str, named: list[RunToClear]) -> list[Run]:
+    keys = list(dict.fromkeys((agreed(dag_id, r.dag_id, "DAG"), r.dag_run_id) for r in named))
+    if dag_id != "~":
+        the_dag(call, dag_id)
+    rows = run_rows(call).filter(dag_id__in={d for d, _ in keys}, run_id__in={r for _, r in keys})
+    found = {(run.dag_id, run.run_id): run for run in rows}
+    for key in keys:
+        if key not in found:
+            raise run_not_found(*key)
+    return [found[key] for key in keys]
+
+
+def _runs_of_partitions(call: Call, dag_id: str, body: ClearRunsBody) -> list[Run]:
+    if dag_id == "~":
+        raise bad_request("Partition selectors require a concrete dag_id; '~' is not supported.")
+    dag = the_dag(call, dag_id)
     rows = run_rows(call).filter(dag_id=dag_id)
-    if body.dag_runs:
-        names = [r.dag_run_id for r in body.dag_runs]
-        found = {run.run_id: run for run in rows.filter(run_id__in=names)}
-        missing = [n for n in names if n not in found]
-        if missing:
-            raise not_found(f"The DagRuns with dag_id: `{dag_id}` and run_ids {', '.join(missing)} were not found")
-        return [found[n] for n in dict.fromkeys(names)]
-    if body.partition_key:
+    if body.partition_key is not None:
         rows = rows.filter(partition_key=body.partition_key)
-    if body.partition_date_start:
-        rows = rows.filter(partition_date__gte=body.partition_date_start)
-    if body.partition_date_end:
-        rows = rows.filter(partition_date__lte=body.partition_date_end)
-    return list(rows.filter(partition_key__isnull=False).order_by("run_after", "pk"))
+    else:
+        zone = timetable_zone(dag)
+        if body.partition_date_start:
+            rows = rows.filter(partition_date__gte=_in_zone(body.partition_date_start, zone))
+        if body.partition_date_end:
+            rows = rows.filter(partition_date__lte=_in_zone(body.partition_date_end, zone))
+        rows = rows.filter(partition_date__isnull=False)
+    return list(rows.order_by("partition_date", "run_id"))
+
+
+def _in_zone(moment: datetime, zone: ZoneInfo) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)

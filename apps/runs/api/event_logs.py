@@ -93,8 +93,6 @@ EVENT_LOGS = Resource(
         "logical_date": "logical_date",
         "owner": "actor",
         "extra": "extra",
-        "map_index": "map_index",
-        "try_number": "try_number",
     },
     default_order=("id",),
 )

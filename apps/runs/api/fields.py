@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from enum import StrEnum
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -65,6 +66,10 @@ def attach_versions(runs: list[Run], call: Call) -> None:
 def server_user() -> str:
     """Name of the account the server runs under: what Airflow shows for instances that did not start yet."""
     return getpass.getuser()
+
+
+WireTaskState = StrEnum("WireTaskState", [(s.name, str(s)) for s in TaskState if s != TaskState.NONE])  # type: ignore[misc]
+"""States as clients name them: without the one before the first, which is null."""
 
 
 def wire_state(state: str | None) -> str | None:

@@ -101,7 +101,7 @@ def get_external_log_url(call: Call, dag_id: str, dag_run_id: str, task_id: str,
 @operation(
     f"{_BASE}/links",
     may=("read", "task"),
-    query=(_MAP_INDEX, Param("try_number", Natural)),
+    query=(_MAP_INDEX, Param("try_number", int)),
     returns={"type": "object", "properties": {"extra_links": {"type": "object"}, "total_entries": {"type": "integer"}}},
 )
 def get_extra_links(call: Call, dag_id: str, dag_run_id: str, task_id: str) -> dict[str, Any]:

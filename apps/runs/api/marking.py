@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import transaction
 from pydantic import field_validator
 
 from apps.access.rest.body import Body, Note
-from apps.access.rest.bulk import BULK_SCHEMA, BulkBody, BulkKind, run_bulk
+from apps.access.rest.bulk import BULK_SCHEMA, BulkBody, RowBulk, chosen_id, run_row_bulk
 from apps.access.rest.errors import Problem, not_found
 from apps.access.rest.operations import Call, operation
 from apps.access.rest.params import Param
+from apps.dags.api.lookups import the_spec
 from apps.dags.models import DagVersion
 from apps.runs.api.clearing import shown
-from apps.runs.api.lookups import the_run, ti_rows
-from apps.runs.api.runs import agreed, named
+from apps.runs.api.fields import WireTaskState
+from apps.runs.api.lookups import MAX_INT, run_rows, the_run, ti_rows
+from apps.runs.api.runs import named
 from apps.runs.api.task_instances import TASK_INSTANCES, tasks_of_group
 from apps.runs.models import Run, TaskInstance
 from trackside.core.spec import DagSpec
@@ -27,7 +30,7 @@ _ALLOWED = (TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED)
 class PatchInstanceBody(Body):
     """What can be changed about a task instance; an empty note deletes it."""
 
-    new_state: TaskState | None = None
+    new_state: WireTaskState | None = None
     note: Note | None = None
     include_upstream: bool = False
     include_downstream: bool = False
@@ -70,23 +73,25 @@ def _instances(call: Call, run: Run, targets: list[Target]) -> list[TaskInstance
     return [ti for ti in rows if ti.task_id in targets or (ti.task_id, ti.map_index) in exact]
 
 
-def _refuse_same_state(tis: list[TaskInstance], state: TaskState | None, body: PatchInstanceBody) -> None:
-    """Setting the state it has is a conflict, unless other instances are meant too."""
-    reaches_further = body.include_upstream or body.include_downstream or body.include_future or body.include_past
-    if state is not None and len(tis) == 1 and tis[0].state == state and not reaches_further:
-        raise Problem(409, f"Task id {tis[0].task_id} is already in {state} state")
+def _mark(call: Call, run: Run, targets: list[Target], body: PatchInstanceBody, what: str) -> None:
+    """Set the state; that nothing has another one is a conflict."""
+    from apps.runs.actions import marking
+
+    request = _request(call, run, targets, body)
+    if not marking.preview(request):
+        raise Problem(409, f"{what} already in {body.new_state} state")
+    marking.mark(request, actor=call.actor)
 
 
-def _patch(call: Call, run: Run, targets: list[Target], *, mask: list[str] | None = None) -> dict[str, Any]:
-    from apps.runs.actions import marking, notes
+def _patch(call: Call, run: Run, targets: list[Target], *, what: str, mask: list[str] | None = None) -> dict[str, Any]:
+    from apps.runs.actions import notes
 
     body: PatchInstanceBody = call.body
     names = named(body, mask)
     with transaction.atomic():
         tis = _instances(call, run, targets)
         if "new_state" in names:
-            _refuse_same_state(tis, body.new_state, body)
-            marking.mark(_request(call, run, targets, body), actor=call.actor)
+            _mark(call, run, targets, body, what)
         if "note" in names and body.note is not None:
             notes.set_task_note(tis, body.note, actor=call.actor)
         return shown(call, tis)  # those named; relatives and other runs are changed but not listed, as in Airflow
@@ -100,17 +105,19 @@ def _dry_run(call: Call, run: Run, targets: list[Target]) -> dict[str, Any]:
     return shown(call, marking.preview(_request(call, run, targets, call.body)))
 
 
-def _targets(call: Call, run: Run, task_id: str, map_index: int | None) -> list[Target]:
-    """The task with all its map indexes, or one of them. 404 if the run has no such instance."""
-    rows = TaskInstance.objects.filter(run=run, task_id=task_id)
+def _targets(call: Call, dag_id: str, run_id: str, task_id: str, map_index: int | None) -> tuple[Run, list[Target]]:
+    """The task with all its map indexes, or one of them. 404 if the run has no such instance, or the DAG no such task."""
+    run = run_rows(call).filter(dag_id=dag_id, run_id=run_id).first()
+    rows = TaskInstance.objects.filter(run=run, task_id=task_id) if run is not None else TaskInstance.objects.none()
     if map_index is not None:
-        rows = rows.filter(map_index=map_index) if abs(map_index) < 2**31 else rows.none()
-    if not rows.exists():
-        what = f"dag_id: `{run.dag_id}`, run_id: `{run.run_id}` and task_id: `{task_id}`"
-        if map_index is None:
-            raise not_found(f"The Task Instance with {what} was not found")
-        raise Problem(404, [f"The Mapped Task Instance with {what} and map_index: `{map_index}` was not found"])
-    return [task_id] if map_index is None else [(task_id, map_index)]
+        rows = rows.filter(map_index=map_index) if abs(map_index) < MAX_INT else rows.none()
+    if run is not None and rows.exists():
+        return run, [task_id] if map_index is None else [(task_id, map_index)]
+    _, spec = the_spec(call, dag_id)
+    if all(t.task_id != task_id for t in spec.tasks):
+        raise not_found(f"Task '{task_id}' not found in Dag '{dag_id}'")
+    what = f"dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and map_index: `{map_index}`"
+    raise Problem(404, [f"The Task Instance with {what} was not found"])  # a list here, as in Airflow
 
 
 _TI = "PATCH /dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}"
@@ -122,16 +129,14 @@ _RETURNS = TASK_INSTANCES.list_schema
 @operation(_TI, may=("edit", "task"), query=_QUERY, body=PatchInstanceBody, returns=_RETURNS)
 def patch_task_instance(call: Call, dag_id: str, dag_run_id: str, task_id: str) -> dict[str, Any]:
     """Set the state or the note of a task instance (of a mapped task: of all its instances)."""
-    run = the_run(call, dag_id, dag_run_id)
-    targets = _targets(call, run, task_id, call.query["map_index"])
-    return _patch(call, run, targets, mask=call.query["update_mask"])
+    run, targets = _targets(call, dag_id, dag_run_id, task_id, call.query["map_index"])
+    return _patch(call, run, targets, what=f"Task id {task_id} is", mask=call.query["update_mask"])
 
 
 @operation(f"{_TI}/dry_run", may=("edit", "task"), query=_QUERY, body=PatchInstanceBody, returns=_RETURNS)
 def patch_task_instance_dry_run(call: Call, dag_id: str, dag_run_id: str, task_id: str) -> dict[str, Any]:
     """What setting the state would change."""
-    run = the_run(call, dag_id, dag_run_id)
-    return _dry_run(call, run, _targets(call, run, task_id, call.query["map_index"]))
+    return _dry_run(call, *_targets(call, dag_id, dag_run_id, task_id, call.query["map_index"]))
 
 
 @operation(
@@ -144,8 +149,8 @@ def patch_task_instance_dry_run(call: Call, dag_id: str, dag_run_id: str, task_i
 )
 def patch_task_instance_by_map_index(call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
     """Set the state or the note of one mapped instance."""
-    run = the_run(call, dag_id, dag_run_id)
-    return _patch(call, run, _targets(call, run, task_id, map_index), mask=call.query["update_mask"])
+    run, targets = _targets(call, dag_id, dag_run_id, task_id, map_index)
+    return _patch(call, run, targets, what=f"Task id {task_id} is", mask=call.query["update_mask"])
 
 
 @operation(
@@ -158,8 +163,7 @@ def patch_task_instance_by_map_index(call: Call, dag_id: str, dag_run_id: str, t
 )
 def patch_task_instance_dry_run_by_map_index(call: Call, dag_id: str, dag_run_id: str, task_id: str, map_index: int) -> dict[str, Any]:
     """What setting the state of one mapped instance would change."""
-    run = the_run(call, dag_id, dag_run_id)
-    return _dry_run(call, run, _targets(call, run, task_id, map_index))
+    return _dry_run(call, *_targets(call, dag_id, dag_run_id, task_id, map_index))
 
 
 def _group_targets(run: Run, group_id: str) -> list[Target]:
@@ -178,7 +182,8 @@ def _group_targets(run: Run, group_id: str) -> list[Target]:
 def patch_task_group_instances(call: Call, dag_id: str, dag_run_id: str, group_id: str) -> dict[str, Any]:
     """Set the state or the note of all instances of a task group."""
     run = the_run(call, dag_id, dag_run_id)
-    return _patch(call, run, _group_targets(run, group_id), mask=call.query["update_mask"])
+    targets = _group_targets(run, group_id)
+    return _patch(call, run, targets, what="All task instances in the group are", mask=call.query["update_mask"])
 
 
 @operation(f"{_GROUP}/dry_run", may=("edit", "task"), body=PatchInstanceBody, returns=_RETURNS)
@@ -205,57 +210,50 @@ class BulkInstanceBody(PatchInstanceBody):
 )
 def bulk_task_instances(call: Call, dag_id: str, dag_run_id: str) -> dict[str, Any]:
     """Change and delete task instances in one call; the answer names them `dag.run.task[map index]`."""
-    bulk = _BulkInstances(call, dag_id, dag_run_id)
-    kind = BulkKind("task instances", bulk.name_of, bulk.existing, bulk.create, bulk.update, bulk.delete)
-    return run_bulk(kind, call.body)
+    return run_row_bulk(_bulk_kind(call, dag_id, dag_run_id), call.body)
 
 
-class _BulkInstances:
-    """The four verbs of `bulk_task_instances`."""
+def _bulk_kind(call: Call, path_dag: str, path_run: str) -> RowBulk:
+    """Entities are unfolded first: one without a map index means all instances of its task."""
 
-    def __init__(self, call: Call, dag_id: str, run_id: str):
-        self.call, self.dag_id, self.run_id = call, dag_id, run_id
-
-    def _key(self, entity: BulkInstanceBody | str) -> tuple[str, str, str, int]:
+    def key(entity: BulkInstanceBody | str) -> tuple[str, str, str, int | None]:
         if isinstance(entity, str):
-            return self.dag_id, self.run_id, entity, -1
-        dag_id = agreed(self.dag_id, entity.dag_id, "DAG")
-        run_id = agreed(self.run_id, entity.dag_run_id, "run")
-        return dag_id, run_id, entity.task_id, -1 if entity.map_index is None else entity.map_index
+            return chosen_id(path_dag, None, "DAG"), chosen_id(path_run, None, "run"), entity, None
+        dag_id = chosen_id(path_dag, entity.dag_id, "DAG")
+        return dag_id, chosen_id(path_run, entity.dag_run_id, "run"), entity.task_id, entity.map_index
 
-    def name_of(self, entity: BulkInstanceBody | str) -> str:
-        dag_id, run_id, task_id, map_index = self._key(entity)
-        return f"{dag_id}.{run_id}.{task_id}[{map_index}]"
+    def find(keys: Collection[Any]) -> dict[Any, list[TaskInstance]]:
+        rows = ti_rows(call).filter(dag_id__in={k[0] for k in keys}, run__run_id__in={k[1] for k in keys}, task_id__in={k[2] for k in keys})
+        found: dict[Any, list[TaskInstance]] = {k: [] for k in keys}
+        for ti in rows.order_by("map_index"):
+            for index in (None, ti.map_index):
+                if (k := (ti.dag_id, ti.run.run_id, ti.task_id, index)) in found:
+                    found[k].append(ti)
+        return found
 
-    def existing(self, entities: Any) -> set[str]:
-        wanted = {self._key(e): self.name_of(e) for e in entities}
-        rows = ti_rows(self.call).filter(
-            dag_id__in={k[0] for k in wanted},
-            run__run_id__in={k[1] for k in wanted},
-            task_id__in={k[2] for k in wanted},
-        )
-        keys = rows.values_list("dag_id", "run__run_id", "task_id", "map_index")
-        return {wanted[k] for k in keys if k in wanted}
+    def update(ti: TaskInstance, entity: BulkInstanceBody, mask: list[str] | None) -> None:
+        from apps.runs.actions import notes
 
-    def create(self, entity: Any) -> None:
-        raise Problem(405, "Task instances cannot be created by hand: trigger or clear a run.")
-
-    def _found(self, entity: BulkInstanceBody | str, action: str) -> TaskInstance:
-        dag_id, run_id, task_id, map_index = self._key(entity)
-        self.call.require(action, "task", dag_id)
-        return ti_rows(self.call).get(dag_id=dag_id, run__run_id=run_id, task_id=task_id, map_index=map_index)
-
-    def update(self, entity: BulkInstanceBody, mask: list[str] | None) -> None:
-        from apps.runs.actions import marking, notes
-
-        ti, names = self._found(entity, "edit"), named(entity, mask)
-        if "new_state" in names and ti.state != entity.new_state:
-            target: Target = (ti.task_id, ti.map_index) if ti.map_index >= 0 else ti.task_id
-            marking.mark(_request(self.call, ti.run, [target], entity), actor=self.call.actor)
+        call.require("edit", "task", ti.dag_id)
+        names = named(entity, mask)
         if "note" in names and entity.note is not None:
-            notes.set_task_note([ti], entity.note, actor=self.call.actor)
+            notes.set_task_note([ti], entity.note, actor=call.actor)
+        if "new_state" in names:
+            target: Target = (ti.task_id, ti.map_index) if ti.map_index >= 0 else ti.task_id
+            _mark(call, ti.run, [target], entity, f"Task id {ti.task_id} is")
 
-    def delete(self, entity: BulkInstanceBody | str) -> None:
+    def delete(ti: TaskInstance) -> None:
         from apps.runs.actions import deletion
 
-        deletion.delete_task_instance(self._found(entity, "delete"), actor=self.call.actor)
+        call.require("delete", "task", ti.dag_id)
+        deletion.delete_task_instance(ti, actor=call.actor)
+
+    return RowBulk(
+        "task instances",
+        refusal="Task instances are not created in bulk: trigger or clear a run.",
+        key=key,
+        find=find,
+        label=lambda ti: f"{ti.dag_id}.{ti.run.run_id}.{ti.task_id}[{ti.map_index}]",
+        update=update,
+        delete=delete,
+    )

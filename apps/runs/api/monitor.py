@@ -89,8 +89,8 @@ JOBS = Resource(
     fields=JOB_FIELDS,
     filters=(
         Custom(Param("is_alive", bool), _by_life),
-        Range("start_date", "started_at"),
-        Range("end_date", "ended_at"),
+        Range("start_date", "started_at", open_end=True),
+        Range("end_date", "ended_at", open_end=True),
         Equals("job_state", "life"),
         Equals("job_type"),
         Equals("hostname"),

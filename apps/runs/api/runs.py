@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
 from django.db import transaction
-from django.db.models import QuerySet, TextField
+from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from pydantic import Field as Constraint
 
-from apps.access.rest.body import Body, Moment, Note
-from apps.access.rest.bulk import BULK_SCHEMA, BulkBody, BulkKind, run_bulk
-from apps.access.rest.errors import Problem, flaw, invalid
-from apps.access.rest.filters import Custom, Equals, Pattern, Range, States
+from apps.access.rest.batches import BatchBody, batch_values, with_ranges
+from apps.access.rest.body import Body, Note
+from apps.access.rest.bulk import BULK_SCHEMA, BulkBody, RowBulk, chosen_id, run_row_bulk
+from apps.access.rest.errors import Problem, bad_request, flaw, invalid
+from apps.access.rest.filters import Custom, Declared, Equals, Pattern, Range, States
 from apps.access.rest.operations import Call, operation
-from apps.access.rest.params import Natural, Param
+from apps.access.rest.params import Param
 from apps.access.rest.resources import Resource
-from apps.dags.api.lookups import check_dag
+from apps.dags.api.dags import is_partitioned
+from apps.dags.api.lookups import check_dag, the_dag, timetable_zone
 from apps.runs.api.fields import RUN_FIELDS, attach_versions
-from apps.runs.api.lookups import run_not_found, run_rows, the_run
+from apps.runs.api.lookups import run_rows, the_run
 from apps.runs.models import AssetEvent, Run, TaskInstance
 from trackside.core.states import RunState, RunType
 
@@ -34,13 +37,18 @@ def _with_version(rows: QuerySet[Any], numbers: list[int]) -> QuerySet[Any]:
     return rows.filter(dag_version__number__in=numbers) | rows.filter(pk__in=runs)
 
 
-class ByConsumedAsset(Pattern):
-    """Runs that news of an asset with such a name started."""
+def _by_asset(rows: QuerySet[Any], part: str) -> QuerySet[Any]:
+    """Runs that news of an asset with such a name or URI started."""
+    if not part:
+        return rows
+    named = Q(asset__name__icontains=part) | Q(asset__uri__icontains=part)
+    return rows.filter(pk__in=AssetEvent.objects.filter(named).values("runs"))
 
-    def narrow(self, rows: QuerySet[Any], values: Mapping[str, Any]) -> QuerySet[Any]:
-        if all(values.get(p.name) is None for p in self.params):
-            return rows
-        return rows.filter(pk__in=super().narrow(AssetEvent.objects.all(), values).values("runs"))
+
+_PARTITION_DAYS = (
+    Param("partition_date_gte", date, help="First day, in the time zone of the DAG's timetable."),
+    Param("partition_date_lte", date, help="Last day, in the time zone of the DAG's timetable."),
+)
 
 
 RUNS = Resource(
@@ -52,10 +60,10 @@ RUNS = Resource(
     filters=(
         Range("run_after"),
         Range("logical_date"),
-        Range("start_date"),
-        Range("end_date"),
+        Range("start_date", open_end=True),
+        Range("end_date", open_end=True),
         Range("updated_at"),
-        Range("partition_date"),
+        Declared(*_PARTITION_DAYS),
         Range("duration", kind=float),
         Custom(Param("conf_contains"), _conf_contains),
         States("run_type", RunType),
@@ -65,8 +73,8 @@ RUNS = Resource(
         Pattern("run_id"),
         Pattern("triggering_user_name"),
         Pattern("dag_id", "dag__dag_id"),
-        Pattern("partition_key"),
-        ByConsumedAsset("consuming_asset", "asset__name"),
+        Pattern("partition_key", alternatives=False),
+        Custom(Param("consuming_asset_pattern", help="Part of the name or URI of an asset, any case, nothing is a wildcard."), _by_asset),
     ),
     orders={
         "id": "id",
@@ -81,9 +89,7 @@ RUNS = Resource(
         "updated_at": "updated_at",
         "duration": "duration",
         "conf": "conf",
-        "run_type": "run_type",
-        "triggering_user_name": "triggering_user_name",
-        "partition_key": "partition_key",
+        "partition_date": "partition_date",
     },
     default_order=("id",),
 )
@@ -94,47 +100,50 @@ def get_dag_runs(call: Call, dag_id: str) -> dict[str, Any]:
     """List runs of a DAG, `~` for all DAGs."""
     check_dag(call, dag_id)
     rows = run_rows(call)
-    return RUNS.page(call, rows if dag_id == "~" else rows.filter(dag_id=dag_id))
+    return RUNS.page(call, _of_days(call, dag_id, rows if dag_id == "~" else rows.filter(dag_id=dag_id)))
 
 
-_RANGES = ("run_after", "logical_date", "start_date", "end_date")
+def _of_days(call: Call, dag_id: str, rows: QuerySet[Any]) -> QuerySet[Any]:
+    """`rows` whose partition lies in the days asked for; only partitioned DAGs have such."""
+    first, last = call.query["partition_date_gte"], call.query["partition_date_lte"]
+    if first is None and last is None:
+        return rows
+    if dag_id == "~":
+        raise bad_request("partition_date_gte and partition_date_lte require a specific dag_id.")
+    dag = the_dag(call, dag_id)
+    if not is_partitioned(dag):
+        raise bad_request(f"Dag with dag_id: '{dag_id}' is not partitioned; partition_date_gte and partition_date_lte are not supported.")
+    zone = timetable_zone(dag)
+    if first is not None:
+        rows = rows.filter(partition_date__gte=datetime.combine(first, time.min, zone))
+    if last is not None:
+        rows = rows.filter(partition_date__lt=datetime.combine(last + timedelta(days=1), time.min, zone))
+    return rows
 
 
-class RunsBatchBody(Body):
-    """Filters of the list, as a body."""
-
-    order_by: str | None = None
-    page_offset: Natural = 0
-    page_limit: Natural = 100
+class _RunsBatch(BatchBody):
     dag_ids: list[str] | None = None
     states: list[RunState | None] | None = None
-    run_after_gte: Moment | None = None
-    run_after_gt: Moment | None = None
-    run_after_lte: Moment | None = None
-    run_after_lt: Moment | None = None
-    logical_date_gte: Moment | None = None
-    logical_date_gt: Moment | None = None
-    logical_date_lte: Moment | None = None
-    logical_date_lt: Moment | None = None
-    start_date_gte: Moment | None = None
-    start_date_gt: Moment | None = None
-    start_date_lte: Moment | None = None
-    start_date_lt: Moment | None = None
-    end_date_gte: Moment | None = None
-    end_date_gt: Moment | None = None
-    end_date_lte: Moment | None = None
-    end_date_lt: Moment | None = None
-    duration_gte: float | None = None
-    duration_gt: float | None = None
-    duration_lte: float | None = None
-    duration_lt: float | None = None
     conf_contains: str | None = None
-    partition_key_pattern: str | None = None
-    partition_key_prefix_pattern: str | None = None
-    partition_date_gte: Moment | None = None
-    partition_date_gt: Moment | None = None
-    partition_date_lte: Moment | None = None
-    partition_date_lt: Moment | None = None
+
+
+RUNS_BATCH = Resource(
+    "dag_runs",
+    fields=RUN_FIELDS,
+    attach=attach_versions,
+    cursors=True,
+    filters=(
+        *(Range(name) for name in ("run_after", "logical_date", "start_date", "end_date")),
+        Range("duration", kind=float),
+        Custom(Param("conf_contains"), _conf_contains),
+        States("state", RunState),
+    ),
+    orders={name: column for name, column in RUNS.orders.items() if name not in ("duration", "partition_date")},
+    default_order=("id",),
+)
+"""The list that takes its filters from a body."""
+
+RunsBatchBody = with_ranges(_RunsBatch, "RunsBatchBody", RUNS_BATCH.filters)
 
 
 def only_tilde(**parts: str) -> None:
@@ -142,16 +151,6 @@ def only_tilde(**parts: str) -> None:
     wrong = [flaw(("path", name), "Input should be '~'", "literal_error") for name, value in parts.items() if value != "~"]
     if wrong:
         raise invalid(*wrong)
-
-
-def batch_values(body: Any) -> dict[str, Any]:
-    """Filter values of a batch body, under the names the list operation uses."""
-    values = body.model_dump()
-    return values | {
-        "limit": values["page_limit"],
-        "offset": values["page_offset"],
-        "order_by": [values["order_by"]] if values["order_by"] else None,
-    }
 
 
 @operation("POST /dags/{dag_id}/dagRuns/list", may=("read", "run"), body=RunsBatchBody, returns=RUNS.list_schema)
@@ -162,8 +161,7 @@ def get_list_dag_runs_batch(call: Call, dag_id: str) -> dict[str, Any]:
     if call.body.dag_ids:
         rows = rows.filter(dag_id__in=call.body.dag_ids)
     values = batch_values(call.body)
-    values["state"] = [s for s in values["states"] or () if s is not None]
-    return RUNS.page(call, rows, values)
+    return RUNS_BATCH.page(call, rows, values | {"state": values["states"]})
 
 
 @operation("GET /dags/{dag_id}/dagRuns/{dag_run_id}", may=("read", "run"), returns=RUNS.schema)
@@ -240,43 +238,35 @@ def bulk_dag_runs(call: Call, dag_id: str) -> dict[str, Any]:
 
     def key(entity: BulkRunBody | str) -> tuple[str, str]:
         if isinstance(entity, str):
-            return dag_id, entity
-        return agreed(dag_id, entity.dag_id, "DAG"), entity.dag_run_id
+            return chosen_id(dag_id, None, "DAG"), entity
+        return chosen_id(dag_id, entity.dag_id, "DAG"), entity.dag_run_id
 
-    def find(entity: BulkRunBody | str) -> Run:
-        dag, run_id = key(entity)
-        run = run_rows(call).filter(dag_id=dag, run_id=run_id).first()
-        if run is None:
-            raise run_not_found(dag, run_id)
-        return run
+    def find(keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Run]]:
+        rows = run_rows(call).filter(dag_id__in={d for d, _ in keys}, run_id__in={r for _, r in keys})
+        found = {(run.dag_id, run.run_id): [run] for run in rows}
+        return {k: found[k] for k in keys if k in found}
 
-    def update(entity: BulkRunBody, mask: list[str] | None) -> None:
-        run = find(entity)
+    def update(run: Run, entity: BulkRunBody, mask: list[str] | None) -> None:
         call.require("edit", "run", run.dag_id)
-        change_run(call, run, entity, named(entity, mask))
+        names = named(entity, mask)
+        change_run(call, run, entity, names if entity.note is not None else names - {"note"})
 
-    def delete(entity: BulkRunBody | str) -> None:
+    def delete(run: Run) -> None:
         from apps.runs.actions import deletion
 
-        run = find(entity)
         call.require("delete", "run", run.dag_id)
         deletion.delete_run(run, actor=call.actor)
 
-    kind = BulkKind(
+    kind = RowBulk(
         "runs",
-        name_of=lambda entity: ".".join(key(entity)),
-        existing=lambda entities: _existing(call, entities, key),
-        create=_no_creation,
+        refusal="Runs are not created in bulk: use the operation that triggers.",
+        key=key,
+        find=find,
+        label=lambda run: f"{run.dag_id}.{run.run_id}",
         update=update,
         delete=delete,
     )
-    return run_bulk(kind, call.body)
-
-
-def _existing(call: Call, entities: Any, key: Any) -> set[str]:
-    pairs = {key(e) for e in entities}
-    rows = run_rows(call).filter(dag_id__in={d for d, _ in pairs}, run_id__in={r for _, r in pairs})
-    return {f"{d}.{r}" for d, r in rows.values_list("dag_id", "run_id") if (d, r) in pairs}
+    return run_row_bulk(kind, call.body)
 
 
 def agreed(path_id: str, body_id: str | None, what: str) -> str:
@@ -288,7 +278,3 @@ def agreed(path_id: str, body_id: str | None, what: str) -> str:
     if body_id in (None, "~"):
         raise Problem(400, f"Name the {what} of each object: the path says ~.")
     return str(body_id)
-
-
-def _no_creation(entity: Any) -> None:
-    raise Problem(405, "Creating is not supported here: use the operation that triggers or clears.")

@@ -6,16 +6,16 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from apps.access.rest.body import Body, Moment
-from apps.access.rest.errors import bad_request, not_found
+from apps.access.rest.batches import BatchBody, batch_values, with_ranges
+from apps.access.rest.errors import Problem, bad_request, not_found
 from apps.access.rest.filters import Equals, Pattern, Range, States
 from apps.access.rest.operations import Call, operation
-from apps.access.rest.params import Natural, Param
+from apps.access.rest.params import Param
 from apps.access.rest.resources import Resource
 from apps.dags.api.lookups import check_dag, the_spec
-from apps.runs.api.fields import TI_FIELDS, attach_specs
+from apps.runs.api.fields import TI_FIELDS, WireTaskState, attach_specs
 from apps.runs.api.lookups import run_not_found, the_run, the_ti, ti_rows
-from apps.runs.api.runs import batch_values, only_tilde
+from apps.runs.api.runs import only_tilde
 from apps.runs.models import Run, TaskInstance
 from trackside.core.states import TaskState
 
@@ -23,8 +23,8 @@ _STATES = [s for s in TaskState if s != TaskState.NONE]
 _FILTERS = (
     Range("run_after", "run__run_after"),
     Range("logical_date", "run__logical_date"),
-    Range("start_date"),
-    Range("end_date"),
+    Range("start_date", open_end=True),
+    Range("end_date", open_end=True),
     Range("updated_at"),
     Range("duration", kind=float),
     States("state", _STATES, none=TaskState.NONE),
@@ -42,7 +42,7 @@ _FILTERS = (
 )
 """Filters of every list of task instances."""
 
-_ORDERS = {
+_ORDERS: dict[str, str | tuple[str, ...]] = {
     "id": "id",
     "state": "state",
     "duration": "duration",
@@ -54,13 +54,8 @@ _ORDERS = {
     "run_after": "run__run_after",
     "data_interval_start": "run__data_interval_start",
     "data_interval_end": "run__data_interval_end",
-    "rendered_map_index": "rendered_map_index",
-    "pool": "pool",
-    "executor": "executor",
+    "rendered_map_index": ("rendered_map_index", "map_index"),
     "operator": "operator",
-    "operator_name": "operator",
-    "queued_when": "queued_at",
-    "scheduled_when": "scheduled_at",
 }
 
 TASK_INSTANCES = Resource(
@@ -99,7 +94,7 @@ def _in_group(call: Call, dag_id: str, group_id: str) -> list[str]:
     _, spec = the_spec(call, dag_id)
     tasks = tasks_of_group(spec, group_id)
     if tasks is None:
-        raise not_found(f"Task group with id {group_id} was not found")
+        raise Problem(404, {"reason": "not_found", "message": f"Task group {group_id} not found"})
     return tasks
 
 
@@ -138,39 +133,36 @@ def get_task_instances(call: Call, dag_id: str, dag_run_id: str) -> dict[str, An
     return TASK_INSTANCES.page(call, rows)
 
 
-class InstancesBatchBody(Body):
-    """Filters of the list, as a body."""
-
+class _InstancesBatch(BatchBody):
     dag_ids: list[str] | None = None
     dag_run_ids: list[str] | None = None
     task_ids: list[str] | None = None
-    state: list[TaskState | None] | None = None
-    run_after_gte: Moment | None = None
-    run_after_gt: Moment | None = None
-    run_after_lte: Moment | None = None
-    run_after_lt: Moment | None = None
-    logical_date_gte: Moment | None = None
-    logical_date_gt: Moment | None = None
-    logical_date_lte: Moment | None = None
-    logical_date_lt: Moment | None = None
-    start_date_gte: Moment | None = None
-    start_date_gt: Moment | None = None
-    start_date_lte: Moment | None = None
-    start_date_lt: Moment | None = None
-    end_date_gte: Moment | None = None
-    end_date_gt: Moment | None = None
-    end_date_lte: Moment | None = None
-    end_date_lt: Moment | None = None
-    duration_gte: float | None = None
-    duration_gt: float | None = None
-    duration_lte: float | None = None
-    duration_lt: float | None = None
+    state: list[WireTaskState | None] | None = None
     pool: list[str] | None = None
     queue: list[str] | None = None
     executor: list[str] | None = None
-    page_offset: Natural = 0
-    page_limit: Natural = 100
-    order_by: str | None = None
+
+
+INSTANCES_BATCH = Resource(
+    "task_instances",
+    fields=TI_FIELDS,
+    attach=attach_specs,
+    cursors=True,
+    filters=(
+        Range("run_after", "run__run_after"),
+        Range("logical_date", "run__logical_date"),
+        Range("start_date"),
+        Range("end_date"),
+        Range("duration", kind=float),
+        States("state", _STATES, none=TaskState.NONE),
+        *(Equals(name, many=True) for name in ("pool", "queue", "executor")),
+    ),
+    orders={name: _ORDERS[name] for name in ("id", "state", "duration", "start_date", "end_date", "map_index")},
+    default_order=("id",),
+)
+"""The list that takes its filters from a body."""
+
+InstancesBatchBody = with_ranges(_InstancesBatch, "InstancesBatchBody", INSTANCES_BATCH.filters)
 
 
 @operation(
@@ -182,12 +174,12 @@ class InstancesBatchBody(Body):
 def get_task_instances_batch(call: Call, dag_id: str, dag_run_id: str) -> dict[str, Any]:
     """List task instances of several DAGs and runs, with filters in the body."""
     only_tilde(dag_id=dag_id, dag_run_id=dag_run_id)
-    body: InstancesBatchBody = call.body
+    body: Any = call.body
     rows = ti_rows(call)
     for column, wanted in (("dag_id", body.dag_ids), ("run__run_id", body.dag_run_ids), ("task_id", body.task_ids)):
         if wanted:
             rows = rows.filter(**{f"{column}__in": wanted})
-    return TASK_INSTANCES.page(call, rows, batch_values(body))
+    return INSTANCES_BATCH.page(call, rows, batch_values(body))
 
 
 @operation(

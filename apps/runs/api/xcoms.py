@@ -10,9 +10,9 @@ from pydantic import Field as Constraint
 
 from apps.access import policy
 from apps.access.rest.body import Body, SmallInt
-from apps.access.rest.errors import bad_request, not_found
+from apps.access.rest.errors import not_found
 from apps.access.rest.fields import anything, moment, text, whole
-from apps.access.rest.filters import Equals, Pattern, Range
+from apps.access.rest.filters import Custom, Equals, Pattern, Range
 from apps.access.rest.operations import Call, operation
 from apps.access.rest.params import Param
 from apps.access.rest.resources import Resource
@@ -51,7 +51,7 @@ XCOMS = Resource(
     fields=_FIELDS,
     attach=_attach_names,
     filters=(
-        Equals("xcom_key", "key"),
+        Custom(Param("xcom_key"), lambda rows, key: rows.filter(key=key)),  # an empty key is a key too
         Equals("map_index", kind=int),
         Equals("map_index_filter", "map_index", int),
         Pattern("xcom_key", "key"),
@@ -69,7 +69,6 @@ XCOMS = Resource(
         "map_index": "map_index",
         "timestamp": "timestamp",
         "run_after": "run__run_after",
-        "logical_date": "run__logical_date",
     },
     default_order=("dag_id", "task_id", "run_id", "map_index", "key"),
 )
@@ -80,8 +79,30 @@ _ONE = f"{_ALL}/{{xcom_key:path}}"
 _MapIndex = Annotated[SmallInt, Constraint(ge=-1)]
 
 
-def _shown(call: Call, xcom: XCom, *, as_text: bool = False) -> dict[str, Any]:
+def described(value: Any) -> Any:
+    """The value with objects (envelopes) as text: `package.Name@version=1(field='a', other=2)`; tuples and sets as `(a,b)`."""
+    if isinstance(value, list):
+        return [described(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "__classname__" not in value or "__version__" not in value:
+        return {k: described(v) for k, v in value.items()}
+    name, data = value["__classname__"], value.get("__data__")
+    if isinstance(data, dict):
+        inside = ", ".join(f"{k}={v!r}" if isinstance(v, str) else f"{k}={described(v)}" for k, v in data.items())
+    elif isinstance(data, list):
+        inside = ",".join(str(described(v)) for v in data)
+        if name in ("builtins.tuple", "builtins.set", "builtins.frozenset"):
+            return f"({inside})"
+    else:
+        inside = "" if data is None else str(data)
+    return f"{name}@version={value['__version__']}({inside})"
+
+
+def _shown(call: Call, xcom: XCom, *, as_text: bool = False, in_words: bool = False) -> dict[str, Any]:
     value = orjson.loads(xcom.value)
+    if in_words:
+        value = described(value)
     xcom.shown_value = str(value) if as_text and value is not None else value  # type: ignore[attr-defined]
     return XCOM.one(xcom, call)
 
@@ -103,14 +124,12 @@ def get_xcom_entries(call: Call, dag_id: str, dag_run_id: str, task_id: str) -> 
     returns=XCOM.schema,
 )
 def get_xcom_entry(call: Call, dag_id: str, dag_run_id: str, task_id: str, xcom_key: str) -> dict[str, Any]:
-    """One XCom with its value. It is never rebuilt as an object here: `deserialize` is a 400."""
-    if call.query["deserialize"]:
-        raise bad_request("XCom deserialization is disabled: values are never rebuilt as objects in the server.")
+    """One XCom with its value. It is never rebuilt as an object here: `deserialize` describes objects in words."""
     rows = _rows(call).defer(None).defer("run__conf")
     xcom = rows.filter(dag_id=dag_id, run__run_id=dag_run_id, task_id=task_id, key=xcom_key, map_index=call.query["map_index"]).first()
     if xcom is None:
         raise not_found(f"XCom entry with key: `{xcom_key}` not found")
-    return _shown(call, xcom, as_text=call.query["stringify"])
+    return _shown(call, xcom, as_text=call.query["stringify"], in_words=call.query["deserialize"])
 
 
 class XComCreateBody(Body):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -167,15 +169,69 @@ def test_a_trigger_needs_a_logical_date_and_answers_the_queued_run(runs):
     assert api("POST", "/dags/d/dagRuns", naive)[1]["detail"][0]["loc"] == ["body", "logical_date"]
 
 
-def test_bulk_calls_answer_per_item_and_never_leave_the_dag_of_the_path(runs):
+def test_bulk_calls_answer_per_item(runs):
     api = Api("User")
     update = {"action": "update", "entities": [{"dag_run_id": "base_1", "note": "b"}]}
     answer = api("PATCH", "/dags/d/dagRuns", {"actions": [update]})
     assert answer == (200, {"create": None, "update": {"success": ["d.base_1"], "errors": []}, "delete": None})
     foreign = {"action": "update", "entities": [{"dag_run_id": "foreign", "dag_id": "e", "note": "b"}]}
-    assert api("PATCH", "/dags/d/dagRuns", {"actions": [foreign]})[0] == 400
-    assert api("PATCH", "/dags/~/dagRuns", {"actions": [foreign]})[1]["update"]["success"] == ["e.foreign"]
+    assert api("PATCH", "/dags/d/dagRuns", {"actions": [foreign]})[1]["update"]["success"] == ["e.foreign"]
+    open_dag = {"action": "update", "entities": [{"dag_run_id": "base_1", "note": "c"}, *foreign["entities"]]}
+    answer = api("PATCH", "/dags/~/dagRuns", {"actions": [open_dag]})[1]["update"]
+    assert (answer["success"], answer["errors"][0]["status_code"]) == (["e.foreign"], 400)
     missing = {"action": "update", "entities": [{"dag_run_id": "nope", "note": "b"}, {"dag_run_id": "base_2", "note": "b"}]}
     _, answer = api("PATCH", "/dags/d/dagRuns", {"actions": [missing]})
     assert answer["update"]["errors"][0]["status_code"] == 404
     assert Run.objects.get(run_id="base_2").note is None
+
+
+def test_a_refused_item_of_a_bulk_call_says_so_and_the_others_are_done(runs):
+    make_run(runs, "busy", day=3, state="running")
+    delete = {"action": "delete", "entities": ["base_1", "busy", "base_2"]}
+    part = Api("User")("PATCH", "/dags/d/dagRuns", {"actions": [delete]})[1]["delete"]
+    assert part["success"] == ["d.base_1", "d.base_2"]
+    assert [e["status_code"] for e in part["errors"]] == [409]
+    create = {"action": "create", "entities": [{"dag_run_id": "new"}]}
+    assert Api("User")("PATCH", "/dags/d/dagRuns", {"actions": [create]})[1]["create"]["errors"][0]["status_code"] == 405
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"start_date_gte": "2030-01-01T00:00:00Z"}, ["waiting"]),
+        ({"end_date_lte": "2025-01-01T00:00:00Z"}, ["base_1", "base_2", "foreign"]),
+        ({"end_date_lte": "2999-01-01T00:00:00Z"}, ["base_1", "base_2", "foreign", "other", "waiting"]),
+        ({"duration_gte": "0"}, ["base_1", "base_2", "foreign", "other", "waiting"]),
+        ({"duration_gt": "1"}, ["base_1", "base_2", "foreign"]),
+        ({"triggering_user_name_pattern": "~"}, ["waiting"]),
+        ({"triggering_user_name_prefix_pattern": "an_"}, ["waiting"]),
+        ({"partition_key_pattern": "a|b"}, ["waiting"]),
+        ({"state": "none"}, []),
+    ],
+)
+def test_filters_know_what_null_means(runs, query, found):
+    Run.objects.filter(run_id="other").update(start_date="2024-01-01T00:00:00Z")
+    make_run(runs, "waiting", day=2, state="queued", triggering_user_name="ann", partition_key="a|b")
+    _, answer = Api("Viewer").get("/dags/~/dagRuns", order_by="run_id", **query)
+    assert [r["dag_run_id"] for r in answer["dag_runs"]] == found
+
+
+def test_orders_may_have_any_number_of_hyphens_and_ties_go_the_way_of_the_first(runs):
+    answer = Api("Viewer").get("/dags/d/dagRuns", order_by=["--state", "run_id"])[1]["dag_runs"]
+    assert [r["state"] for r in answer] == ["success", "queued", "failed"]
+    tied = Api("Viewer").get("/dags/~/dagRuns", order_by=["-state", "duration"], state="success")
+    assert names(tied) == ["foreign", "base_1"]
+
+
+def test_partition_days_need_one_partitioned_dag(runs):
+    api = Api("Viewer")
+    assert api.get("/dags/~/dagRuns", partition_date_gte="2024-01-01")[0] == 400
+    assert api.get("/dags/d/dagRuns", partition_date_gte="2024-01-01")[0] == 400
+    assert api.get("/dags/d/dagRuns", partition_date_gte="soon")[0] == 422
+    runs.timetable = {"kind": "partitioned_asset", "timezone": "Europe/Berlin"}
+    runs.save()
+    for hour, name in ((22, "before"), (23, "first"), (24 + 22, "last"), (24 + 23, "after")):
+        day = datetime(2023, 12, 31, tzinfo=UTC) + timedelta(hours=hour)
+        make_run(runs, name, day=None, partition_date=day, partition_key=name)
+    _, answer = api.get("/dags/d/dagRuns", partition_date_gte="2024-01-01", partition_date_lte="2024-01-01", order_by="partition_date")
+    assert [r["dag_run_id"] for r in answer["dag_runs"]] == ["first", "last"]

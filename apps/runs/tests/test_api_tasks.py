@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -161,13 +162,26 @@ def test_xcoms_are_created_read_changed_and_deleted_as_they_are(run):
     assert api("POST", f"{TIS}/first/xcomEntries", {"key": "k", "value": 1})[0] == 409
     assert api.get(f"{TIS}/first/xcomEntries/k")[1]["value"] == value
     assert api.get(f"{TIS}/first/xcomEntries/k", stringify="true")[1]["value"] == str(value)
-    assert api.get(f"{TIS}/first/xcomEntries/k", deserialize="true")[0] == 400
+    assert api.get(f"{TIS}/first/xcomEntries/k", deserialize="true")[1]["value"] == value
     assert api("PATCH", f"{TIS}/first/xcomEntries/k", {"value": None})[1]["value"] is None
     assert api.get("/dags/~/dagRuns/~/taskInstances/~/xcomEntries", xcom_key="k")[1]["total_entries"] == 1
     assert api.get(f"{TIS}/nope/xcomEntries") == (200, {"xcom_entries": [], "total_entries": 0})
     assert api("DELETE", f"{TIS}/first/xcomEntries/k") == (204, None)
     assert api("DELETE", f"{TIS}/first/xcomEntries/k")[0] == 404
     assert api("POST", f"{TIS}/nope/xcomEntries", {"key": "k", "value": 1})[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ([1, "a", None], [1, "a", None]),
+        ({"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1, "b"]}, "(1,b)"),
+        ({"x": {"__classname__": "p.Name", "__version__": 2, "__data__": {"a": "t", "n": 3}}}, {"x": "p.Name@version=2(a='t', n=3)"}),
+    ],
+)
+def test_objects_in_an_xcom_are_described_in_words_when_asked(run, stored, words):
+    XCom.objects.create(run=run, dag_id="d", task_id="first", key="k", value=json.dumps(stored))
+    assert Api("Viewer").get(f"{TIS}/first/xcomEntries/k", deserialize="true")[1]["value"] == words
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
