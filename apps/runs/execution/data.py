@@ -21,7 +21,7 @@ from apps.runs import sql
 from apps.runs.actions import clearing, creation
 from apps.runs.assets import reading
 from apps.runs.errors import ActionRefused, Conflict
-from apps.runs.execution import checking, reports, tokens
+from apps.runs.execution import checking, counts, reports, tokens
 from apps.runs.execution.refusal import Refused
 from apps.runs.models import Run
 from trackside.core.messages import RunRecord
@@ -189,28 +189,10 @@ def _record(r: tuple) -> dict[str, Any]:
     ).to_dict()  # fmt: skip
 
 
-def _list(query: dict[str, str], name: str) -> list[str] | None:
-    """A comma-separated or JSON list of a query parameter; None if it is not there."""
-    raw = query.get(name)
-    if not raw:
-        return None
-    if raw.startswith("["):
-        try:
-            return [str(x) for x in orjson.loads(raw)]
-        except orjson.JSONDecodeError as e:
-            raise Refused(422, f"{name} is not a list: {e}") from e
-    return raw.split(",")
-
-
-def _moments(query: dict[str, str], name: str) -> list[datetime] | None:
-    texts = _list(query, name)
-    return None if texts is None else [checking.moment(t, name) for t in texts]
-
-
 def previous_run(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """The run before a logical date (own run's by default), optionally in a state."""
     me = caller(token)
-    before = _moments(query, "logical_date")
+    before = counts.moments(query, "logical_date")
     date = before[0] if before else sql.rows("SELECT logical_date FROM runs_run WHERE id = %s", [me.run_pk])[0][0]
     if date is None:
         return {"run": None}
@@ -223,65 +205,23 @@ def previous_run(*, token: str, body: Any, query: dict[str, str]) -> dict[str, A
 
 def count_runs(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """How many runs of a DAG match."""
-    me = caller(token)
-    n = sql.rows(
-        "SELECT count(*) FROM runs_run WHERE dag_id = %(dag)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s::text[])) "
-        "AND (%(dates)s::timestamptz[] IS NULL OR logical_date = ANY(%(dates)s::timestamptz[])) AND (%(ids)s::text[] IS NULL OR run_id = ANY(%(ids)s::text[]))",
-        {
-            "dag": query.get("dag_id") or me.dag_id,
-            "states": _list(query, "states"),
-            "dates": _moments(query, "logical_dates"),
-            "ids": _list(query, "run_ids"),
-        },
-    )[0][0]
-    return {"count": n}
+    return counts.count_runs(caller(token).dag_id, query)
 
 
 def run_state(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """State of one run, null if there is none."""
     me = caller(token)
-    rows = sql.rows(
-        "SELECT state FROM runs_run WHERE dag_id = %s AND run_id = %s", [query.get("dag_id") or me.dag_id, query.get("run_id") or me.run_id]
-    )
-    return {"state": rows[0][0] if rows else None}
-
-
-_MATCHING = """
-FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id
-WHERE ti.dag_id = %(dag)s AND (%(tasks)s::text[] IS NULL OR ti.task_id = ANY(%(tasks)s::text[])) AND (%(states)s::text[] IS NULL OR ti.state = ANY(%(states)s::text[]))
-  AND (%(dates)s::timestamptz[] IS NULL OR r.logical_date = ANY(%(dates)s::timestamptz[])) AND (%(ids)s::text[] IS NULL OR r.run_id = ANY(%(ids)s::text[]))
-  AND (%(index)s::int IS NULL OR ti.map_index = %(index)s)
-"""
-
-
-def _matching(me: Caller, query: dict[str, str]) -> dict[str, Any]:
-    dag_id = query.get("dag_id") or me.dag_id
-    tasks = _list(query, "task_ids")
-    if query.get("task_group_id"):
-        from apps.runs.compiled import of_version
-
-        version = sql.rows("SELECT current_version_id FROM dags_dag WHERE dag_id = %s", [dag_id])
-        inside = list(of_version(version[0][0]).graph.group_tasks(query["task_group_id"])) if version and version[0][0] else []
-        tasks = [*(tasks or []), *inside]
-    return {
-        "dag": dag_id, "tasks": tasks, "states": _list(query, "states"), "dates": _moments(query, "logical_dates"), "ids": _list(query, "run_ids"),
-        "index": checking.whole(query.get("map_index"), "map_index"),
-    }  # fmt: skip
+    return counts.run_state(me.dag_id, {**query, "run_id": query.get("run_id") or me.run_id})
 
 
 def count_task_instances(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """How many task instances match."""
-    return {"count": sql.rows("SELECT count(*) " + _MATCHING, _matching(caller(token), query))[0][0]}
+    return counts.count_task_instances(caller(token).dag_id, query)
 
 
 def task_states(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """run id → task id (with _index when mapped) → state (null for none)."""
-    out: dict[str, dict[str, str | None]] = {}
-    for run_id, task_id, map_index, state in sql.rows(
-        "SELECT r.run_id, ti.task_id, ti.map_index, ti.state " + _MATCHING, _matching(caller(token), query)
-    ):
-        out.setdefault(run_id, {})[task_id if map_index < 0 else f"{task_id}_{map_index}"] = None if state == "none" else state
-    return {"states": out}
+    return counts.task_states(caller(token).dag_id, query)
 
 
 def trigger_run(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
@@ -318,7 +258,7 @@ def asset_events(*, token: str, body: Any, query: dict[str, str]) -> dict[str, A
     if not any(asked.values()):
         raise Refused(422, "Name the asset (name, uri) or the alias.")
     limit = checking.whole(query.get("limit"), "limit")
-    after, before = ([*(_moments(query, key) or ()), None][0] for key in ("after", "before"))
+    after, before = ([*(counts.moments(query, key) or ()), None][0] for key in ("after", "before"))
     ascending = query.get("ascending", "true").lower() not in ("0", "false")
     found = reading.history(**asked, after=after, before=before, ascending=ascending, limit=None if limit is None else max(0, limit))
     return {"asset_events": found}

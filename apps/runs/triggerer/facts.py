@@ -1,18 +1,30 @@
-"""What triggers may ask while they wait: connections, variables, the state of a run. For `service`."""
+"""What triggers may ask while they wait: connections, variables, states and numbers of runs and task instances. For `service`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from apps.dags import answers
-from apps.runs import sql
+from apps.runs.execution import counts
+from apps.runs.execution.refusal import Refused
+
+_COUNTS = {
+    "/runs/state": counts.run_state,
+    "/runs/count": counts.count_runs,
+    "/task-instances/count": counts.count_task_instances,
+    "/task-instances/states": counts.task_states,
+}
 
 
 def answer(method: str, path: str, params: dict[str, Any]) -> tuple[int, Any]:
     """Status and JSON; paths and bodies are those that tasks use (`/execution`)."""
-    if (method, path) == ("GET", "/runs/state"):
-        rows = sql.rows("SELECT state FROM runs_run WHERE dag_id = %s AND run_id = %s", [params.get("dag_id"), params.get("run_id")])
-        return 200, {"state": rows[0][0] if rows else None}
+    if method == "GET" and path in _COUNTS:
+        if not params.get("dag_id"):
+            return 422, {"detail": "dag_id is missing: a trigger belongs to no DAG of its own"}
+        try:
+            return 200, _COUNTS[path]("", params)
+        except Refused as e:
+            return e.status, {"detail": e.detail}
     status, body = answers.answer(method, path, params)
     if status == 403:
         body = {"detail": f"{method} {path} is not possible in a trigger: do it in the task."}

@@ -173,7 +173,7 @@ _COMPAT: Names = {
     **_of("sdk.sensor", "poke_mode_only"),
     **_of("sdk.mapping", "MappedOperator"),
     "EdgeModifier": "sdk.edges:EdgeModifier",
-    "AirflowPlugin": "airflow.parts.context:AirflowPlugin",
+    **_PLUGINS,
     "Stats": "airflow.parts.context:Stats",
     "timeout": "sdk.execution.limits:timeout",
     "timezone": "airflow.parts.timezone:",

@@ -31,12 +31,26 @@ _WEEKDAY = {
     "WeekDay": "sdk.operators.weekday:WeekDay",
 }
 _TRIGGER_RUN = {
-    name: f"sdk.operators.trigger_dagrun:{name}" for name in ("TriggerDagRunOperator", "TriggerDagRunLink")
+    name: f"sdk.operators.trigger_dagrun:{name}" for name in ("TriggerDagRunOperator", "TriggerDagRunLink", "DagIsPaused")
 }
 _SMOOTH = {"SmoothOperator": "sdk.operators.smooth:SmoothOperator"}
 _HITL = {
     name: f"sdk.operators.hitl:{name}"
     for name in ("HITLOperator", "ApprovalOperator", "HITLBranchOperator", "HITLEntryOperator")
+}
+_EXTERNAL_ERRORS = {
+    name: f"sdk.sensors.external_errors:{name}"
+    for name in (
+        "AirflowExternalTaskSensorException",
+        "ExternalDagNotFoundError",
+        "ExternalDagDeletedError",
+        "ExternalTaskNotFoundError",
+        "ExternalTaskGroupNotFoundError",
+        "ExternalTaskFailedError",
+        "ExternalTaskGroupFailedError",
+        "ExternalDagFailedError",
+        "DuplicateStateError",
+    )
 }
 _HITL_ERRORS = {
     name: f"sdk.operators.hitl:{name}" for name in ("HITLTriggerEventError", "HITLTimeoutError", "HITLRejectException")
@@ -56,7 +70,7 @@ _S_DELTA = {
 _S_WEEKDAY = {"DayOfWeekSensor": "sdk.sensors.weekday:DayOfWeekSensor"}
 _S_EXTERNAL = {
     name: f"sdk.sensors.external_task:{name}"
-    for name in ("ExternalTaskSensor", "ExternalTaskMarker", "ExternalTaskSensorLink")
+    for name in ("ExternalTaskSensor", "ExternalTaskMarker", "ExternalTaskSensorLink", "ExternalDagLink")
 }
 
 _O = "airflow.providers.standard.operators"
@@ -77,8 +91,9 @@ STANDARD: dict[str, dict[str, Any]] = {
     f"{_O}.trigger_dagrun": _TRIGGER_RUN,
     f"{_O}.smooth": _SMOOTH,
     f"{_O}.hitl": _HITL,
-    "airflow.providers.standard.exceptions": _HITL_ERRORS,
+    "airflow.providers.standard.exceptions": {**_HITL_ERRORS, **_EXTERNAL_ERRORS},
     "airflow.sdk.execution_time.hitl": {"HITLUser": "sdk.operators.hitl:HITLUser"},
+    "airflow.providers.standard.hooks.filesystem": {"FSHook": "sdk.sensors.filesystem:FSHook"},
     "airflow.providers.standard.hooks.package_index": {"PackageIndexHook": "sdk.operators.package_index:PackageIndexHook"},
     "airflow.providers.standard.hooks.subprocess": {
         name: f"sdk.operators.subprocess:{name}" for name in ("SubprocessHook", "SubprocessResult")
@@ -94,7 +109,9 @@ STANDARD: dict[str, dict[str, Any]] = {
     f"{_S}.weekday": _S_WEEKDAY,
     f"{_S}.external_task": _S_EXTERNAL,
     f"{_T}.temporal": {name: f"sdk.triggers_standard:{name}" for name in ("DateTimeTrigger", "TimeDeltaTrigger")},
-    f"{_T}.external_task": {"DagStateTrigger": "sdk.triggers_external:DagStateTrigger"},
+    f"{_T}.external_task": {
+        name: f"sdk.triggers_external:{name}" for name in ("DagStateTrigger", "WorkflowTrigger")
+    },
     f"{_T}.file": {"FileTrigger": "sdk.triggers_standard:FileTrigger"},
     **{
         f"{_D}.{module}": {name: f"sdk.operators.decorated:{name}"}

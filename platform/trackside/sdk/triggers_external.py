@@ -1,17 +1,18 @@
-"""A trigger that waits for runs of another DAG; for the deferrable TriggerDagRunOperator.
+"""Triggers that wait for another DAG: for runs (TriggerDagRunOperator), for tasks, groups and dates (ExternalTaskSensor).
 
-Known by its name in Airflow's standard provider. It asks the triggerer, which may say the state of a run and nothing more.
+Known by their names in Airflow's standard provider. They ask the triggerer, which tells states of runs and task instances.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 from trackside.sdk.execution import current
 from trackside.sdk.execution.comms import call
+from trackside.sdk.execution.ti import RuntimeTaskInstance
 from trackside.sdk.triggers import BaseTrigger, TriggerEvent
 
 
@@ -55,3 +56,67 @@ class DagStateTrigger(BaseTrigger):
         answer = call(comms, "GET", "/runs/state", params={"dag_id": self.dag_id, "run_id": run_id})
         state: str | None = answer["state"]
         return state
+
+
+class WorkflowTrigger(BaseTrigger):
+    """Fires with `{"status": "success" | "skipped" | "failed"}`, by the rules of ExternalTaskSensor."""
+
+    def __init__(
+        self,
+        external_dag_id: str,
+        run_ids: list[str] | None = None,
+        execution_dates: list[dt.datetime] | None = None,
+        logical_dates: list[dt.datetime] | None = None,
+        external_task_ids: Collection[str] | None = None,
+        external_task_group_id: str | None = None,
+        failed_states: Collection[str] | None = None,
+        skipped_states: Collection[str] | None = None,
+        allowed_states: Collection[str] | None = None,
+        poke_interval: float = 2.0,
+        soft_fail: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.external_dag_id, self.external_task_group_id = external_dag_id, external_task_group_id
+        self.external_task_ids = list(external_task_ids) if external_task_ids else None
+        self.run_ids, self.logical_dates = run_ids, logical_dates or execution_dates
+        self.failed_states, self.skipped_states = _texts(failed_states), _texts(skipped_states)
+        self.allowed_states = _texts(allowed_states) or ["success"]
+        self.poke_interval, self.soft_fail = poke_interval, soft_fail
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """See `BaseTrigger.serialize`."""
+        names = (
+            *("external_dag_id", "run_ids", "logical_dates", "external_task_ids", "external_task_group_id", "failed_states"),
+            *("skipped_states", "allowed_states", "poke_interval", "soft_fail"),
+        )
+        return "airflow.providers.standard.triggers.external_task.WorkflowTrigger", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look, sleep, look again."""
+        while (status := await asyncio.to_thread(self._look)) is None:  # noqa: ASYNC110 - the server is asked, no event tells
+            await asyncio.sleep(self.poke_interval)
+        yield TriggerEvent({"status": status})
+
+    def _look(self) -> str | None:
+        if self.failed_states and self._count(self.failed_states) > 0:
+            return "failed"
+        if self.skipped_states and self._count(self.skipped_states) > 0:
+            return "skipped"
+        wanted = len(self.run_ids or self.logical_dates or ())
+        return "success" if self._count(self.allowed_states) == wanted else None
+
+    def _count(self, states: list[str]) -> float:
+        """How many of the dates or runs have everything in these states; tasks count in fractions."""
+        what: dict[str, Any] = {"dag_id": self.external_dag_id, "logical_dates": self.logical_dates, "run_ids": self.run_ids}
+        if self.external_task_ids:
+            found = RuntimeTaskInstance.get_ti_count(task_ids=self.external_task_ids, states=states, **what)
+            return found / len(self.external_task_ids)
+        if self.external_task_group_id:
+            runs = RuntimeTaskInstance.get_task_states(task_group_id=self.external_task_group_id, **what)
+            return sum(bool(run) and all(state in states for state in run.values()) for run in runs.values())
+        return RuntimeTaskInstance.get_dr_count(states=states, **what)
+
+
+def _texts(states: Collection[str] | None) -> list[str]:
+    return [str(getattr(state, "value", state)) for state in states or ()]

@@ -40,6 +40,7 @@ DEFAULTS: dict[str, dict[str, str]] = {
         "allowed_deserialization_classes": "airflow.*",
         "xcom_backend": "airflow.sdk.execution_time.xcom.BaseXCom",
     },
+    "kubernetes_executor": {"worker_container_repository": "", "worker_container_tag": "", "namespace": "default"},
     "operators": {"default_owner": "airflow", "default_queue": "default", "default_deferrable": "False"},
     "sensors": {"default_timeout": "604800"},
     "scheduler": {"create_cron_data_intervals": "False", "create_delta_data_intervals": "False"},

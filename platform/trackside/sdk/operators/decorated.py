@@ -7,7 +7,6 @@ For `decorators.py`, which finds the `…_task` names here when a file first use
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
@@ -81,14 +80,11 @@ class _BashDecoratedOperator(DecoratedOperator, BashOperator):
         op_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if kwargs.pop("multiple_outputs", None):
-            warnings.warn("`multiple_outputs=True` is not supported in @task.bash tasks. Ignoring.", stacklevel=3)
         super().__init__(
             python_callable=python_callable,
             op_args=op_args,
             op_kwargs=op_kwargs,
             bash_command=SET_DURING_EXECUTION,
-            multiple_outputs=False,
             **kwargs,
         )
 

@@ -34,6 +34,17 @@ class TriggerDagRunLink(BaseOperatorLink):
         return f"/dags/{quote(operator.trigger_dag_id, safe='')}/runs/{quote(run_id, safe='')}"
 
 
+class DagIsPaused(AirflowException):
+    """Dag X is paused: unpause it, or leave fail_when_dag_is_paused away."""
+
+    def __init__(self, dag_id: str) -> None:
+        super().__init__(dag_id)
+        self.dag_id = dag_id
+
+    def __str__(self) -> str:
+        return f"Dag {self.dag_id} is paused"
+
+
 class TriggerDagRunOperator(BaseOperator):
     """Starts a run of `trigger_dag_id`.
 
@@ -66,6 +77,7 @@ class TriggerDagRunOperator(BaseOperator):
         skip_when_already_exists: bool = False,
         fail_when_dag_is_paused: bool = False,
         deferrable: bool = False,
+        openlineage_inject_parent_info: bool = True,  # there is no lineage to add
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -88,7 +100,7 @@ class TriggerDagRunOperator(BaseOperator):
         except TypeError as error:
             raise ValueError("conf parameter should be JSON Serializable") from error
         if self.fail_when_dag_is_paused and context["ti"].get_dag(self.trigger_dag_id).get("is_paused"):
-            raise AirflowException(f"Dag {self.trigger_dag_id} is paused")
+            raise DagIsPaused(self.trigger_dag_id)
         run_id = self.trigger_run_id or DagRunType.MANUAL.generate_run_id(suffix=(day or now).isoformat())
         self.trigger_run_id = str(run_id)
         extra: dict[str, Any] = {"run_after": _moment(self.run_after), "note": self.note}

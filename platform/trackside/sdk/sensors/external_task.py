@@ -10,11 +10,20 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from trackside.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowSkipException
+from trackside.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
 from trackside.sdk.execution.callables import determine_kwargs
 from trackside.sdk.links import BaseOperatorLink
 from trackside.sdk.operators.empty import EmptyOperator
 from trackside.sdk.sensor import BaseSensorOperator
+from trackside.sdk.sensors.external_errors import (
+    DuplicateStateError,
+    ExternalDagFailedError,
+    ExternalDagNotFoundError,
+    ExternalTaskFailedError,
+    ExternalTaskGroupFailedError,
+    ExternalTaskNotFoundError,
+)
+from trackside.sdk.triggers_external import WorkflowTrigger
 
 _KNOWN = {
     *("success", "failed", "skipped", "upstream_failed", "removed", "running", "queued", "scheduled", "deferred"),
@@ -30,6 +39,9 @@ class ExternalTaskSensorLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Page of the DAG."""
         return f"/dags/{quote(operator.external_dag_id, safe='')}"
+
+
+ExternalDagLink = ExternalTaskSensorLink
 
 
 class ExternalTaskSensor(BaseSensorOperator):
@@ -58,10 +70,12 @@ class ExternalTaskSensor(BaseSensorOperator):
         execution_delta: dt.timedelta | None = None,
         execution_date_fn: Callable[..., Any] | None = None,
         check_existence: bool = False,
-        poll_interval: float = 2.0,
+        poll_interval: float | None = None,
         deferrable: bool = False,
         **kwargs: Any,
     ) -> None:
+        if poll_interval is not None:  # the older name
+            kwargs.setdefault("poke_interval", poll_interval)
         super().__init__(**kwargs)
         self.allowed_states = _states(allowed_states) or ["success"]
         self.skipped_states, self.failed_states = _states(skipped_states), _states(failed_states)
@@ -79,7 +93,7 @@ class ExternalTaskSensor(BaseSensorOperator):
         self.external_task_ids = [external_task_id] if external_task_id is not None else external_task_ids
         self.external_task_group_id = external_task_group_id
         self.execution_delta, self.execution_date_fn = execution_delta, execution_date_fn
-        self.check_existence, self.poll_interval, self.deferrable = check_existence, poll_interval, deferrable
+        self.check_existence, self.deferrable = check_existence, deferrable
         self._existence_checked = False
 
     def poke(self, context: Any) -> bool:
@@ -91,13 +105,47 @@ class ExternalTaskSensor(BaseSensorOperator):
         ti = context["ti"]
         if self.failed_states and self._count(ti, dates, self.failed_states) > 0:
             message = f"The external {self._what()} in DAG {self.external_dag_id} failed."
-            raise (AirflowSkipException if self.soft_fail else AirflowException)(message)
+            raise (AirflowSkipException if self.soft_fail else self._failure())(message)
         if self.skipped_states and self._count(ti, dates, self.skipped_states) > 0:
             raise AirflowSkipException(
                 f"The external {self._what()} in DAG {self.external_dag_id} reached a state in "
                 f"our states-to-skip-on list. Skipping."
             )
         return self._count(ti, dates, self.allowed_states) == len(dates)
+
+    def execute(self, context: Any) -> None:
+        """Wait here, or in the triggerer."""
+        if not self.deferrable:
+            super().execute(context)
+            return
+        if self.check_existence:
+            self._check_existence(context)
+        trigger = WorkflowTrigger(
+            self.external_dag_id, logical_dates=self._dates(context), external_task_ids=self.external_task_ids,
+            external_task_group_id=self.external_task_group_id, failed_states=self.failed_states, skipped_states=self.skipped_states,
+            allowed_states=self.allowed_states, poke_interval=self.poke_interval, soft_fail=self.soft_fail,
+        )  # fmt: skip
+        longest = self.timeout or (self.execution_timeout.total_seconds() if self.execution_timeout else None)
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=longest)
+
+    def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> None:
+        """What the trigger saw."""
+        status = (event or {}).get("status")
+        if status == "success":
+            self.log.info("The external %s has succeeded.", self._what())
+            return
+        if status == "skipped":
+            raise AirflowSkipException(f"The external {self._what()} in DAG {self.external_dag_id} was skipped. Skipping.")
+        if self.soft_fail:
+            raise AirflowSkipException("External job has failed skipping.")
+        if status == "failed":
+            raise ExternalDagFailedError(f"The external {self._what()} in DAG {self.external_dag_id} failed.")
+        raise ExternalTaskNotFoundError(f"The state of the external {self._what()} in DAG {self.external_dag_id} could not be told.")
+
+    def _failure(self) -> type[Exception]:
+        if self.external_task_ids:
+            return ExternalTaskFailedError
+        return ExternalTaskGroupFailedError if self.external_task_group_id else ExternalDagFailedError
 
     def _dates(self, context: Any) -> list[dt.datetime]:
         run = context["dag_run"]
@@ -134,7 +182,7 @@ class ExternalTaskSensor(BaseSensorOperator):
         try:
             context["ti"].get_dag(self.external_dag_id)
         except AirflowNotFoundException as error:
-            raise AirflowException(f"The external DAG {self.external_dag_id} does not exist.") from error
+            raise ExternalDagNotFoundError(f"The external DAG {self.external_dag_id} does not exist.") from error
         self._existence_checked = True
 
 
@@ -144,7 +192,7 @@ def _states(states: Iterable[str] | None) -> list[str]:
 
 def _check_states(states: list[str]) -> None:
     if len(set(states)) != len(states):
-        raise AirflowException(
+        raise DuplicateStateError(
             "Duplicate values provided across allowed_states, skipped_states and failed_states."
         )
     wrong = sorted(set(states) - _KNOWN)

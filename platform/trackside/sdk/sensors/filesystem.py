@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,41 @@ from typing import Any
 from trackside.sdk.exceptions import AirflowException, AirflowNotFoundException
 from trackside.sdk.hooks import BaseHook
 from trackside.sdk.sensor import BaseSensorOperator
+from trackside.sdk.triggers import StartTriggerArgs
 from trackside.sdk.triggers_standard import FileTrigger, has_file
+
+
+class FSHook(BaseHook):
+    """The folder in the extra of a connection of type `fs`."""
+
+    conn_name_attr = "fs_conn_id"
+    default_conn_name = "fs_default"
+    conn_type = "fs"
+    hook_name = "File (path)"
+
+    def __init__(self, fs_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        try:
+            self.basepath = str(self.get_connection(fs_conn_id).extra_dejson.get("path", ""))
+        except AirflowNotFoundException:
+            if fs_conn_id != self.default_conn_name:
+                raise
+            self.basepath = ""  # Airflow makes this connection by itself
+
+    def get_conn(self) -> None:
+        """There is nothing to connect to."""
+
+    def get_path(self) -> str:
+        """The folder."""
+        return self.basepath
 
 
 class FileSensor(BaseSensorOperator):
     """`filepath` (a glob pattern) below the `path` in the extra of the connection `fs_conn_id`, or as it is."""
 
-    template_fields: Collection[str] = ("filepath",)
+    template_fields: Collection[str] = ("filepath", "fs_conn_id")
     ui_color = "#91818a"
+    start_from_trigger = False
 
     def __init__(
         self,
@@ -25,22 +53,26 @@ class FileSensor(BaseSensorOperator):
         fs_conn_id: str = "fs_default",
         recursive: bool = False,
         deferrable: bool = False,
+        start_from_trigger: bool = False,
+        trigger_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filepath, self.fs_conn_id = filepath, fs_conn_id
         self.recursive, self.deferrable = recursive, deferrable
+        self.start_from_trigger = start_from_trigger
+        if deferrable and start_from_trigger:
+            self.start_trigger_args = StartTriggerArgs(
+                trigger_cls="airflow.providers.standard.triggers.file.FileTrigger",
+                trigger_kwargs={"filepath": self.path, "recursive": recursive, "poke_interval": self.poke_interval},
+                next_method="execute_complete",
+                timeout=dt.timedelta(seconds=self.timeout),
+            )
 
     @property
     def path(self) -> str:
         """The pattern, below the connection's path."""
-        try:
-            base = BaseHook.get_connection(self.fs_conn_id).extra_dejson.get("path", "")
-        except AirflowNotFoundException:
-            if self.fs_conn_id != "fs_default":
-                raise
-            base = ""
-        return str(Path(base) / self.filepath)
+        return str(Path(FSHook(self.fs_conn_id).get_path()) / self.filepath)
 
     def poke(self, context: Any) -> bool:
         """Look once."""
