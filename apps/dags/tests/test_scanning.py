@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.dags import ignoring
-from apps.dags.scanning import Scanner
+from trackside.runner.parsing import ignoring
+from trackside.runner.parsing.scanning import Scanner
 
 DAG = "from airflow.sdk import DAG\n"
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_listed_is_unknown_not_missing(tmp_path, monkeypatch) -> 
             raise OSError(5, "Input/output error")
         return real(path)
 
-    monkeypatch.setattr("apps.dags.scanning.os.scandir", scandir)
+    monkeypatch.setattr("trackside.runner.parsing.scanning.os.scandir", scandir)
     scan = Scanner(tmp_path).scan()
     assert list(scan.files) == [str(tmp_path / "a.py")]
     assert scan.is_unknown(str(tmp_path / "sub/b.py"))
