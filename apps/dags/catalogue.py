@@ -16,7 +16,7 @@ from django.utils import timezone
 from apps.access import audit
 from apps.access.audit import Actor
 from apps.dags import hooks, storing
-from apps.dags.models import Dag, DagFile
+from apps.dags.models import ITSELF, Dag, DagFile, ImportProblem
 from apps.dags.next_runs import NEXT_COLUMNS, next_run_fields, schedule_next
 from apps.dags.storing import FileFacts, Stored
 from trackside.runner.parsing import ParseResult
@@ -25,6 +25,8 @@ __all__ = [
     "NEXT_COLUMNS",
     "FileFacts",
     "Stored",
+    "bundle_problem",
+    "bundles_gone",
     "files_gone",
     "next_run_fields",
     "request_parse",
@@ -73,6 +75,28 @@ def files_gone(file_ids: Collection[int]) -> list[str]:
         storing.make_stale(dag_ids)
         DagFile.objects.filter(pk__in=found).delete()
     return dag_ids
+
+
+def bundle_problem(bundle_name: str, path: str, message: str | None, now: datetime | None = None) -> None:
+    """Show why a bundle cannot be brought up to date, as an import error of its own; None: it can again. DAGs stay."""
+    now = now or timezone.now()
+    with transaction.atomic():
+        if message is None:
+            told = DagFile.objects.filter(bundle_name=bundle_name, relative_path=ITSELF).delete()[0]
+        else:
+            file, told = DagFile.objects.get_or_create(bundle_name=bundle_name, relative_path=ITSELF, defaults={"path": path[:2000]})
+            DagFile.objects.filter(pk=file.pk).update(last_parsed_at=now, seen_at=now)
+            if not ImportProblem.objects.filter(file=file, message=message).exists():
+                ImportProblem.objects.filter(file=file).delete()
+                ImportProblem.objects.create(file=file, at=now, message=message)
+                told = True
+        if told:
+            hooks.dag_changed((), "broken" if message else "mended")
+
+
+def bundles_gone(names: Collection[str]) -> list[str]:
+    """Forget the files of every bundle but these: the others are no longer configured, their DAGs become stale."""
+    return files_gone(list(DagFile.objects.exclude(bundle_name__in=list(names)).values_list("pk", flat=True)))
 
 
 def set_paused(dag_ids: Collection[str], paused: bool, *, actor: Actor, now: datetime | None = None) -> list[str]:

@@ -16,8 +16,9 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from apps.dags.catalogue import Stored
-from apps.dags.models import DagFile
+from apps.dags.models import ITSELF, DagFile
 from apps.dags.scanning import Scan, Seen, Signature
+from trackside.runner.bundles import DEFAULT_NAME
 from trackside.runner.parsing import ParseResult
 
 logger = logging.getLogger(__name__)
@@ -82,12 +83,13 @@ class Known:
 
 @dataclass(slots=True)
 class Register:
-    """All files a processor knows, by path."""
+    """All files of one bundle that a processor knows, by path."""
 
     folder: Path
     reparse_interval: float
     share: float = SHARE
     loaded: bool = False
+    bundle_name: str = DEFAULT_NAME
     _files: dict[str, Known] = field(default_factory=dict)
     _pks: dict[int, Known] = field(default_factory=dict)
     _helpers: dict[str, Signature] = field(default_factory=dict)
@@ -96,13 +98,17 @@ class Register:
     def __len__(self) -> int:
         return len(self._files)
 
+    def all(self) -> list[Known]:
+        """Every file that exists."""
+        return [k for k in self._files.values() if k.absent_scans == 0]
+
     def by_pk(self, pk: int) -> Known | None:
         return self._pks.get(pk)
 
     def load(self) -> None:
         """Rows of earlier days: what was parsed a moment ago by another processor need not be parsed at once."""
         now, clock = timezone.now(), time.monotonic()
-        for row in DagFile.objects.all():
+        for row in DagFile.objects.filter(bundle_name=self.bundle_name).exclude(relative_path=ITSELF):
             path = str(self.folder / row.relative_path)  # the folder may have moved since
             if path != row.path:
                 DagFile.objects.filter(pk=row.pk).update(path=path)
@@ -185,6 +191,12 @@ class Register:
         priority, best.priority = best.priority, None
         return best, priority
 
+    def most_urgent(self, flying: Collection[str]) -> tuple[int, float] | None:
+        """Priority and age of what `take` would give; the smaller, the sooner."""
+        clock = time.monotonic()
+        waiting = (k for k in self._present(flying) if k.priority is not None and k.not_before <= clock)
+        return min(((k.priority or 0, k.waiting_since) for k in waiting), default=None)
+
     def next_due(self, flying: Collection[str]) -> float | None:
         """Monotonic moment at which `take` may have something to give."""
         pause = self.pause
@@ -252,10 +264,12 @@ class Register:
         if not fits:
             return
         DagFile.objects.bulk_create(
-            [DagFile(path=k.path, relative_path=k.relative) for k in fits], ignore_conflicts=True, batch_size=500
+            [DagFile(bundle_name=self.bundle_name, path=k.path, relative_path=k.relative) for k in fits],
+            ignore_conflicts=True,
+            batch_size=500,
         )
-        rows = DagFile.objects.filter(relative_path__in=[k.relative for k in fits]).values_list("relative_path", "pk")
-        pks = dict(rows)
+        rows = DagFile.objects.filter(bundle_name=self.bundle_name, relative_path__in=[k.relative for k in fits])
+        pks = dict(rows.values_list("relative_path", "pk"))
         for known in fits:
             known.pk = pks.get(known.relative)
             if known.pk is not None:

@@ -1,11 +1,13 @@
-"""The DAG processor: keeps the catalogue in step with the DAG folder.
+"""The DAG processor: keeps the catalogue in step with the DAG bundles.
 
 For the command `dag_processor`. One thread, one loop: scan (every SCAN_INTERVAL, sooner on a hint), hand files to the
-parse server (asked for > changed > periodic, PARSE_PROCESSES at a time), store what comes back. Next door: `scanning`,
-`watching`, `known` (what is remembered per file), `catalogue`.
+parse server (asked for > changed > periodic, PARSE_PROCESSES at a time), store what comes back. Next door: `sources` (one
+per bundle; remotes are refreshed by threads of theirs), `scanning`, `watching`, `known` (what is remembered per file),
+`catalogue`.
 
-Several processors may run: a store is idempotent, locks its file, and a result is thrown away when the file changed
-while it was parsed. No lock is held while a file is parsed. What a processor remembers only saves work.
+Several processors may run: a store is idempotent, locks its file, and a result is thrown away when the file, or the
+version of its bundle, changed while it was parsed. No lock is held while a file is parsed. What a processor remembers only
+saves work.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import logging
 import os
 import select
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +27,11 @@ from django.utils import timezone
 
 from apps.dags import answers, catalogue, hooks
 from apps.dags.catalogue import FileFacts
-from apps.dags.known import ASKED, CHANGED, PERIODIC, SHARE, Known, Register
-from apps.dags.models import Dag, DagFile, ImportProblem
-from apps.dags.scanning import Scanner, signature_of
-from apps.dags.watching import Watcher
+from apps.dags.known import ASKED, CHANGED, PERIODIC, SHARE, Known
+from apps.dags.models import ITSELF, Dag, DagFile, ImportProblem
+from apps.dags.scanning import signature_of
+from apps.dags.sources import Source
+from trackside.runner.bundles import DEFAULT_NAME, BundleConfig
 from trackside.runner.parsing import (
     ParseProblem,
     ParseReply,
@@ -52,6 +56,7 @@ MAX_DISCARDS = 3
 class _Flight:
     """A file at the parse server."""
 
+    source: Source
     file: Known
     facts: FileFacts
     asked: bool
@@ -70,26 +75,32 @@ class Processor:
         reparse_interval: float | None = None,
         watch: bool = True,
         share: float = SHARE,
+        bundles: Collection[str] | None = None,
     ) -> None:
-        self.folder = folder or settings.DAGS_FOLDER
+        """`folder`: this one folder instead of the configured bundles. `bundles`: only these of them."""
+        configs = settings.DAG_BUNDLES if folder is None else [BundleConfig(DEFAULT_NAME, "local", {"path": str(folder)})]
+        wanted = [c for c in configs if bundles is None or c.name in bundles]
         self.processes = processes or settings.PARSE_PROCESSES
         self.scan_interval = scan_interval or settings.SCAN_INTERVAL
-        self.reparse_interval = reparse_interval or settings.REPARSE_INTERVAL
-        self.scanner = Scanner(self.folder, syntax=getattr(settings, "DAG_IGNORE_FILE_SYNTAX", "glob"))
-        self.files = Register(self.folder, self.reparse_interval, share)
-        self.server = ParseServer(parse or parse_settings(self.folder), answers.answer)
+        self.sources = [
+            Source(
+                config, settings.BUNDLES_FOLDER, self.hint, syntax=settings.DAG_IGNORE_FILE_SYNTAX, share=share / len(wanted), watch=watch,
+                reparse_interval=reparse_interval or settings.REPARSE_INTERVAL,
+            )
+            for config in wanted
+        ]  # fmt: skip
+        self._every = [config.name for config in configs] if folder is None else None
+        """Names of all bundles of the site; None: not known, so none is taken for removed."""
+        self.server = ParseServer(parse or parse_settings(self.sources[0].folder), answers.answer)
         self.counters = {"scans": 0, "parsed": 0, "stored": 0, "unchanged": 0}
         self._flights: dict[int, _Flight] = {}
         self._touched: dict[int, float] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
-        self._watcher = Watcher(self.folder, self.hint) if watch else None
-        self._stopping = False
+        self._started = self._stopping = False
         self._hinted = True
         self._next_scan = self._next_beat = 0.0
-        self._folder_id: tuple[int, int] | None = None
-        self._folder_told = False
 
     # Control
 
@@ -108,8 +119,6 @@ class Processor:
 
     def run(self) -> None:
         """Work until `stop()`; leaves no process behind."""
-        if self._watcher:
-            self._watcher.start()
         pause = 0.2
         try:
             while not self._stopping:
@@ -133,8 +142,8 @@ class Processor:
     def close(self) -> None:
         """End the parse server, the watch and everything below. May be called again."""
         self.server.close()
-        if self._watcher:
-            self._watcher.stop()
+        for source in self.sources:
+            source.close()
         fds, self._wake_read, self._wake_write = (self._wake_read, self._wake_write), -1, -1
         for fd in fds:
             if fd >= 0:
@@ -143,9 +152,11 @@ class Processor:
     def step(self, timeout: float | None = None) -> None:
         """One round: beat, scan if it is time, hand out, wait for something to happen, store."""
         now = time.monotonic()
+        if not self._started:
+            self._start()
         if now >= self._next_beat:
             self._next_beat = now + BEAT_S
-            hooks.process_beat(KIND, {**self.counters, "files": len(self.files), "parsing": len(self._flights)})
+            hooks.process_beat(KIND, self._health())
         if self._hinted or now >= self._next_scan:
             self._hinted = False
             self._next_scan = now + self.scan_interval
@@ -160,56 +171,86 @@ class Processor:
     @property
     def idle(self) -> bool:
         """Nothing is waiting or being parsed."""
-        return not self._flights and not self.files.waiting()
+        return not self._flights and not any(s.files.waiting() for s in self.sources)
+
+    def _start(self) -> None:
+        """Once, when the database answers."""
+        if self._every is not None and (gone := catalogue.bundles_gone(self._every)):
+            logger.info("no longer configured: the bundles of %s", ", ".join(gone))
+        for source in self.sources:
+            source.start()
+        self._started = True
+
+    def _health(self) -> dict[str, Any]:
+        files = sum(len(s.files) for s in self.sources)
+        return {**self.counters, "files": files, "parsing": len(self._flights), "bundles": [s.health() for s in self.sources]}
 
     # Scanning
 
     def _scan(self) -> None:
         self.counters["scans"] += 1
-        try:
-            scan = self.scanner.scan()
-        except OSError as e:
-            if not self._folder_told:
-                said = e.strerror or e
-                logger.warning("The DAG folder %s cannot be read (%s). DAGs stay as they are.", self.folder, said)
-            self._folder_told = True
-            return
-        self._folder_told = False
-        if self._watcher and self._folder_id not in (None, scan.folder_id):
-            self._watcher.restart()
-        self._folder_id = scan.folder_id
-        if not self.files.loaded:
-            self.files.load()
-        may_hold = {p: s for p, s in scan.files.items() if self.files.wants(s) or self.scanner.may_hold_dags(s)}
-        self.files.update(may_hold, scan)
-        gone = self.files.gone(scan, self.scan_interval)
-        if gone:
-            self._free(catalogue.files_gone([k.pk for k in gone if k.pk is not None]))
-            self.files.forget(gone)
-            logger.info("gone: %s", ", ".join(k.relative for k in gone))
+        for source in self.sources:
+            if source.error != source.told:
+                catalogue.bundle_problem(source.config.name, str(source.folder), source.error)
+                source.told = source.error
+            self._scan_one(source)
         started = {f.file.pk: f.facts.started for f in self._flights.values()}
         asked = DagFile.objects.filter(reparse_requested_at__isnull=False)
-        for pk, asked_at in asked.values_list("pk", "reparse_requested_at"):
-            if asked_at and not (pk in started and started[pk] >= asked_at):
-                self.files.ask(pk)
+        for pk, bundle, relative, asked_at in asked.values_list("pk", "bundle_name", "relative_path", "reparse_requested_at"):
+            source_of = next((s for s in self.sources if s.config.name == bundle), None)
+            if source_of is None or asked_at is None or (pk in started and started[pk] >= asked_at):
+                continue
+            if relative == ITSELF:
+                DagFile.objects.filter(pk=pk).update(reparse_requested_at=None)
+                source_of.refresh_soon()
+            source_of.files.ask(pk)
+
+    def _scan_one(self, source: Source) -> None:
+        scan = source.scan()
+        if scan is None:
+            return
+        files = source.files
+        if not files.loaded:
+            files.load()
+        files.update({p: s for p, s in scan.files.items() if files.wants(s) or source.scanner.may_hold_dags(s)}, scan)
+        gone = files.gone(scan, self.scan_interval)
+        if gone:
+            self._free(catalogue.files_gone([k.pk for k in gone if k.pk is not None]))
+            files.forget(gone)
+            logger.info("gone: %s", ", ".join(k.relative for k in gone))
+        source.follow_version(PERIODIC)
 
     # Parsing
 
     def _hand_out(self) -> None:
         if len(self._flights) >= self.processes:
             return
-        self.files.wake_due(time.monotonic(), self._flying())
-        while len(self._flights) < self.processes and (taken := self.files.take(self._flying())) is not None:
+        for source in self.sources:
+            source.files.wake_due(time.monotonic(), self._flying())
+        while len(self._flights) < self.processes and (source_of := self._next_source()) is not None:
+            version = source_of.version()
+            taken = source_of.files.take(self._flying())
+            assert taken is not None  # _next_source looked
             file, priority = taken
             try:
                 plan = {} if priority == PERIODIC and file.custom is False else plan_for(file)
                 file.parsed_signature, file.parsed_at = file.signature, time.monotonic()
-                facts = FileFacts(timezone.now(), file.signature[0] / 1e9, file.signature[1])
-                request_id = self.server.submit(file.path, plan)
+                facts = FileFacts(timezone.now(), file.signature[0] / 1e9, file.signature[1], version)
+                request_id = self.server.submit(file.path, plan, str(source_of.folder))
             except BaseException:
-                self.files.enqueue(file, priority)
+                source_of.files.enqueue(file, priority)
                 raise
-            self._flights[request_id] = _Flight(file, facts, priority == ASKED)
+            self._flights[request_id] = _Flight(source_of, file, facts, priority == ASKED)
+
+    def _next_source(self) -> Source | None:
+        """The one with the most urgent file, oldest wish first. One that is being changed waits."""
+        flying = self._flying()
+        best: tuple[tuple[int, float], Source] | None = None
+        for source in self.sources:
+            found = source.files.most_urgent(flying)
+            if found is not None and source.version() != "" and (best is None or found < best[0]):
+                best = found, source
+        return best[1] if best is not None else None
 
     def _flying(self) -> set[str]:
         return {f.file.path for f in self._flights.values()}
@@ -222,17 +263,19 @@ class Processor:
         file = flight.file
         file.duration = reply.duration
         now_there = signature_of(file.path)
-        if now_there != file.parsed_signature and now_there is not None and file.discards < MAX_DISCARDS:
+        moved = flight.source.version() != flight.facts.bundle_version
+        if moved or (now_there != file.parsed_signature and now_there is not None and file.discards < MAX_DISCARDS):
             file.discards += 1
-            self.files.enqueue(file, CHANGED)
+            flight.source.files.enqueue(file, CHANGED)
             self._hinted = True  # learn the new signature
             return
         file.discards = 0
-        if not flight.asked and file.fingerprint == reply.fingerprint and file.pk is not None:
+        fingerprint = f"{flight.facts.bundle_version or ''}{reply.fingerprint}"
+        if not flight.asked and file.fingerprint == fingerprint and file.pk is not None:
             self.counters["unchanged"] += 1
             self._touched[file.pk] = reply.duration
             return
-        self._store(flight, reply.result(), reply.fingerprint)
+        self._store(flight, reply.result(), fingerprint)
 
     def _store(self, flight: _Flight, result: ParseResult, fingerprint: str) -> None:
         file = flight.file
@@ -241,7 +284,7 @@ class Processor:
         try:
             stored = catalogue.store_parse_result(row, result, facts=flight.facts, grace=file.missing, now=now)
         except (OperationalError, InterfaceError):
-            self.files.enqueue(file, CHANGED)
+            flight.source.files.enqueue(file, CHANGED)
             raise
         except Exception as e:
             # one file that no column can hold must not stop the others
@@ -251,7 +294,7 @@ class Processor:
             refused.errors = [ParseProblem(f"The DAGs of this file cannot be stored: {said}")]
             stored = catalogue.store_parse_result(row, refused, facts=flight.facts, grace=(), now=now)
         if stored is None:  # another processor took it for gone
-            self.files.lost_row(file)
+            flight.source.files.lost_row(file)
             self._hinted = True
             return
         self.counters["stored"] += 1
@@ -260,7 +303,7 @@ class Processor:
         settled = not stored.missing and not stored.problems
         file.remember(result, stored, now, fingerprint if settled else None)
         if stored.missing:
-            self.files.enqueue(file, PERIODIC, delay=CONFIRM_S)
+            flight.source.files.enqueue(file, PERIODIC, delay=CONFIRM_S)
         self._free(stored.stale)
 
     def _free(self, dag_ids: list[str]) -> None:
@@ -269,21 +312,23 @@ class Processor:
             return
         rivals = ImportProblem.objects.filter(dag_id__in=dag_ids).values_list("file_id", flat=True)
         for pk in set(rivals):
-            if (file := self.files.by_pk(pk)) is not None:
-                file.fingerprint = None
-                self.files.enqueue(file, CHANGED)
+            for source in self.sources:
+                if (file := source.files.by_pk(pk)) is not None:
+                    file.fingerprint = None
+                    source.files.enqueue(file, CHANGED)
 
     def _flush(self) -> None:
         if self._touched:
             now = timezone.now()
             catalogue.touch_files(list(self._touched.items()), now)
-            self.files.touched(self._touched, now)
+            for source in self.sources:
+                source.files.touched(self._touched, now)
             self._touched = {}
 
     def _lose_flights(self) -> None:
         """What was being parsed is parsed again."""
         for flight in self._flights.values():
-            self.files.enqueue(flight.file, CHANGED)
+            flight.source.files.enqueue(flight.file, CHANGED)
         self._flights.clear()
         self.server.pending.clear()
 
@@ -291,8 +336,10 @@ class Processor:
         now = time.monotonic()
         if timeout is None:
             until = [self._next_scan, self._next_beat]
-            if len(self._flights) < self.processes and (due := self.files.next_due(self._flying())) is not None:
-                until.append(due)
+            if len(self._flights) < self.processes:
+                flying = self._flying()
+                dues = [s.files.next_due(flying) for s in self.sources if s.version() != ""]
+                until += [due for due in dues if due is not None]
             timeout = 0.0 if self._hinted else max(0.0, min(until) - now)
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)

@@ -23,6 +23,7 @@ from django.utils import timezone
 from apps.dags import assets, flatten, hooks, next_runs, problems, versions
 from apps.dags.models import Dag, DagFile, DagTag
 from trackside.core.spec import DagSpec
+from trackside.executors import registry
 from trackside.runner.parsing import ParseProblem, ParseResult
 
 
@@ -33,6 +34,8 @@ class FileFacts:
     started: datetime
     mtime: float = 0.0
     size: int = 0
+    bundle_version: str | None = None
+    """Version of the bundle the file was parsed in; None where there are none."""
 
 
 @dataclass(slots=True)
@@ -120,6 +123,7 @@ class _Writer:
                 spec = DagSpec.from_dict(raw)
                 if dag_id in found:
                     raise ValueError("the file defines it twice; give one of them another id")
+                _check_executors(spec)
                 found[dag_id] = _Candidate(spec, raw, flatten.columns(spec))
             except (ValueError, TypeError, KeyError, AttributeError) as e:
                 self.errors.append(ParseProblem(f"DAG {dag_id}: {e}", dag_id=dag_id))
@@ -169,6 +173,7 @@ class _Writer:
                 setattr(dag, name, value)
             dag.file = self.file
             dag.bundle_name = self.file.bundle_name
+            dag.bundle_version = self.facts.bundle_version
             dag.has_import_errors = any(e.dag_id == dag_id for e in self.errors)
             spec_hash = self.result.hashes.get(dag_id) or c.spec.structure_hash()
             source = self.result.sources.get(c.spec.fileloc, "")
@@ -256,6 +261,13 @@ class _Writer:
 
     def _tell(self, verb: str, dag_id: str) -> None:
         self.verbs.setdefault(verb, []).append(dag_id)
+
+
+def _check_executors(spec: DagSpec) -> None:
+    """Tasks name executors that this site has; ValueError says which does not, and what there is."""
+    for name in dict.fromkeys(t.executor for t in spec.tasks if t.executor):
+        if problem := registry.unknown(name, settings.EXECUTORS):
+            raise ValueError(f"task {next(t.task_id for t in spec.tasks if t.executor == name)}: {problem}")
 
 
 def make_stale(dag_ids: Collection[str]) -> None:

@@ -39,7 +39,7 @@ def store_versions(parsed: Collection[Parsed], now: datetime) -> list[str]:
     """
     changed = [p for p in parsed if p.dag.current_version is None or p.dag.current_version.spec_hash != p.spec_hash]
     for p in parsed:
-        if p not in changed and p.dag.current_version is not None and p.dag.current_version.file_hash != p.file_hash:
+        if p not in changed and (current := p.dag.current_version) is not None and _is_other_text(p, current):
             _rewrite(p, now)
     in_use = hooks.versions_in_use([p.dag.current_version.id for p in changed if p.dag.current_version is not None])
     numbers, inflated = _numbers([p.dag.dag_id for p in changed if p.dag.current_version is not None], changed, now)
@@ -56,8 +56,6 @@ def store_versions(parsed: Collection[Parsed], now: datetime) -> list[str]:
                 dag=p.dag,
                 number=numbers.get(p.dag.dag_id, 0) + 1,
                 created_at=now,
-                bundle_name=p.dag.bundle_name,
-                bundle_version=p.dag.bundle_version,
                 **_content(p, now),
             )
             new.append(p.dag.current_version)
@@ -72,7 +70,15 @@ def _content(p: Parsed, now: datetime) -> dict[str, Any]:
         "source": p.source,
         "file_hash": p.file_hash,
         "last_updated": now,
+        "bundle_name": p.dag.bundle_name,
+        "bundle_version": p.dag.bundle_version,
     }
+
+
+def _is_other_text(p: Parsed, version: DagVersion) -> bool:
+    """The same structure from another text or another version of the bundle. Runs keep their own bundle version."""
+    said = (p.file_hash, p.dag.bundle_name, p.dag.bundle_version)
+    return (version.file_hash, version.bundle_name, version.bundle_version) != said
 
 
 def _rewrite(p: Parsed, now: datetime) -> None:
@@ -80,8 +86,9 @@ def _rewrite(p: Parsed, now: datetime) -> None:
     version = p.dag.current_version
     assert version is not None
     content = _content(p, now)
-    if version.spec_hash == p.spec_hash:
-        del content["spec"]  # only the text differs
+    if version.spec_hash == p.spec_hash and version.bundle_version == p.dag.bundle_version:
+        del content["spec"]  # only the text differs; in another version of the bundle the file may have another place
+    version.bundle_name, version.bundle_version = p.dag.bundle_name, p.dag.bundle_version
     DagVersion.objects.filter(pk=version.pk).update(**content)
     version.spec_hash, version.file_hash = p.spec_hash, p.file_hash
 

@@ -56,6 +56,14 @@ def env_bool(name: str, default: bool) -> bool:
     raise BadSetting(f"{name}={raw!r} is not true or false.")
 
 
+def env_choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+    """One of a few words."""
+    value = env_str(name, default).strip().lower()
+    if value not in choices:
+        raise BadSetting(f"{name}={value!r} must be one of {', '.join(choices)}.")
+    return value
+
+
 def env_list(name: str, default: str = "") -> list[str]:
     """Comma-separated words."""
     return [w.strip() for w in env_str(name, default).split(",") if w.strip()]

@@ -12,10 +12,11 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config.embedded_postgres import read_server_info
-from config.env import BadSetting, env_bool, env_float, env_int, env_list, env_path, env_str
+from config.env import BadSetting, env_bool, env_choice, env_float, env_int, env_list, env_path, env_str
 from config.secrets import secret_text
 from trackside import __version__
 from trackside.executors import registry
+from trackside.runner.bundles import BadBundles, parse_bundles
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = __version__
@@ -25,6 +26,13 @@ HOME = env_path("TRACKSIDE_HOME", "~/.trackside")
 HOST = env_str("TRACKSIDE_HOST", "127.0.0.1")
 PORT = env_int("TRACKSIDE_PORT", 8080, low=1, high=65535)
 DAGS_FOLDER = env_path("TRACKSIDE_DAGS_FOLDER", str(ROOT / "examples"))
+try:
+    DAG_BUNDLES = parse_bundles(env_str("TRACKSIDE_DAG_BUNDLES"), DAGS_FOLDER)
+except BadBundles as e:
+    raise BadSetting(f"TRACKSIDE_DAG_BUNDLES {e}") from e
+BUNDLES_FOLDER = env_path("TRACKSIDE_BUNDLES_FOLDER", str(HOME / "bundles"))
+DISABLE_BUNDLE_VERSIONING = env_bool("TRACKSIDE_DISABLE_BUNDLE_VERSIONING", False)
+DAG_IGNORE_FILE_SYNTAX = env_choice("TRACKSIDE_DAG_IGNORE_FILE_SYNTAX", "glob", ("glob", "regexp"))
 PARALLELISM = env_int("TRACKSIDE_PARALLELISM", 32, low=1, high=10_000)
 LOGS_FOLDER = env_path("TRACKSIDE_LOGS_FOLDER", str(HOME / "logs"))
 DAGS_ARE_PAUSED_AT_CREATION = env_bool("TRACKSIDE_DAGS_ARE_PAUSED_AT_CREATION", True)

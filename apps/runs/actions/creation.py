@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import jsonschema
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from apps.access import audit
@@ -170,7 +171,7 @@ def create_run(
                 triggered_by=triggered_by,
                 triggering_user_name=user,
                 dag_version=version,
-                bundle_version=dag.bundle_version,
+                bundle_version=version_to_keep(dag, checked.dag),
                 expanded=True,
                 advance_at=run_after,
             )
@@ -187,6 +188,11 @@ def create_run(
         payload={"state": "queued", "run_type": run_type},
     )
     return run
+
+
+def version_to_keep(dag: Dag, spec: DagSpec) -> str | None:
+    """The bundle version a run that begins now keeps; None: it follows the newest."""
+    return None if settings.DISABLE_BUNDLE_VERSIONING or spec.disable_bundle_versioning else dag.bundle_version
 
 
 def _taken(dag_id: str, run_id: str, logical_date: datetime | None, database_says: str) -> dict[str, str]:

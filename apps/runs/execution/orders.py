@@ -26,7 +26,8 @@ SELECT ti.id, ti.try_id, ti.run_id, ti.dag_id, ti.task_id, ti.map_index, ti.try_
        ti.priority_weight, ti.hostname, ti.operator, ti.reschedules, ti.next_method, ti.next_kwargs::text,
        r.run_id, r.run_type, r.state, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after, r.queued_at, r.start_date, r.clear_number,
        r.conf::text, r.note, r.triggered_by, r.triggering_user_name, r.partition_key,
-       d.fileloc, d.relative_fileloc, v.bundle_name, v.bundle_version, v.id, v.number, v.file_hash, v.spec_hash
+       d.fileloc, d.relative_fileloc, d.bundle_name, coalesce(r.bundle_version, d.bundle_version), v.id, v.number, v.file_hash, v.spec_hash,
+       CASE WHEN r.bundle_version IS DISTINCT FROM d.bundle_version AND r.bundle_version IS NOT NULL THEN v.spec ->> 'relative_fileloc' END
 FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
 LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
 WHERE ti.id = ANY(%s::bigint[])
@@ -107,22 +108,30 @@ def _order(
         ti_start_date=_iso(r[8]), queued_at=_iso(r[9]), pool=r[10], queue=r[11], priority_weight=r[12], hostname=r[13], operator=r[14],
         reschedule_count=r[15], next_method=r[16], next_kwargs=orjson.loads(r[17]) if r[17] else None,
         dag_file=r[33], relative_fileloc=r[34], bundle_name=r[35] or "dags-folder", bundle_version=r[36], dag_version_id=str(r[37]) if r[37] else None,
-        dag_version_number=r[38] or 1, file_hash=r[39] or "",
+        bundle=_bundle(r[35]), version_fileloc=r[41] or "", dag_version_number=r[38] or 1, file_hash=r[39] or "",
         xcoms=[{**x, "value": orjson.loads(x["value"])} for x in records] if complete else [], xcoms_complete=complete,
         expanded_ti_count=counts.get((r[2], r[4])), inactive_assets=refused.get(r[0], []),
         heartbeat_s=settings.HEARTBEAT, self_fence_s=settings.SELF_FENCE, kill_grace_s=settings.KILL_GRACE,
     ).to_dict()  # fmt: skip
 
 
+def _bundle(name: str) -> dict[str, Any] | None:
+    """What a worker needs to get the files of a remote bundle; None for folders."""
+    config = next((c for c in settings.DAG_BUNDLES if c.name == name and c.kind != "local"), None)
+    return config.to_wire() if config is not None else None
+
+
 def claim(
-    *, worker: UUID | None, epoch: int, hostname: str, queues: Sequence[str], limit: int, now: datetime, executor: str = "local"
+    *, worker: UUID | None, epoch: int, hostname: str, queues: Sequence[str], limit: int, now: datetime, executor: str = "local",
+    wanted: Sequence[UUID] | None = None,
 ) -> list[dict[str, Any]]:
     """Claim up to `limit` queued tries and build their orders, in the caller's transaction."""
     if limit <= 0:
         return []
     secrets = [tokens.new_secret() for _ in range(limit)]
     claimed = transitions.start(
-        worker=worker, epoch=epoch, hostname=hostname, executor=executor, queues=queues, hashes=[tokens.digest(s) for s in secrets], now=now
+        worker=worker, epoch=epoch, hostname=hostname, executor=executor, queues=queues, hashes=[tokens.digest(s) for s in secrets], now=now,
+        wanted=wanted,
     )
     return build(claimed, secrets)
 

@@ -107,6 +107,11 @@ class StartOrder(_Message):
     relative_fileloc: str = ""
     bundle_name: str = "dags-folder"
     bundle_version: str | None = None
+    """The version of the bundle whose files the try runs (a commit); None: the bundle has none, the newest count."""
+    bundle: dict[str, Any] | None = None
+    """How to get the files of a remote bundle (`trackside.runner.bundles.BundleConfig.to_wire`); None: a folder."""
+    version_fileloc: str = ""
+    """Where the file lay when the DAG's structure was as in this run, if that may be another place than `relative_fileloc`."""
     dag_version_id: str | None = None
     dag_version_number: int = 1
     file_hash: str = ""
@@ -228,6 +233,10 @@ class ExchangeRequest(_Message):
     wait_s: float = 0.0
     """How long the server may park this call when there is nothing to hand out (long poll)."""
     wire_version: int = WIRE_VERSION
+    executor: str = "local"
+    """Whose tries it runs: the alias of an executor."""
+    wanted: list[str] | None = None
+    """None: whatever its queues hold. A list: only these tries, which a broker's messages have named."""
 
 
 @dataclass(slots=True)
@@ -240,5 +249,7 @@ class ExchangeResponse(_Message):
     """{"try_id", "reason"}: kill the process tree, then report the outcome "killed"."""
     settled: list[dict[str, Any]] = field(default_factory=list)
     """One per finished report: {"try_id", "status": 200|409|410, "detail"}; the worker forgets it."""
+    unwanted: list[str] = field(default_factory=list)
+    """Of `wanted`: they are not queued (any more), or somebody else has them. Their messages are done with."""
     lease_s: float = 30.0
     """The worker must exchange again within this time or its tries count as lost."""

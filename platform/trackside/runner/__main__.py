@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from trackside.runner import procs
+from trackside.runner.bundles import BundleError
 from trackside.runner.command import run_loop
 from trackside.runner.exchange import boottime
 from trackside.runner.http import AnswerLost, ConnectFailed, Connection
+from trackside.runner.local_files import LocalFiles
 from trackside.runner.logs import TIMEOUT_S, LogShipper, TryLog
 from trackside.runner.tries import HeldTry
 from trackside.runner.zygotes import ForkServer
@@ -69,10 +71,11 @@ class SingleTry:
         resumed = bool(order.get("reschedule_count") or order.get("next_method"))
         held = self.held = HeldTry(order, self, self.shipper.open(self._try_id, order["token"], resumed))
         held.log.system(f"Try {held.order.try_number} of {held.order.dag_id}.{held.order.task_id} on {socket.gethostname()}")
-        forks.start(held)
+        launching = asyncio.ensure_future(self._launch(held, order))
         if self._stopped:
             self.stop()
         duties = [asyncio.ensure_future(duty) for duty in (self.shipper.run(), self._heartbeats(held))]
+        duties.append(launching)
         try:
             await self._over.wait()
             duties[1].cancel()
@@ -89,6 +92,20 @@ class SingleTry:
         if status not in (200, 201, 202, 204):
             log.error("the report of try %s was not accepted (%s): %s", self._try_id, status, answer)
         return 0 if status < 300 else 1
+
+    async def _launch(self, held: HeldTry, order: dict[str, Any]) -> None:
+        """Have the DAG's files here, then start the process."""
+        files = LocalFiles(self._api_url, os.environ.get("TRACKSIDE_DAGS_FOLDER"))
+        try:
+            path = files.find(held.order) or await files.fetch(held.order)
+        except BundleError as error:
+            if not held.is_over:
+                held.lost(f"The DAG's files could not be fetched: {error}")
+            return
+        if path != order.get("dag_file"):
+            files.note(order, held.order, path)
+        if not held.is_over:
+            self.forks.start(held)
 
     def stop(self) -> None:
         """SIGTERM (the pod is being deleted): end the task; no fault of its own."""

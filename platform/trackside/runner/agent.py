@@ -13,12 +13,13 @@ import socket
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import trackside
+from trackside.runner.bundles import BundleError
 from trackside.runner.exchange import Exchanger, boottime
 from trackside.runner.http import AnswerLost, ConnectFailed, Connection
+from trackside.runner.local_files import LocalFiles
 from trackside.runner.logs import MAX_UNSENT_TOTAL, LogShipper, TryLog, poster
 from trackside.runner.tries import HeldTry
 from trackside.runner.zygotes import ForkServer
@@ -38,6 +39,8 @@ class WorkerConfig:
     slots: int = 32
     queues: list[str] = field(default_factory=lambda: ["default"])
     name: str = ""
+    executor: str = "local"
+    """Whose tries it runs."""
     cwd: str = field(default_factory=os.getcwd)
     dags_folder: str | None = None
     """Where DAG files lie on this machine, if not where the server says."""
@@ -62,6 +65,9 @@ class Agent:
         self.name = config.name or f"{self.hostname}-{os.getpid()}"
         self.tries: dict[str, HeldTry] = {}
         """Every try whose report is not settled."""
+        self._wanted: dict[str, None] | None = None
+        self.on_done: Callable[[str], None] = lambda try_id: None
+        """Called for every try that was asked for by `want`, once it is over or will never come."""
         self._accepted_at = boottime()
         self._fenced = False
         self._stopping = asyncio.Event()
@@ -74,12 +80,16 @@ class Agent:
         self.shipper = LogShipper(poster(self._log_talk, self.worker_id))
         settings = {"api_url": config.api_url, "cwd": config.cwd, **config.fork_settings}
         self.forks = ForkServer(settings, sweep=config.sweep)
+        self.files = LocalFiles(config.api_url, config.dags_folder)
+        self._fetching: dict[str, asyncio.Future[None]] = {}
+        """Tries whose files are being fetched."""
         self._hello = {
             "name": self.name,
             "hostname": self.hostname,
             "pid": os.getpid(),
             "slots": config.slots,
             "queues": config.queues,
+            "executor": config.executor,
             "version": getattr(trackside, "__version__", ""),
         }
 
@@ -109,7 +119,28 @@ class Agent:
             self._hurry.set()
         self._stopping.set()
 
+    def take_only_wanted(self) -> None:
+        """From now on only what `want` has named."""
+        self._wanted = {}
+
+    def want(self, try_id: str) -> None:
+        """A message has named this try: ask the server for it."""
+        if self._wanted is None or try_id in self._wanted or try_id in self.tries:
+            return
+        self._wanted[try_id] = None
+        self.exchanger.ask()
+
     # exchange.Holder
+
+    def wanted(self) -> list[str] | None:
+        """See `Holder`."""
+        return None if self._wanted is None else list(self._wanted)
+
+    def unwanted(self, try_id: str) -> None:
+        """See `Holder`."""
+        if self._wanted is not None and try_id in self._wanted:
+            del self._wanted[try_id]
+            self.on_done(try_id)
 
     @property
     def heartbeat_s(self) -> float:
@@ -151,19 +182,56 @@ class Agent:
                 return
             # Parked and due again before the answer to its report arrived: the server has the report.
             self.exchanger.forget(before)
-        order["dag_file"] = self._local_path(order)
         again = bool(order.get("reschedule_count") or order.get("next_method"))
         held = HeldTry(order, self, self.shipper.open(order["try_id"], order["token"], resumed=again))
         parsed = held.order
         self.tries[held.id] = held
+        if self._wanted is not None:
+            self._wanted.pop(held.id, None)
         held.log.system(
             f"Try {parsed.try_number} of {parsed.dag_id}.{parsed.task_id} runs on worker {self.name} ({self.hostname}); "
             f"DAG version {parsed.dag_version_number} from {parsed.relative_fileloc or parsed.dag_file}"
         )
         try:
+            path = self.files.find(parsed)
+        except BundleError as error:
+            self._without_files(held, error)
+            return
+        if path is None:
+            self._fetching[held.id] = asyncio.ensure_future(self._fetch(held, order))
+        else:
+            self._launch(held, order, path)
+
+    def _launch(self, held: HeldTry, order: dict[str, Any], path: str) -> None:
+        if path != order.get("dag_file"):
+            self.files.note(order, held.order, path)
+        try:
             self.forks.start(held)
         except OSError as error:  # no descriptors left, no memory
             held.lost(f"The worker could not start the task: {error}")
+
+    async def _fetch(self, held: HeldTry, order: dict[str, Any]) -> None:
+        """Get the files of a bundle, then launch; a try that was killed meanwhile is not launched."""
+        version = held.order.bundle_version
+        held.log.system(f"Getting bundle {held.order.bundle_name}" + (f" at {version}" if version else ""))
+        try:
+            path = await self.files.fetch(held.order)
+        except BundleError as error:
+            self._without_files(held, error)
+        except Exception as error:
+            log.exception("bundle %s", held.order.bundle_name)
+            self._without_files(held, error)
+        else:
+            if not held.is_over:
+                self._launch(held, order, path)
+        finally:
+            self._fetching.pop(held.id, None)
+
+    def _without_files(self, held: HeldTry, error: Exception) -> None:
+        """No fault of the task: somebody else, or we in a while, may get them."""
+        if not held.is_over:
+            held.log.system(str(error), "error")
+            held.lost(f"The worker could not get the DAG's files: {error}")
 
     def kill(self, try_id: str, reason: str) -> None:
         """See `Holder`."""
@@ -177,6 +245,7 @@ class Agent:
             log.info("the report of try %s was not wanted (%d): %s", held.id, status, detail)
         if self.tries.get(held.id) is held:
             del self.tries[held.id]
+        self.files.release(held.id)
         if not self.tries:
             self._drained.set()
 
@@ -251,12 +320,3 @@ class Agent:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-
-    def _local_path(self, order: dict[str, Any]) -> str:
-        """Where the DAG file lies on this machine."""
-        relative = order.get("relative_fileloc")
-        if self.config.dags_folder and relative:
-            mapped = Path(self.config.dags_folder, relative)
-            if mapped.exists():
-                return str(mapped)
-        return str(order.get("dag_file", ""))

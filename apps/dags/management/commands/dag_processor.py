@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from apps.dags.processor import Processor
@@ -17,8 +18,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--folder", type=Path, help="DAG folder instead of TRACKSIDE_DAGS_FOLDER")
 
-    def handle(self, *args: Any, folder: Path | None = None, **options: Any) -> None:
-        processor = Processor(folder.absolute() if folder else None)
+        names = [b.name for b in settings.DAG_BUNDLES]
+        parser.add_argument("--bundle", action="append", choices=names, metavar="NAME", help="only this bundle; may be repeated")
+
+    def handle(self, *args: Any, folder: Path | None = None, bundle: list[str] | None = None, **options: Any) -> None:
+        processor = Processor(folder.absolute() if folder else None, bundles=bundle)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, processor.stop)
         processor.run()

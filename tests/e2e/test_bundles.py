@@ -1,0 +1,206 @@
+"""DAGs from a folder, a git repository and a bucket side by side; a run keeps its commit while the branch moves on.
+
+One server for the module; a second worker with a storage folder of its own stands for another machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import server
+from tests.support.server import Server, until
+
+pytestmark = pytest.mark.e2e
+
+FROM_GIT = """
+from airflow.sdk import dag, task
+from helper import WORD
+
+@dag(schedule=None)
+def from_git():
+    @task
+    def first():
+        return WORD
+
+    @task(queue="elsewhere")
+    def second(before):
+        import helper
+        return f"{before} {helper.WORD} {__file__}"
+
+    second(first())
+
+from_git()
+"""
+SIMPLE = """
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def NAME():
+    @task
+    def say():
+        return "WORD"
+
+    say()
+
+NAME()
+"""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {**os.environ, **who, "GIT_CONFIG_GLOBAL": "/dev/null"}
+    return subprocess.run(["git", *arguments], cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit(repo: Path, word: str) -> str:
+    (repo / "dags").mkdir(exist_ok=True)
+    (repo / "dags/from_git.py").write_text(FROM_GIT)
+    (repo / "dags/helper.py").write_text(f"WORD = {word!r}\n")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", word)
+    return git(repo, "rev-parse", "HEAD")
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    folder = server.temporary_home("trackside-bundles-")
+    yield folder
+    server.remove(folder)
+
+
+@pytest.fixture(scope="module")
+def repo(home: Path) -> Path:
+    folder = home / "origin"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, "one")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The URL of a local S3 server with a DAG in its bucket."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    s3 = ThreadedMotoServer(port=0)
+    s3.start()
+    host, port = s3.get_host_and_port()
+    url = f"http://{host}:{port}"
+    client = boto3.client("s3", endpoint_url=url, aws_access_key_id="k", aws_secret_access_key="s", region_name="us-east-1")
+    client.create_bucket(Bucket="dags")
+    client.put_object(Bucket="dags", Key="p/from_bucket.py", Body=SIMPLE.replace("NAME", "from_bucket").replace("WORD", "bucket").encode())
+    yield url
+    s3.stop()
+
+
+@pytest.fixture(scope="module")
+def running(home: Path, repo: Path, bucket: str) -> Iterator[Server]:
+    dags = home / "dags"
+    dags.mkdir()
+    (dags / "from_folder.py").write_text(SIMPLE.replace("NAME", "from_folder").replace("WORD", "folder"))
+    aws = {"conn_type": "aws", "login": "k", "password": "s", "extra": {"endpoint_url": bucket, "region_name": "us-east-1"}}
+    bundles = [
+        {"name": "dags-folder", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}},
+        {"name": "code", "classpath": "airflow.providers.git.bundles.git.GitDagBundle",
+         "kwargs": {"repo_url": str(repo), "tracking_ref": "main", "subdir": "dags", "view_url_template": "https://x/{version}/{subdir}"},
+         "refresh_interval": 1},
+        {"name": "bucket", "classpath": "airflow.providers.amazon.aws.bundles.s3.S3DagBundle",
+         "kwargs": {"bucket_name": "dags", "prefix": "p", "aws_conn_id": "aws_dags"}, "refresh_interval": 1},
+    ]  # fmt: skip
+    found = server.start(home, dags, environment={"TRACKSIDE_DAG_BUNDLES": json.dumps(bundles)})
+    try:
+        found.add_connection("aws_dags", **{**aws, "extra": json.dumps(aws["extra"])})
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.fixture(scope="module")
+def elsewhere(running: Server, home: Path) -> Iterator[None]:
+    """A worker for the queue `elsewhere` that shares no files with the server."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("TRACKSIDE_") and k != "DATABASE_URL"}
+    environment = {
+        **clean, "TRACKSIDE_API_URL": running.url, "TRACKSIDE_WORKER_TOKEN_FILE": str(home / "data/keys/worker.token"),
+        "TRACKSIDE_QUEUES": "elsewhere", "TRACKSIDE_HOME": str(home / "other-machine"), "TRACKSIDE_WORKER_CWD": str(home),
+    }  # fmt: skip
+    with (home / "worker.log").open("wb") as out:
+        worker = subprocess.Popen([str(Path(sys.executable).parent / "trackside"), "worker"], env=environment, stdout=out, stderr=out)
+    yield
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(30)
+
+
+def version_of(running: Server, dag_id: str) -> str | None:
+    version: str | None = running.get(f"/dags/{dag_id}")["bundle_version"]
+    return version
+
+
+def test_dags_of_all_bundles_run_and_tell_where_they_come_from(running: Server) -> None:
+    for dag_id, bundle, word in (("from_folder", "dags-folder", "folder"), ("from_bucket", "bucket", "bucket")):
+        run = running.run_dag(dag_id)
+        assert (run["state"], run["bundle_version"]) == ("success", None)
+        assert running.value(dag_id, run["dag_run_id"], "say") == word
+        dag = running.get(f"/dags/{dag_id}")
+        assert (dag["bundle_name"], dag["relative_fileloc"]) == (bundle, f"{dag_id}.py")
+
+
+def test_a_run_keeps_its_commit_on_every_worker_until_it_is_cleared_to_the_latest(running: Server, repo: Path, elsewhere: None) -> None:
+    old = git(repo, "rev-parse", "HEAD")
+    running.unpause("from_git")
+    assert version_of(running, "from_git") == old
+    run_id = running.trigger("from_git")
+    run = running.wait_run("from_git", run_id)
+    assert (run["state"], run["bundle_version"]) == ("success", old), running.describe("from_git", run_id)
+    said = running.value("from_git", run_id, "second")
+    assert said.startswith("one one ") and f"other-machine/bundles/code/versions/{old}/dags/from_git.py" in said
+
+    new = commit(repo, "two")
+    until(lambda: version_of(running, "from_git") == new, "the new commit was parsed")
+    version = running.get("/dags/from_git/dagVersions")["dag_versions"][-1]
+    assert (version["bundle_version"], version["bundle_url"]) == (new, f"https://x/{new}/dags")
+
+    running.clear("from_git", run_id, "first")
+    assert running.wait_run("from_git", run_id)["bundle_version"] == old
+    assert running.value("from_git", run_id, "second").startswith("one one ")
+
+    body = {"dry_run": False, "run_on_latest_version": True}
+    running.call("POST", f"/dags/from_git/dagRuns/{run_id}/clear", json=body)
+    assert running.wait_run("from_git", run_id)["bundle_version"] == new
+    assert running.value("from_git", run_id, "second").startswith("two two ")
+
+
+def test_a_remote_that_is_gone_takes_no_dag_away_and_says_so(running: Server, repo: Path) -> None:
+    running.wait_dag("from_git")
+    away = repo.with_name("away")
+
+    def problems() -> list[str]:
+        return [e["stack_trace"] for e in running.get("/importErrors")["import_errors"] if e["bundle_name"] == "code"]
+
+    repo.rename(away)
+    try:
+        (said,) = until(problems, "the broken remote was shown")
+        assert "Bundle code: git fetch failed" in said
+        assert running.run_dag("from_git")["state"] == "success"
+    finally:
+        away.rename(repo)
+    until(lambda: not problems(), "the remote was well again")
+    assert not running.get("/dags/from_git")["is_stale"]
+
+
+def test_a_changed_object_reaches_the_next_run(running: Server, bucket: str) -> None:
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=bucket, aws_access_key_id="k", aws_secret_access_key="s", region_name="us-east-1")
+    client.put_object(Bucket="dags", Key="p/from_bucket.py", Body=SIMPLE.replace("NAME", "from_bucket").replace("WORD", "changed").encode())
+    until(lambda: "changed" in running.get("/dagSources/from_bucket")["content"], "the changed object was parsed")
+    run = running.run_dag("from_bucket")
+    assert running.value("from_bucket", run["dag_run_id"], "say") == "changed"
