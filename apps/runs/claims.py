@@ -29,11 +29,25 @@ PICK_TRIES = """
     LIMIT %(limit)s::int FOR NO KEY UPDATE OF t, ti SKIP LOCKED
 """
 
+# The same for a worker that a broker brings its tries to.
+PICK_WANTED = PICK_TRIES.replace("t.queue = ANY(%(queues)s::text[])", "t.id = ANY(%(wanted)s::uuid[])")
+
 # One certain try, for a runner that was started for it.
 PICK_ONE_TRY = """
     SELECT t.id, t.ti_id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
     WHERE t.id = %(try_id)s::uuid AND t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id
         AND NOT EXISTS (SELECT 1 FROM runs_try o WHERE o.ti_id = t.ti_id AND NOT o.kill_confirmed) FOR NO KEY UPDATE OF t, ti SKIP LOCKED
+"""
+
+# Tries that their executor must send on their way: new ones, and those it knows to have been lost on the way.
+TAKE_UNSUBMITTED = """
+    UPDATE runs_try s SET submitted_at = clock_timestamp(), submissions = s.submissions + 1 FROM runs_taskinstance i WHERE i.id = s.ti_id AND s.id IN (
+        SELECT t.id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
+        WHERE t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id AND t.executor = %(executor)s::text
+            AND (t.submitted_at IS NULL OR t.id = ANY(%(again)s::uuid[]))
+            AND NOT EXISTS (SELECT 1 FROM runs_try o WHERE o.ti_id = t.ti_id AND NOT o.kill_confirmed)
+        ORDER BY ti.priority_weight DESC, t.queued_at, ti.id LIMIT %(limit)s::int FOR NO KEY UPDATE OF t SKIP LOCKED)
+    RETURNING s.id
 """
 
 

@@ -61,8 +61,9 @@ def serve(request: ExchangeRequest) -> Outcome:
         start = _claim(worker, known, request, now)
         kill = _kills(worker, request)
     wake_after(done, settled, started=len(start))
-    response = ExchangeResponse(start=start, kill=kill, settled=settled.answers, lease_s=settings.LEASE)
-    return Outcome(response, more_work=done.admitted > len(start), empty=not (start or kill or settled.answers))
+    unwanted = _unwanted(worker, request, start)
+    response = ExchangeResponse(start=start, kill=kill, settled=settled.answers, unwanted=unwanted, lease_s=settings.LEASE)
+    return Outcome(response, more_work=done.admitted > len(start), empty=not (start or kill or settled.answers or unwanted))
 
 
 def look_again(request: ExchangeRequest) -> Outcome:
@@ -76,13 +77,14 @@ def look_again(request: ExchangeRequest) -> Outcome:
         kill = _kills(worker, replace(request, running=[]))
     if start:
         wake.send(wake.LIVE)
-    return Outcome(ExchangeResponse(start=start, kill=kill, lease_s=settings.LEASE), empty=not (start or kill))
+    unwanted = _unwanted(worker, request, start)
+    return Outcome(ExchangeResponse(start=start, kill=kill, unwanted=unwanted, lease_s=settings.LEASE), empty=not (start or kill or unwanted))
 
 
 # --- the worker itself --------------------------------------------------------------------------------------------------
 _RENEW = """
 INSERT INTO runs_process (id, kind, name, hostname, pid, version, started_at, heartbeat_at, lease_until, epoch, slots, queues, info)
-VALUES (%(id)s, 'worker', %(name)s, %(hostname)s, %(pid)s, %(version)s, %(now)s, %(now)s, %(until)s, %(epoch)s, %(slots)s, %(queues)s::jsonb, '{}')
+VALUES (%(id)s, 'worker', %(name)s, %(hostname)s, %(pid)s, %(version)s, %(now)s, %(now)s, %(until)s, %(epoch)s, %(slots)s, %(queues)s::jsonb, jsonb_build_object('executor', %(executor)s::text))
 ON CONFLICT (id) DO UPDATE SET heartbeat_at = %(now)s, lease_until = %(until)s, slots = %(slots)s, queues = excluded.queues, ended_at = NULL,
     epoch = greatest(runs_process.epoch, excluded.epoch)
 RETURNING epoch
@@ -97,7 +99,7 @@ def _renew(worker: UUID, request: ExchangeRequest, now: datetime) -> None:
     known = sql.rows(_RENEW, {
         "id": worker, "name": request.name or request.hostname, "hostname": request.hostname, "pid": request.pid, "version": request.version,
         "now": now, "until": now + timedelta(seconds=settings.LEASE), "epoch": request.epoch, "slots": request.slots,
-        "queues": orjson.dumps(request.queues).decode(),
+        "queues": orjson.dumps(request.queues).decode(), "executor": request.executor,
     })[0][0]  # fmt: skip
     if known == request.epoch:
         _take_back(worker, request, now)
@@ -177,23 +179,55 @@ def store_updates(updates: list[dict[str, Any]]) -> None:
 
 
 # --- down ---------------------------------------------------------------------------------------------------------------
-_QUEUED = "SELECT 1 FROM runs_try WHERE state = 'queued' AND executor = 'local' AND queue = ANY(%(queues)s::text[]) LIMIT %(limit)s"
-_OFFER = f"""
-SELECT (SELECT count(*) FROM ({_QUEUED}) AS q), count(*) FROM runs_try WHERE worker_id = %(worker)s AND (state = 'running' OR NOT kill_confirmed)
-"""
+_QUEUED = "SELECT 1 FROM runs_try WHERE state = 'queued' AND executor = %(executor)s AND queue = ANY(%(queues)s::text[]) LIMIT %(limit)s"
+_QUEUED_WANTED = "SELECT 1 FROM runs_try WHERE state = 'queued' AND executor = %(executor)s AND id = ANY(%(wanted)s::uuid[]) LIMIT %(limit)s"
+_OFFER, _OFFER_WANTED = (
+    f"SELECT (SELECT count(*) FROM ({queued}) AS q), count(*) FROM runs_try WHERE worker_id = %(worker)s AND (state = 'running' OR NOT kill_confirmed)"
+    for queued in (_QUEUED, _QUEUED_WANTED)
+)
 
 
 def _anything_queued(request: ExchangeRequest) -> bool:
-    return bool(sql.rows(_QUEUED, {"queues": request.queues, "limit": 1}))
+    parameters = {"executor": request.executor, "limit": 1}
+    if request.wanted is None:
+        return bool(sql.rows(_QUEUED, parameters | {"queues": request.queues}))
+    return bool(request.wanted) and bool(sql.rows(_QUEUED_WANTED, parameters | {"wanted": _uuids(request.wanted)}))
 
 
 def _claim(worker: UUID, known: tuple[int, int] | None, request: ExchangeRequest, now: datetime) -> list[dict[str, Any]]:
     """`known`: epoch and slots of the worker, whose row is locked; None: it takes nothing."""
     if known is None or known[0] != request.epoch:
         return []  # a newer connection of this worker took over: nobody reads this answer
-    queued, held = sql.rows(_OFFER, {"queues": request.queues, "limit": request.free, "worker": worker})[0]
-    limit = min(request.free, known[1] - held, queued)
-    return orders.claim(worker=worker, epoch=request.epoch, hostname=request.hostname, queues=request.queues, limit=limit, now=now)
+    parameters: dict[str, Any] = {"executor": request.executor, "limit": request.free, "worker": worker}
+    wanted = None
+    if request.wanted is None:
+        queued, held = sql.rows(_OFFER, parameters | {"queues": request.queues})[0]
+    elif wanted := _uuids(request.wanted):
+        queued, held = sql.rows(_OFFER_WANTED, parameters | {"wanted": wanted})[0]
+    else:
+        return []
+    return orders.claim(
+        worker=worker, epoch=request.epoch, hostname=request.hostname, queues=request.queues, limit=min(request.free, known[1] - held, queued), now=now,
+        executor=request.executor, wanted=wanted,
+    )  # fmt: skip
+
+
+_UNWANTED = """
+SELECT w.id FROM unnest(%(wanted)s::uuid[]) AS w(id) WHERE NOT EXISTS (
+    SELECT 1 FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
+    WHERE t.id = w.id AND ((t.state = 'queued' AND ti.try_id = t.id AND t.executor = %(executor)s) OR (t.state = 'running' AND t.worker_id = %(worker)s)))
+"""
+
+
+def _unwanted(worker: UUID, request: ExchangeRequest, start: list[dict[str, Any]]) -> list[str]:
+    """What a broker named and nobody needs to start: ended, cleared, or in the hands of another worker. Read after the commit:
+    what another worker has just taken is seen now, or by the next exchange."""
+    asked = set(request.wanted or ()) - {order["try_id"] for order in start}
+    if not asked:
+        return []
+    known = _uuids(list(asked))
+    gone = sql.rows(_UNWANTED, {"wanted": known, "worker": worker, "executor": request.executor})
+    return [str(r[0]) for r in gone] + [text for text in asked if not _uuids([text])]
 
 
 _KILLS = """

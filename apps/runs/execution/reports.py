@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from apps.runs.execution import checking, tokens
 from apps.runs.execution.refusal import Refused
 from apps.runs.questions import rows as question_rows
 from apps.runs.snapshots import DECISION_KEY
+from apps.runs.stores import store
 from apps.runs.transitions import End
 from apps.runs.triggerer import rows as trigger_rows
 from trackside.core import retries
@@ -114,6 +115,21 @@ def settle(reports: Sequence[FinishReport], now: datetime) -> Settled:
     return settled
 
 
+def end_unreported(ends: Mapping[UUID, FinishReport], now: datetime) -> Settled:
+    """End tries whose executor saw their end, or that they will never begin; they can say nothing themselves any more.
+    In the caller's transaction; those that ended by themselves meanwhile are not in the answers."""
+    settled = Settled()
+    claims.lock_runs_of(ends)
+    pks = [row[0] for row in sql.rows("SELECT ti_id FROM runs_try WHERE id = ANY(%s::uuid[])", [list(ends)])]
+    claims.lock_instances(pks)  # queued ones among them could be started meanwhile
+    held = [_Held(*row) for row in sql.rows(_HELD, [list(ends)])]
+    real = [(h, ends[h.try_id]) for h in held if h.current and h.try_state in ("queued", "running") and h.ti_state == h.try_state]
+    _apply(real, now)
+    settled.run_pks = {h.run_pk for h, _ in real}
+    settled.answers = [{"try_id": str(h.try_id), "status": 200} for h, _ in real]
+    return settled
+
+
 def _judge(h: _Held | None, report: FinishReport, settled: Settled, now: datetime) -> dict[str, Any]:
     if h is None:
         return {"status": 410, "detail": "This try does not exist any more."}
@@ -169,15 +185,16 @@ def _apply(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> None:
     lost = []
     for h, report in real:
         if report.outcome in ("lost", "killed"):
-            lost.append((h.try_id, h.pk, h.ti_state, h.infra_failures, h.worker or "its worker"))
+            lost.append((h.try_id, h.pk, h.ti_state, h.infra_failures, _loss(h, report)))
         else:
             verb, end = _end(h, report, dags.get(h.version_id), now)  # type: ignore[arg-type]
             groups[verb].append(end)
     if lost:
-        reaper.settle_lost(lost, now, why="lost its process")
+        reaper.settle_lost(lost, now)
     _store_xcoms(real, now)
     succeeded = transitions.succeed(groups["succeed"], now)
     _register_assets(real, succeeded, now)
+    store.succeeded([(c.run_pk, c.task_id, c.map_index) for c in succeeded])
     transitions.skip_self(groups["skip_self"], now)
     transitions.fail(groups["fail"], now)
     transitions.retry(groups["retry"], now)
@@ -188,6 +205,15 @@ def _apply(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> None:
     for h, report in real:
         if report.skip and report.outcome == "success":
             _skip_decided(h, report.skip, dags.get(h.version_id), now)  # type: ignore[arg-type]
+
+
+def _loss(h: _Held, report: FinishReport) -> str:
+    """What happened, for a sentence: a runner in a pod knows more than that its process is gone."""
+    if not report.token:  # its executor saw it
+        return (report.error or "It was lost").strip().rstrip(".")
+    if h.worker is None and report.error:
+        return f"Its runner ended it ({report.error.strip().rstrip('.')[:500]})"
+    return f"{reaper.who(h.worker)} lost its process"
 
 
 def _register_assets(real: Sequence[tuple[_Held, FinishReport]], succeeded: Sequence[transitions.Changed], now: datetime) -> None:

@@ -81,11 +81,18 @@ def lasting_parts(options: Options, listener: int) -> list[Part]:
         _server_part("scheduler", ["config.manage", "scheduler"], options),
         _server_part("dag_processor", ["config.manage", "dag_processor"], options),
         _server_part("triggerer", ["config.manage", "triggerer"], options),
+        *([_server_part("executor", ["config.manage", "executor"], options)] if _needs_bringing() else []),
         Part(
             "worker", [sys.executable, "-P", "-m", "trackside.cli", "worker", "--name", "standalone"],
             worker_environment(options), Path.cwd(), patience=25.0, is_forked=False, needs_database=False,
         ),
     ]  # fmt: skip
+
+
+def _needs_bringing() -> bool:
+    """Whether an executor is configured to which tries must be brought; workers of the local one pull."""
+    words = [word.strip() for word in os.environ.get("TRACKSIDE_EXECUTOR", "").split(",")]
+    return any(word and word.rpartition(":")[2].rpartition(".")[2] not in ("local", "LocalExecutor") for word in words)
 
 
 def _server_part(name: str, argv: list[str], options: Options, more: dict[str, str] | None = None, fds: tuple[int, ...] = ()) -> Part:

@@ -39,11 +39,17 @@ def triggerer(given: argparse.Namespace, rest: list[str]) -> int:
     server.manage("triggerer", *rest)
 
 
+def executor(given: argparse.Namespace, rest: list[str]) -> int:
+    """What brings tries to Celery, Kubernetes and others."""
+    server.manage("executor", *rest)
+
+
 PASSED_ON: dict[str, tuple[Verb, str]] = {
     "standalone": (standalone, "run a whole Trackside on this machine"),
     "web": (web, "run a web process: pages, REST, sockets, execution API"),
     "scheduler": (scheduler, "run a scheduler"),
     "dag-processor": (dag_processor, "run a DAG processor"),
+    "executor": (executor, "bring queued tries to the executors of TRACKSIDE_EXECUTOR: Celery, Kubernetes …"),
     "triggerer": (triggerer, "run a triggerer, which waits for what deferred tasks wait for"),
 }
 """Verbs whose further words belong to the server."""

@@ -44,11 +44,20 @@ class TryRef:
     map_index: int
     number: int
     queue: str = "default"
+    submissions: int = 0
+    """How often it was submitted since it was queued."""
     logical_date: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     """The task's `executor_config`."""
     start_token: str = field(default="", repr=False)
     """Lets a runner start exactly this try, once. For the place where the try runs only."""
+
+
+class Fault(StrEnum):
+    """Whose budget an end without a report is charged to."""
+
+    USER = "user"
+    INFRA = "infra"
 
 
 class Verdict(StrEnum):
@@ -69,6 +78,8 @@ class Submission:
     try_id: UUID
     verdict: Verdict
     reason: Reason | None = None
+    fault: Fault = Fault.USER
+    """REFUSED: whose."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the page of the try shows: pod, namespace, image …; no secrets."""
 
@@ -83,13 +94,6 @@ class Phase(StrEnum):
     """Nothing of it runs any more; what is left of it may be read and then forgotten."""
     GONE = "gone"
     """Nothing of it is left."""
-
-
-class Fault(StrEnum):
-    """Whose budget an end without a report is charged to."""
-
-    USER = "user"
-    INFRA = "infra"
 
 
 @dataclass(slots=True)

@@ -52,11 +52,12 @@ def configured(words: Sequence[str]) -> tuple[Configured, ...]:
         kind = AIRFLOW_NAMES.get(tail or head, tail or head)
         alias = head if colon else kind.rpartition(".")[2] if "." in kind else kind
         if not _ALIAS.fullmatch(alias):
-            raise WrongExecutors(f"TRACKSIDE_EXECUTOR: {word!r} has no usable alias. Write alias:kind, the alias of letters, digits, - and _.")
-        if "." not in kind and kind != LOCAL and kind not in BUILT_IN and kind not in known_kinds():
-            raise WrongExecutors(f"TRACKSIDE_EXECUTOR: {kind!r} is no executor. There are {', '.join(known_kinds())}, or alias:package.module.Class.")
+            raise WrongExecutors(f"TRACKSIDE_EXECUTOR: {word!r} has no usable alias. Write alias:kind (letters, digits, - and _).")
+        if "." not in kind and kind not in (LOCAL, *BUILT_IN) and kind not in known_kinds():
+            have = ", ".join(known_kinds())
+            raise WrongExecutors(f"TRACKSIDE_EXECUTOR: {kind!r} is no executor. There are {have}, or alias:package.module.Class.")
         if alias in found:
-            raise WrongExecutors(f"TRACKSIDE_EXECUTOR: {alias!r} is there twice. Give one of them another alias: name:{kind}.")
+            raise WrongExecutors(f"TRACKSIDE_EXECUTOR: {alias!r} is there twice. Give one another alias: name:{kind}.")
         found[alias] = Configured(alias, kind)
     return tuple(found.values())
 
@@ -94,7 +95,8 @@ def make(one: Configured, settings: Mapping[str, str]) -> Executor:
     try:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ExecutorProblem(f"Executor {one.alias} ({one.kind}) cannot be loaded: {error}. Install its packages where `trackside executor` runs.") from error
+        what = f"Executor {one.alias} ({one.kind}) cannot be loaded: {error}."
+        raise ExecutorProblem(f"{what} Install its packages where `trackside executor` runs.") from error
     if not (isinstance(cls, type) and issubclass(cls, Executor)):
         raise ExecutorProblem(f"Executor {one.alias}: {module}.{name} is no subclass of trackside.executors.base.Executor.")
     executor: Executor = cls(one.alias, settings)

@@ -54,6 +54,12 @@ class Holder(Protocol):
     def running(self) -> list[str]:
         """Tries held, up to the moment their report is settled."""
 
+    def wanted(self) -> list[str] | None:
+        """Tries that a broker's messages have named and that have not come yet; None: this worker takes what its queues hold."""
+
+    def unwanted(self, try_id: str) -> None:
+        """One of `wanted` will never come."""
+
     def accepted(self, sent_at: float, lease_s: float) -> None:
         """An exchange that was sent then (boot time clock) was answered."""
 
@@ -80,6 +86,7 @@ class Exchanger:
         """By identity: the same try may come back while its last report is still on its way."""
         self._updates: dict[str, HeldTry] = {}
         self._only_kills = False
+        self._asking = False
         self._news = asyncio.Event()
         self._calls: set[asyncio.Task[Any]] = set()
         self._limit = MAX_REPORTS
@@ -101,6 +108,11 @@ class Exchanger:
         self._updates[held.id] = held
         if self._updates_timer is None:
             self._updates_timer = asyncio.get_running_loop().call_later(UPDATES_S, self._updates_due)
+
+    def ask(self) -> None:
+        """There is a new one among `wanted`: ask for it now."""
+        self._asking = True
+        self._news.set()
 
     def forget(self, held: HeldTry) -> None:
         """Its report has become pointless."""
@@ -147,13 +159,15 @@ class Exchanger:
             await asyncio.sleep(0)  # what else ended in this turn of the loop goes along
             reports = list(self._reports.values())[: self._limit]
             updates, self._updates = self._updates, {}
-            if not reports and not updates:
+            asking, self._asking = self._asking, False
+            if not reports and not updates and not asking:
                 self._news.clear()
                 continue
             if await self._call(self._reporting, 0.0, reports, updates):
-                if not self._reports and not self._updates:
+                if not self._reports and not self._updates and not self._asking:
                     self._news.clear()
             else:
+                self._asking = asking or self._asking
                 for try_id, held in updates.items():
                     self._updates.setdefault(try_id, held)
                 await self._pause()
@@ -190,6 +204,7 @@ class Exchanger:
             ],
             "wait_s": wait_s,
             "wire_version": WIRE_VERSION,
+            "wanted": self._holder.wanted(),
         }
         sent_at = boottime()
         try:
@@ -225,6 +240,8 @@ class Exchanger:
             self._holder.kill(str(kill.get("try_id")), str(kill.get("reason") or "the server said so"))
         for order in answer.start:
             self._holder.start(order)
+        for try_id in answer.unwanted:
+            self._holder.unwanted(str(try_id))
 
     # Trouble
 
