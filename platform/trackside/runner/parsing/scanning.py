@@ -1,7 +1,8 @@
 """Which files of the DAG folder may hold DAGs: one walk, the truth of the processor (hints only make it sooner).
 
-For the DAG processor (`apps.dags.processor`) and `trackside dags check`. Works on any file system that has times and sizes. Nothing is opened but `.airflowignore` files and,
-once per change, candidates for the look for the words a DAG file must contain.
+For the DAG processor (`apps.dags.processor`) and `trackside dags check`. Works on any file system that has times and
+sizes. Nothing is opened but `.airflowignore` files and, once per change, candidates for the look for the words a DAG
+file must contain.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def _attempt(
             with current.set_current_context(context):
                 if ti.order.inactive_assets:
                     raise AirflowInactiveAssetInInletOrOutletException(ti.order.inactive_assets)
-                _render(ti, context)
+                render_fields(ti, context)
                 result = _execute(ti, context, started)
                 push_result(ti, result)
     except BaseException as error:
@@ -99,8 +99,8 @@ class _CurrentTask:
 # Steps --------------------------------------------------------------------------------------------------------------
 
 
-def _render(ti: RuntimeTaskInstance, context: Context) -> None:
-    """Render the template fields, and show them at once."""
+def render_fields(ti: RuntimeTaskInstance, context: Context) -> None:
+    """Render the template fields of the task (a mapped one becomes the operator of its index), and show them at once."""
     seen = _unmap(ti, context) if getattr(ti.task, "is_mapped", False) else set()
     task = ti.task
     if not getattr(task, "_template_files_resolved", False):

@@ -7,7 +7,7 @@ For DAG authors. The decisions are those of a real run, because the same code ma
 
 from __future__ import annotations
 
-from trackside.sdk.inprocess.entry import run_dag, try_task
+from trackside.sdk.inprocess.entry import render_task, run_dag, try_task
 from trackside.sdk.inprocess.results import TaskResult, TestedRun
 
-__all__ = ["TaskResult", "TestedRun", "run_dag", "try_task"]
+__all__ = ["TaskResult", "TestedRun", "render_task", "run_dag", "try_task"]

@@ -69,11 +69,31 @@ def run_dag(
         return ledger.run()
 
 
-def try_task(
+def try_task(dag: DAG, task_id: str, *, map_index: int = -1, **arguments: Any) -> TaskResult:
+    """One try of one task, whatever it depends on; deferrals and reschedules are waited for, retries are not made.
+
+    Further arguments: `logical_date`, `run_conf`, `task_params` (over the conf), `conn_file_path`, `variable_file_path`,
+    `xcoms` (task id → return value that the task finds there) and `others`, as `run_dag`. Raises TaskNotFound, and as `run_dag`.
+    """
+    ledger = _alone(dag, task_id, **arguments)
+    with current.use_comms(ledger.server):
+        return ledger.run_one(task_id, map_index)
+
+
+def render_task(dag: DAG, task_id: str, *, map_index: int = -1, **arguments: Any) -> dict[str, Any]:
+    """Template fields of a task as a try would see them; nothing is executed. Arguments and errors as `try_task`.
+
+    Raises what a template raises.
+    """
+    ledger = _alone(dag, task_id, **arguments)
+    with current.use_comms(ledger.server):
+        return ledger.render(task_id, map_index)
+
+
+def _alone(
     dag: DAG,
     task_id: str,
     *,
-    map_index: int = -1,
     logical_date: Any = NOTSET,
     run_conf: dict[str, Any] | None = None,
     task_params: dict[str, Any] | None = None,
@@ -81,11 +101,7 @@ def try_task(
     variable_file_path: str | Path | None = None,
     xcoms: Mapping[str, Any] | None = None,
     others: Iterable[DAG] = (),
-) -> TaskResult:
-    """One try of one task, whatever it depends on; deferrals and reschedules are waited for, retries are not made.
-
-    `xcoms`: task id → return value that the task finds there. Raises TaskNotFound, and as `run_dag`.
-    """
+) -> Ledger:
     console.set_up()
     dag.validate()
     if not dag.has_task(task_id):
@@ -98,8 +114,7 @@ def try_task(
     ledger = Ledger(dag, _record(dag, None, logical_date, {**(run_conf or {}), **(task_params or {})}), server)
     for other, value in (xcoms or {}).items():
         server.publish(dag.dag_id, ledger.record.run_id, other, value)
-    with current.use_comms(server):
-        return ledger.run_one(task_id, map_index)
+    return ledger
 
 
 def _record(dag: DAG, run_after: datetime | None, logical_date: Any, conf: dict[str, Any] | None) -> RunRecord:

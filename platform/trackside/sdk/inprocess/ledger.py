@@ -25,9 +25,11 @@ from trackside.core.snapshot import CompiledDag, RunRow, Snapshot, TaskRow
 from trackside.core.states import FINISHED, RunState, TaskState
 from trackside.sdk import serde
 from trackside.sdk.execution.callbacks import run_callbacks
-from trackside.sdk.execution.context import Context
+from trackside.sdk.execution.context import Context, build_context
+from trackside.sdk.execution.current import set_current_context
 from trackside.sdk.execution.records import moment
-from trackside.sdk.execution.run import run_task
+from trackside.sdk.execution.run import render_fields, run_task
+from trackside.sdk.execution.ti import RuntimeTaskInstance
 from trackside.sdk.inprocess import console
 from trackside.sdk.inprocess.results import TaskResult, TestedRun
 from trackside.sdk.inprocess.waiting import Fired, Waits
@@ -119,6 +121,19 @@ class Ledger:
         finally:
             self.waits.close()
         return task.result
+
+    def render(self, task_id: str, map_index: int) -> dict[str, Any]:
+        """The template fields of a task as its first try would have them."""
+        task = self._add(task_id, map_index)
+        task.row.try_number = 1
+        order = self._order(task)
+        self.server.serve(order)
+        operator = self.dag.task_dict[task_id]
+        ti = RuntimeTaskInstance(order, operator if operator.is_mapped else operator.prepare_for_execution(), self.dag, self.server)
+        context = ti.context = build_context(ti)
+        with set_current_context(context):
+            render_fields(ti, context)
+        return {name: getattr(ti.task, name) for name in ti.task.template_fields}
 
     def _create(self) -> None:
         self.record.state = RunState.RUNNING
