@@ -245,6 +245,8 @@ class Agent:
             log.info("the report of try %s was not wanted (%d): %s", held.id, status, detail)
         if self.tries.get(held.id) is held:
             del self.tries[held.id]
+            if self._wanted is not None:
+                self.on_done(held.id)
         self.files.release(held.id)
         if not self.tries:
             self._drained.set()
