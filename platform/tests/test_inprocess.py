@@ -99,7 +99,8 @@ def test_branches_short_circuits_and_rules_skip_as_they_do_in_a_real_run(tmp_pat
     """)
     assert done.state == "success"
     assert done.states == {
-        "choose": "success", "left": "success", "right": "skipped", "join": "success", "stop": "success", "mid": "skipped", "end": "skipped",
+        "choose": "success", "left": "success", "right": "skipped", "join": "success",
+        "stop": "success", "mid": "skipped", "end": "skipped",
     }  # fmt: skip
 
 
@@ -161,7 +162,9 @@ DEFERRING = """
                 while not os.path.exists(self.path): await asyncio.sleep(0.01)
                 yield TriggerEvent(self.answer)
         class Defers(BaseOperator):
-            def __init__(self, path, answer="met", wait=None, **kw): super().__init__(**kw); self.path, self.answer, self.wait = path, answer, wait
+            def __init__(self, path, answer="met", wait=None, **kw):
+                super().__init__(**kw)
+                self.path, self.answer, self.wait = path, answer, wait
             def execute(self, context): self.defer(trigger=Meeting(self.path, self.answer), method_name="done", timeout=self.wait)
             def done(self, context, event): return event
 """

@@ -18,6 +18,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "processes": (*processes.PASSED_ON, "worker", "version", "db", "users"),
     "providers": ("providers",),
     "executors": ("celery",),
+    "dags_local": ("dags",),
+    "tasks_local": ("tasks",),
     "scripts": ("run-file",),
 }
 """Module of this package → first words it adds to the command, in the order of the help. Several may share a word."""

@@ -128,7 +128,7 @@ class Ledger:
         task.row.try_number = 1
         order = self._order(task)
         self.server.serve(order)
-        operator = self.dag.task_dict[task_id]
+        operator: Any = self.dag.task_dict[task_id]
         ti = RuntimeTaskInstance(order, operator if operator.is_mapped else operator.prepare_for_execution(), self.dag, self.server)
         context = ti.context = build_context(ti)
         with set_current_context(context):
