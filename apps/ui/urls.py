@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from apps.ui.views import actions, bulk, dag, dags, data, dialogs, home, questions, run, task
+from apps.ui.views import actions, assets, backfills, bulk, dag, dags, data, dialogs, home, questions, run, task
 
 _RUN = "dags/<str:dag_id>/runs/<str:run_id>"
 _TASK = f"{_RUN}/tasks/<str:task_id>"
@@ -17,6 +17,12 @@ urlpatterns = [
     path("dags", dags.dags, name="dags"),
     path("dags-bulk", bulk.dags, name="dags_bulk"),
     path("runs", run.runs, name="runs"),
+    path("data", assets.status, name="data_status"),
+    path("data/badge/<str:signed>.svg", assets.badge, name="data_badge"),
+    path("assets", assets.assets, name="assets"),
+    path("assets/<int:asset_pk>", assets.asset, name="asset"),
+    path("assets/<int:asset_pk>/materialize", assets.materialize, name="asset_materialize"),
+    path("assets/<int:asset_pk>/event", assets.add_event, name="asset_event"),
     path("required-actions", questions.required_actions, name="required_actions"),
     path("import-errors", home.import_errors, name="import_errors"),
     path("import-errors/<int:file_pk>/reparse", actions.reparse, name="reparse"),
@@ -26,6 +32,9 @@ urlpatterns = [
     path("dags/<str:dag_id>/graph", dag.graph, name="dag_graph"),
     path("dags/<str:dag_id>/runs", dag.runs, name="dag_runs"),
     path("dags/<str:dag_id>/calendar", dag.calendar, name="dag_calendar"),
+    path("dags/<str:dag_id>/backfills", backfills.backfills, name="dag_backfills"),
+    path("dags/<str:dag_id>/backfill", backfills.create, name="dag_backfill"),
+    path("dags/<str:dag_id>/backfills/<int:backfill_id>", backfills.change, name="dag_backfill_change"),
     path("dags/<str:dag_id>/tasks", dag.tasks, name="dag_tasks"),
     path("dags/<str:dag_id>/code", dag.code, name="dag_code"),
     path("dags/<str:dag_id>/details", dag.details, name="dag_details"),

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from apps.access.models import AuditEvent
-from apps.dags.models import Dag, DagFile, ImportProblem
+from apps.dags.models import Asset, AssetUse, Dag, DagFile, ImportProblem
 from apps.runs import logs
-from apps.runs.models import Process, Run, TaskInstance, Try, XCom
+from apps.runs.models import HITLDetail, Process, Run, TaskInstance, Try, XCom
 from apps.ui import assets
 from apps.ui.tests import factories
 
@@ -57,6 +57,11 @@ def seeded(page: Any, tmp_path: Any, settings: Any) -> Run:
     ImportProblem.objects.create(file=file, message="SyntaxError", stacktrace="Traceback")
     Process.objects.create(kind="scheduler", name="one")
     AuditEvent.objects.create(action="trigger_dag_run", actor="mara", means="ui", dag_id="orders", run_id=run.run_id)
+    asset = Asset.objects.create(name="orders.daily", uri="s3://orders/daily", is_active=True, group="money")
+    AssetUse.objects.create(dag=dag, kind="outlet", task_id="a", asset=asset)
+    asking = TaskInstance.objects.get(run=waiting, task_id="extract")
+    TaskInstance.objects.filter(pk=asking.pk).update(state="awaiting_input")
+    HITLDetail.objects.create(ti=asking, try_id=asking.try_id, subject="Ship it?", options=["Yes", "No"])
     factories.tell(ti, "failed")
     return run
 
@@ -65,6 +70,8 @@ def pages(run: Run) -> list[str]:
     of_run, of_task = f"/dags/orders/runs/{run.run_id}", f"/dags/orders/runs/{run.run_id}/tasks/a"
     return [
         "/", "/dags", "/dags?view=failing", "/dags?view=starred", "/dags?q=nothing-like-this", "/runs", "/import-errors", "/no-such-page",
+        "/required-actions", "/required-actions?view=answered", "/assets", f"/assets/{Asset.objects.get().pk}", "/data",
+        "/dags/orders/backfills", "/dags/orders/backfill",
         *(f"/dags/orders{tab}" for tab in ("", "?view=table", "/graph", "/calendar", "/runs", "/tasks", "/code", "/details", "/trigger")),
         *(f"{of_run}{tab}" for tab in ("", "?tab=gantt", "?tab=events", "/clear", "/mark", "/note")),
         *(f"{of_task}{tab}" for tab in ("", "?tab=xcom", "?tab=rendered", "?tab=details", "/clear", "/mark", "/note")),
@@ -109,6 +116,8 @@ def dialogs(run: Run) -> list[tuple[str, Callable[[Any], None]]]:
         ("/dags/orders", press("t")), ("/dags/orders", refused), ("/dags/orders", drawer), ("/dags", paused),
         ("/", press("?")), ("/", press("Control+k")),
         (of_run, press("c")), (of_run, press("m")), (of_run, lambda page: page.click("text=Edit note")),
+        ("/required-actions", lambda page: page.click("text=Answer…")), (f"/assets/{Asset.objects.get().pk}", press("t")),
+        ("/dags/orders/backfills", lambda page: page.click("text=Backfill…")),
         (of_task, press("c")), (of_task, press("m")), (of_task, lambda page: page.fill("[data-search]", "task")),
     ]  # fmt: skip
 

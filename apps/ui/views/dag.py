@@ -66,7 +66,8 @@ def head(dag: Dag, tab: str) -> dict[str, Any]:
     }
 
 
-def _show(request: HttpRequest, dag: Dag, tab: str, template: str, context: dict[str, Any]) -> HttpResponse:
+def show_tab(request: HttpRequest, dag: Dag, tab: str, template: str, context: dict[str, Any]) -> HttpResponse:
+    """A page under the head and the tabs of the DAG."""
     crumbs = [("DAGs", reverse("dags")), (dag.dag_id, reverse("dag", args=[dag.dag_id]))]
     if tab != "grid":
         crumbs.append((tab.capitalize(), ""))
@@ -85,7 +86,7 @@ def grid(request: HttpRequest, dag_id: str) -> HttpResponse:
     """Tasks by runs; `?view=table` is the same without canvas and scripts."""
     dag = get_dag(dag_id)
     table = _table(dag) if request.GET.get("view") == "table" else None
-    return _show(request, dag, "grid", "ui/dag_grid.html", {"table": table})
+    return show_tab(request, dag, "grid", "ui/dag_grid.html", {"table": table})
 
 
 def _table(dag: Dag) -> dict[str, Any]:
@@ -110,21 +111,21 @@ def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
     dag = get_dag(dag_id)
     runs = list(Run.objects.filter(dag=dag).order_by("-run_after", "-id").only("run_id", "run_after", "state")[:20])
     run_id = request.GET.get("run", runs[0].run_id if runs else "")
-    return _show(request, dag, "graph", "ui/dag_graph.html", {"runs": runs, "run_id": run_id})
+    return show_tab(request, dag, "graph", "ui/dag_graph.html", {"runs": runs, "run_id": run_id})
 
 
 @page()
 def calendar(request: HttpRequest, dag_id: str) -> HttpResponse:
     """Runs per day; planned ones outlined."""
     dag = get_dag(dag_id)
-    return _show(request, dag, "calendar", "ui/dag_calendar.html", {"weeks": calendars.weeks(dag), "today": timezone.localdate()})
+    return show_tab(request, dag, "calendar", "ui/dag_calendar.html", {"weeks": calendars.weeks(dag), "today": timezone.localdate()})
 
 
 @page()
 def runs(request: HttpRequest, dag_id: str) -> HttpResponse:
     """Runs of this DAG, newest first."""
     dag = get_dag(dag_id)
-    return _show(request, dag, "runs", "ui/dag_runs.html", run_list(request, dag_id))
+    return show_tab(request, dag, "runs", "ui/dag_runs.html", run_list(request, dag_id))
 
 
 def run_list(request: HttpRequest, dag_id: str | None) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def tasks(request: HttpRequest, dag_id: str) -> HttpResponse:
          "pool": t.pool, "down": t.downstream, "mapped": t.mapped}
         for t in (by_id[task_id] for task_id in (structure.task_ids if structure else ()) if task_id in by_id)
     ]  # fmt: skip
-    return _show(request, dag, "tasks", "ui/dag_tasks.html", {"tasks": lines})
+    return show_tab(request, dag, "tasks", "ui/dag_tasks.html", {"tasks": lines})
 
 
 @page(read="source")
@@ -167,7 +168,7 @@ def code(request: HttpRequest, dag_id: str) -> HttpResponse:
     wanted = request.GET.get("version", "")
     shown = next((v for v in versions if str(v.number) == wanted), versions[0] if versions else None)
     source = DagVersion.objects.filter(pk=shown.pk).values_list("source", flat=True).first() if shown else ""
-    return _show(request, dag, "code", "ui/dag_code.html", {"versions": versions, "shown": shown, "code": highlighted(source or "")})
+    return show_tab(request, dag, "code", "ui/dag_code.html", {"versions": versions, "shown": shown, "code": highlighted(source or "")})
 
 
 def highlighted(source: str) -> list[Any]:
@@ -200,7 +201,7 @@ def details(request: HttpRequest, dag_id: str) -> HttpResponse:
         "warnings": list(DagWarning.objects.filter(dag=dag).order_by("kind")),
         "params": params.fields(spec.params),
     }
-    return _show(request, dag, "details", "ui/dag_details.html", context)
+    return show_tab(request, dag, "details", "ui/dag_details.html", context)
 
 
 def _facts(dag: Dag, spec: DagSpec) -> list[tuple[str, str]]:
