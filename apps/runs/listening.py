@@ -34,10 +34,11 @@ def register() -> None:
 
 
 def last_automated_interval(dag_id: str) -> DataInterval | None:
-    """Data interval of the newest scheduled or backfilled run."""
+    """Data interval of the newest scheduled or backfilled run; of a run about a partition, the moment it was due."""
     rows = sql.rows(
-        "SELECT data_interval_start, data_interval_end FROM runs_run WHERE dag_id = %s AND run_type IN ('scheduled', 'backfill') "
-        "AND data_interval_start IS NOT NULL ORDER BY logical_date DESC NULLS LAST LIMIT 1",
+        "SELECT coalesce(data_interval_start, run_after), coalesce(data_interval_end, run_after) FROM runs_run "
+        "WHERE dag_id = %s AND run_type IN ('scheduled', 'backfill') AND (data_interval_start IS NOT NULL OR partition_key IS NOT NULL) "
+        "ORDER BY coalesce(logical_date, run_after) DESC LIMIT 1",
         [dag_id],
     )
     return DataInterval(*rows[0]) if rows else None

@@ -23,8 +23,9 @@ from apps.runs.questions import answering
 from apps.runs.triggerer import rows as trigger_rows
 from apps.runs.triggerer import timeouts
 from trackside.core.reasons import Reason
-from trackside.core.states import RunType
-from trackside.core.timetables import DataInterval, generate_run_id
+from trackside.core.states import RunState, RunType
+from trackside.core.timetables import DataInterval, from_dict, generate_run_id
+from trackside.core.timetables.partition import CronPartition
 
 logger = logging.getLogger(__name__)
 
@@ -177,14 +178,18 @@ def _create_runs(dag: Dag, now: datetime) -> int:
         interval = DataInterval(dag.next_interval_start, dag.next_interval_end) if has_interval else None  # type: ignore[arg-type]
         try:
             creation.create_run(
-                dag, checked, run_id=generate_run_id(RunType.SCHEDULED, run_after, logical_date, creation.random_suffix()),
+        date, key = next_partition(dag)
+        suffix = f"_{key}__{creation.random_suffix()}" if key is not None else creation.random_suffix()
+                dag, checked, run_id=generate_run_id(RunType.SCHEDULED, run_after, logical_date, suffix)[:250],
                 run_type=RunType.SCHEDULED, logical_date=logical_date, interval=interval, run_after=run_after, now=now,
             )  # fmt: skip
             created += 1
+                partition_key=key, partition_date=date,
             active += 1
         except Conflict:
             logger.info("%s already has a run for %s; going on to the next", dag.dag_id, logical_date)
-        catalogue.schedule_next(dag, interval, now)
+        # a run about a partition has no interval: the next one follows the moment it was due
+        catalogue.schedule_next(dag, DataInterval.exact(run_after) if interval is None and key is not None else interval, now)
         dag.save(update_fields=catalogue.NEXT_COLUMNS)
     _block(dag, None)
     return created
@@ -192,6 +197,15 @@ def _create_runs(dag: Dag, now: datetime) -> int:
 
 def _block(dag: Dag, why: str | None) -> None:
     if dag.blocked_reason != why:
+def next_partition(dag: Dag) -> tuple[datetime | None, str | None]:
+    """Date and key of the next run of a DAG whose schedule makes partitions; (None, None) for others."""
+    if dag.timetable.get("kind") != CronPartition.kind or dag.next_run_after is None:
+        return None, None
+    timetable = from_dict(dag.timetable)
+    assert isinstance(timetable, CronPartition)
+    return timetable.partition(dag.next_run_after)
+
+
         dag.blocked_reason = why
         dag.save(update_fields=["blocked_reason"])
 

@@ -65,6 +65,7 @@ MAX_XCOM_BYTES = env_int("TRACKSIDE_MAX_XCOM_BYTES", 32 * 1_048_576, low=1024)
 STATE_RETENTION_DAYS = env_int("TRACKSIDE_STATE_RETENTION_DAYS", 30, low=0)
 STATE_CLEAR_ON_SUCCESS = env_bool("TRACKSIDE_STATE_CLEAR_ON_SUCCESS", False)
 MAX_STATE_BYTES = env_int("TRACKSIDE_MAX_STATE_BYTES", 65_535, low=0)
+MAX_PARTITION_KEYS = env_int("TRACKSIDE_MAX_PARTITION_KEYS", 1000, low=1)
 TEST_CONNECTION = env_bool("TRACKSIDE_TEST_CONNECTION", False)
 
 # --- Django ---------------------------------------------------------------------------------------------------------

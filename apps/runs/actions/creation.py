@@ -17,9 +17,11 @@ from apps.runs import compiled, instances, sql, wake
 from apps.runs.errors import ActionRefused, Conflict, Invalid, NotFound
 from apps.runs.models import Event, Run
 from trackside.core.snapshot import CompiledDag
+from trackside.core.partitions import Mapping, check_key
 from trackside.core.spec import DagSpec
 from trackside.core.states import RunState, RunType
-from trackside.core.timetables import DataInterval, InvalidRunId, from_dict, generate_run_id, validate_run_id
+from trackside.core.timetables import DataInterval, InvalidRunId, PlannedElsewhere, from_dict, generate_run_id, validate_run_id
+from trackside.core.timetables.partition import CronPartition
 
 _LETTERS = string.ascii_letters + string.digits
 
@@ -63,8 +65,7 @@ def trigger(
             validate_run_id(run_id, run_type=run_type)
         except InvalidRunId as e:
             raise ActionRefused(str(e), field="dag_run_id") from e
-    if partition_key is not None:
-        raise ActionRefused(f"DAG '{dag_id}' has no partitioned timetable, so a run cannot have a partition_key.", field="partition_key")
+    partition_date = _partition_date(dag, partition_key) if partition_key is not None else None
     conf = conf or {}
     check_conf(spec.dag, conf)
     if note is not None and len(note) > 1000:
@@ -84,6 +85,8 @@ def trigger(
             triggered_by=triggered_by,
             user=actor.name,
         )
+            partition_key=partition_key,
+            partition_date=partition_date,
         audit.record(
             "trigger_dag_run",
             actor,
@@ -97,6 +100,32 @@ def trigger(
 
 
 class _Checked:
+def _partition_date(dag: Dag, key: str) -> datetime | None:
+    """The moment a partition key of this DAG stands for, if any. Raises ActionRefused 400 for a key its runs cannot have."""
+    timetable = from_dict(dag.timetable)
+    if "partition" not in timetable.kind:
+        raise ActionRefused(
+            f"DAG '{dag.dag_id}' is not a partitioned DAG and does not accept a partition_key: leave it out, or give the DAG a schedule "
+            "with partitions.", field="partition_key",
+        )  # fmt: skip
+    try:
+        check_key(key)
+        if timetable.kind == "partitioned_asset":
+            return Mapping(dag.timetable).date(key)
+        return timetable.date_of(key) if isinstance(timetable, CronPartition) else None
+    except (ValueError, ArithmeticError, RuntimeError) as e:
+        raise ActionRefused(f"Partition key {key!r} is not one of DAG '{dag.dag_id}': {e}", field="partition_key") from e
+
+
+def _manual_interval(dag: Dag, run_after: datetime) -> DataInterval:
+    """What a run started by hand is about; own timetables are asked in a callback process."""
+    try:
+        return from_dict(dag.timetable).infer_manual_data_interval(run_after)
+    except PlannedElsewhere:
+        said = asking.ask("manual_interval", "The timetable", {"run_after": run_after.isoformat()}, dag_id=dag.dag_id)
+        return DataInterval(*(datetime.fromisoformat(text) for text in said))
+
+
     """A DAG's spec with its compiled graph."""
 
     def __init__(self, dag: CompiledDag):
@@ -150,6 +179,8 @@ def create_run(
     triggered_by: str = "timetable",
     user: str | None = None,
 ) -> Run:
+    partition_key: str | None = None,
+    partition_date: datetime | None = None,
     """Insert the run and its task instances in the caller's transaction; Conflict if run id or logical date is taken."""
     version = dag.current_version
     try:
@@ -171,6 +202,8 @@ def create_run(
                 triggered_by=triggered_by,
                 triggering_user_name=user,
                 dag_version=version,
+                partition_key=partition_key,
+                partition_date=partition_date,
                 bundle_version=version_to_keep(dag, checked.dag),
                 expanded=True,
                 advance_at=run_after,

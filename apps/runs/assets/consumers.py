@@ -17,6 +17,7 @@ from apps.dags import assets
 from apps.dags.models import Dag
 from apps.runs import claims, compiled, sql
 from apps.runs.actions import creation
+from apps.runs.assets import partitions
 from trackside.core.asset_conditions import News, met
 from trackside.core.states import RunType, TriggeredBy
 from trackside.core.timetables import generate_run_id
@@ -43,6 +44,12 @@ _OF_DAG = _NEWS.format(narrower="AND q.dag_id = %(dag)s")
 
 def create_runs(now: datetime) -> tuple[int, bool]:
     """Create the runs that are due; how many, and whether a DAG was skipped because somebody else works on it."""
+    by_partition, passed = partitions.create_runs(now)
+    created, skipped = _create_by_condition(now)
+    return by_partition + created, passed or skipped
+
+
+def _create_by_condition(now: datetime) -> tuple[int, bool]:
     rows = [r for r in sql.rows(_ALL) if r[0] not in _put_off or _put_off[r[0]] <= now]
     if not rows:
         return 0, False
@@ -146,6 +153,7 @@ def _consume(dag: Dag, run_pk: int, run_after: datetime) -> None:
 def settle(now: datetime) -> None:
     """The slow duty: assets without references, queue rows of DAGs that wait for assets no more."""
     assets.settle(now)
+    partitions.settle(now)
     sql.run(
         "DELETE FROM runs_queuedasset q WHERE NOT EXISTS (SELECT 1 FROM dags_assetuse u WHERE u.dag_id = q.dag_id AND u.kind = 'schedule')"
     )

@@ -18,6 +18,7 @@ import orjson
 from apps.dags import assets
 from apps.dags.models import Asset
 from apps.runs import sql, wake
+from apps.runs.assets import partitions
 from apps.runs.assets.models import AssetEvent
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def _object(entry: dict[str, Any], name: str) -> dict[str, Any]:
     return cleaned
 
 
-_RUNS = "SELECT id, run_id, partition_key FROM runs_run WHERE id = ANY(%s::bigint[])"
+_RUNS = "SELECT id, run_id, partition_key, partition_date FROM runs_run WHERE id = ANY(%s::bigint[])"
 _ASSETS = """
 SELECT id, name, uri, is_active FROM dags_asset WHERE name = ANY(%(names)s::text[])
 UNION SELECT id, name, uri, is_active FROM dags_asset WHERE uri = ANY(%(uris)s::text[])
@@ -129,18 +130,20 @@ def register(said: Iterable[tuple[Source, list[News]]], now: datetime) -> list[i
     ids = _resolve([news for _, news in pairs])
     rows: list[tuple[Any, ...]] = []
     through: list[str | None] = []
+    dates: list[datetime | None] = []
     for source, news in pairs:
         asset_id = ids.get(news.key)
         if asset_id is None:
             what = news.name or news.uri
             logger.warning("%s.%s reports news of an asset that no DAG file defines: %s", source.dag_id, source.task_id, what)
             continue
-        run_id, run_key = runs[source.run_pk]
-        for partition in news.partition_keys or [run_key]:
+        run_id, run_key, run_date = runs[source.run_pk]
+        for partition in dict.fromkeys(news.partition_keys) or [run_key]:
             extra = orjson.dumps(news.extra).decode()
             rows.append((asset_id, extra, source.dag_id, source.task_id, run_id, source.map_index, partition))
             through.append(news.alias)
-    return _write(rows, [aliases[a] if a else None for a in through], now)
+            dates.append(run_date if partition == run_key else None)  # the date is that key's
+    return _write(rows, [aliases[a] if a else None for a in through], now, dates)
 
 
 def _define(news: Sequence[News], now: datetime) -> dict[str, int]:
@@ -167,7 +170,9 @@ def _resolve(news: Sequence[News]) -> dict[tuple[str, str], int]:
     return ids
 
 
-def _write(rows: Sequence[tuple[Any, ...]], aliases: Sequence[int | None], now: datetime) -> list[int]:
+def _write(
+    rows: Sequence[tuple[Any, ...]], aliases: Sequence[int | None], now: datetime, dates: Sequence[datetime | None] = ()
+) -> list[int]:
     if not rows:
         return []
     names = ("assets", "extras", "dags", "tasks", "runs", "indexes", "partitions")
@@ -182,6 +187,10 @@ def _write(rows: Sequence[tuple[Any, ...]], aliases: Sequence[int | None], now: 
     queued = sql.run(_QUEUE, {
         "now": now, "assets": sorted({rows[n][0] for n in plain}), "via": [rows[n][0] for n in via], "aliases": [aliases[n] for n in via],
     }) if plain else 0  # fmt: skip
+    queued += partitions.queue([
+        partitions.Keyed(event, row[0], row[6], date, (row[2], row[3], row[4]))
+        for event, row, date in zip(ids, rows, dates or [None] * len(ids), strict=True)
+    ], now)  # fmt: skip
     wake.send_on_commit(*((wake.SCHEDULER, wake.LIVE) if queued else (wake.LIVE,)))
     return ids
 

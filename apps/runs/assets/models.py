@@ -50,3 +50,44 @@ class QueuedAsset(models.Model):
 
     def __str__(self) -> str:
         return f"{self.asset_id} for {self.dag_id}"
+
+
+class PendingPartition(models.Model):
+    """A run to be of a partitioned consumer: it waits for events of its key. Kept, with its run, once the run is made."""
+
+    dag = models.ForeignKey("dags.Dag", on_delete=models.CASCADE, related_name="pending_partitions")
+    partition_key = models.CharField(max_length=250)
+    partition_date = models.DateTimeField(null=True)
+    """Carried from the upstream run where the key itself says none; null when upstream runs disagree."""
+    fingerprint = models.CharField(max_length=64)
+    """Of the consumer's mappers when it was made (`core.partitions.Mapping`): with other mappers it is void."""
+    run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, null=True, related_name="partitions")
+    has_news = models.BooleanField(default=True)
+    """To be judged by the next tick."""
+    created_at = models.DateTimeField(default=now)
+    updated_at = models.DateTimeField(default=now)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("dag", "partition_key"), name="pending_partition_once", condition=models.Q(run__isnull=True)),
+        )
+        indexes = (
+            # the tick: what is to be judged, oldest first
+            models.Index(fields=("id",), name="pending_partition_news", condition=models.Q(run__isnull=True, has_news=True)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.dag_id} {self.partition_key}"
+
+
+class PartitionNews(models.Model):
+    """An event that a pending partition is about."""
+
+    pending = models.ForeignKey(PendingPartition, on_delete=models.CASCADE, related_name="news")
+    event = models.ForeignKey(AssetEvent, on_delete=models.CASCADE, related_name="partitions")
+    asset = models.ForeignKey("dags.Asset", on_delete=models.CASCADE, related_name="+")
+    source_key = models.CharField(max_length=250)
+    """The event's own key."""
+
+    def __str__(self) -> str:
+        return f"{self.source_key} for {self.pending_id}"

@@ -172,7 +172,7 @@ def delete_xcom(*, token: str, body: Any, query: dict[str, str], key: str) -> di
 # --- runs and task instances ----------------------------------------------------------------------------------------------
 _RUN = """
 SELECT dag_id, run_id, run_type, state, logical_date, data_interval_start, data_interval_end, run_after, queued_at, start_date, end_date,
-       clear_number, conf::text, note, triggered_by, triggering_user_name, partition_key
+       clear_number, conf::text, note, triggered_by, triggering_user_name, partition_key, partition_date
 FROM runs_run WHERE
 """
 
@@ -184,8 +184,8 @@ def _iso(value: datetime | None) -> str | None:
 def _record(r: tuple) -> dict[str, Any]:
     return RunRecord(
         dag_id=r[0], run_id=r[1], run_type=r[2], state=r[3], logical_date=_iso(r[4]), data_interval_start=_iso(r[5]), data_interval_end=_iso(r[6]),
-        run_after=_iso(r[7]), queued_at=_iso(r[8]), start_date=_iso(r[9]), end_date=_iso(r[10]), clear_number=r[11], conf=orjson.loads(r[12]),
-        note=r[13], triggered_by=r[14], triggering_user_name=r[15], partition_key=r[16],
+        run_after=_iso(r[7]), queued_at=_iso(r[8]), start_date=_iso(r[9]), end_date=_iso(r[10]), clear_number=r[11], conf=exact_loads(r[12]),
+        note=r[13], triggered_by=r[14], triggering_user_name=r[15], partition_key=r[16], partition_date=_iso(r[17]),
     ).to_dict()  # fmt: skip
 
 

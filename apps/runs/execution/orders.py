@@ -27,7 +27,8 @@ SELECT ti.id, ti.try_id, ti.run_id, ti.dag_id, ti.task_id, ti.map_index, ti.try_
        r.run_id, r.run_type, r.state, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after, r.queued_at, r.start_date, r.clear_number,
        r.conf::text, r.note, r.triggered_by, r.triggering_user_name, r.partition_key,
        d.fileloc, d.relative_fileloc, d.bundle_name, coalesce(r.bundle_version, d.bundle_version), v.id, v.number, v.file_hash, v.spec_hash,
-       CASE WHEN r.bundle_version IS DISTINCT FROM d.bundle_version AND r.bundle_version IS NOT NULL THEN v.spec ->> 'relative_fileloc' END
+       CASE WHEN r.bundle_version IS DISTINCT FROM d.bundle_version AND r.bundle_version IS NOT NULL THEN v.spec ->> 'relative_fileloc' END,
+       r.partition_date
 FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
 LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
 WHERE ti.id = ANY(%s::bigint[])
@@ -99,8 +100,8 @@ def _order(
     complete = len(upstream) <= PREFETCH_ROWS and len(records) <= PREFETCH_ROWS and all(len(x["value"]) <= PREFETCH_BYTES for x in records)
     run = RunRecord(
         dag_id=r[3], run_id=r[18], run_type=r[19], state=r[20], logical_date=_iso(r[21]), data_interval_start=_iso(r[22]), data_interval_end=_iso(r[23]),
-        run_after=_iso(r[24]), queued_at=_iso(r[25]), start_date=_iso(r[26]), clear_number=r[27], conf=orjson.loads(r[28]), note=r[29],
-        triggered_by=r[30], triggering_user_name=r[31], partition_key=r[32],
+        run_after=_iso(r[24]), queued_at=_iso(r[25]), start_date=_iso(r[26]), clear_number=r[27], conf=exact_loads(r[28]), note=r[29],
+        triggered_by=r[30], triggering_user_name=r[31], partition_key=r[32], partition_date=_iso(r[42]),
         consumed_asset_events=events.get(r[2], []),
     )  # fmt: skip
     return StartOrder(

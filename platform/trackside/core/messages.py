@@ -84,6 +84,7 @@ class RunRecord(_Message):
     triggered_by: str | None = None
     triggering_user_name: str | None = None
     partition_key: str | None = None
+    partition_date: str | None = None
     consumed_asset_events: list[dict[str, Any]] = field(default_factory=list)
 
 

@@ -199,6 +199,8 @@ class CronPartitionTimetable(BaseTimetable):
         run_immediately: bool | dt.timedelta = False,
         key_format: str = "%Y-%m-%dT%H:%M:%S",
     ) -> None:
+        if run_offset is not None and (not isinstance(run_offset, int) or isinstance(run_offset, bool)):
+            raise ValueError("Run offset other than integer not supported yet.")
         head = {"kind": "cron_trigger", "cron": cron, "timezone": zone_name(timezone), **_cron_extra(None, run_immediately)}
         core = from_dict(head)  # says what is wrong with the expression
         extra: dict[str, Any] = {"run_offset": run_offset or 0, "key_format": key_format}
@@ -221,7 +223,7 @@ class PartitionedAtRuntime(BaseTimetable):
     can_be_scheduled = False
     partitioned = True
     run_type = "manual"
-    description = "Partitioned at runtime"
+    description = "Never, partition key(s) set at runtime"
 
     def to_spec(self) -> dict[str, Any]:
         return {"kind": "partitioned_at_runtime"}
@@ -279,6 +281,10 @@ class PartitionedAssetTimetable(AssetTriggeredTimetable):
 
         self.partition_mapper_config = dict(partition_mapper_config or {})
         self.default_partition_mapper = default_partition_mapper or IdentityMapper()
+
+    @property
+    def summary(self) -> str:
+        return "Partitioned Asset"
 
     def to_spec(self) -> dict[str, Any]:
         mappers = [{"asset": a.to_spec(), "mapper": m.to_spec()} for a, m in self.partition_mapper_config.items()]

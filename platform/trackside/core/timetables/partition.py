@@ -1,22 +1,25 @@
-"""Timetables whose runs are about a partition key instead of a logical date: represented, not yet planned.
+"""Timetables whose runs are about a partition key instead of a logical date.
 
-For `CronPartitionTimetable`, `PartitionedAssetTimetable` and `PartitionedAtRuntime`. Such DAGs are stored, shown and
-started by hand; runs by the clock need a key for each run and come with the planning of partitions. Next door: `cron`
-reads the expression.
+For `CronPartitionTimetable`, `PartitionedAssetTimetable` and `PartitionedAtRuntime`. Next door: `cron` reads the expression;
+`core.partitions` knows which keys of upstream assets a consumer's run waits for.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from trackside.core.timetables.base import DataInterval, Restriction, RunInfo
 from trackside.core.timetables.cron import CronTrigger
 from trackside.core.timetables.simple import Asset, _Simple
+from trackside.core.timetables.zones import as_utc, to_utc, zone
 
 
 @dataclass(frozen=True)
 class CronPartition(_Simple):
-    """Ticks of a cron expression; each tick has a key. `run_offset` shifts the key by ticks."""
+    """A run at each tick of a cron expression; its partition is the tick `run_offset` ticks later (negative: earlier), and its
+    key that moment in the zone of the schedule."""
 
     cron: CronTrigger
     run_offset: int = 0
@@ -39,6 +42,35 @@ class CronPartition(_Simple):
     def timezone(self) -> str | None:  # type: ignore[override]  # the expression's
         return self.cron.timezone
 
+    @property
+    def periodic(self) -> bool:  # type: ignore[override]  # as the expression
+        return True
+
+    def next_run(self, *, last: DataInterval | None, restriction: Restriction, now: datetime) -> RunInfo | None:
+        """See `Timetable.next_run`: `last` ends at the moment the latest automated run was due."""
+        run = self.cron.next_run(last=last, restriction=restriction, now=now)
+        return None if run is None else RunInfo(None, None, run.run_after)
+
+    def partition(self, run_after: datetime) -> tuple[datetime, str]:
+        """Date and key of the run that is due at `run_after`. Raises ValueError where the expression has no further tick."""
+        date: datetime | None = as_utc(run_after)
+        for _ in range(abs(self.run_offset)):
+            assert date is not None
+            date = self.cron.ticks.after(date) if self.run_offset > 0 else self.cron.ticks.before(date)
+            if date is None:
+                raise ValueError(f"{self.cron.cron!r} has no tick {self.run_offset} ticks from {run_after.isoformat()}")
+        assert date is not None
+        return date, self.key_of(date)
+
+    def key_of(self, date: datetime) -> str:
+        """The key of a partition date."""
+        return date.astimezone(zone(self.cron.timezone)).strftime(self.key_format)
+
+    def date_of(self, key: str) -> datetime:
+        """The partition date of a key. Raises ValueError for a key of another format."""
+        wall = datetime.strptime(key, self.key_format)  # noqa: DTZ007 — the zone is the schedule's
+        return wall if wall.tzinfo is not None else to_utc(wall, zone(self.cron.timezone))
+
     def to_dict(self) -> dict[str, Any]:
         return {**self.cron.to_dict(), "kind": self.kind, "run_offset": self.run_offset, "key_format": self.key_format}
 
@@ -49,8 +81,8 @@ class PartitionedAtRuntime(_Simple):
 
     kind = "partitioned_at_runtime"
     can_be_scheduled = False
-    summary = None
-    description = "Partitioned at runtime"
+    summary = "PartitionedAtRuntime"
+    description = "Never, partition key(s) set at runtime"
 
 
 @dataclass(frozen=True)
@@ -58,3 +90,4 @@ class PartitionedAsset(Asset):
     """Runs come from asset events, one per partition key. Condition and mappers are stored with the DAG, not here."""
 
     kind = "partitioned_asset"
+    summary = "Partitioned Asset"

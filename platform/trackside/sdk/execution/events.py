@@ -6,9 +6,10 @@ events into the report.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from trackside.core.partitions import check_key
 from trackside.sdk.exceptions import AirflowNotFoundException
 from trackside.sdk.execution.comms import Comms, call
 
@@ -122,9 +123,14 @@ class OutletEvent:
             }
         )
 
-    def add_partitions(self, *keys: str) -> None:
-        """Name the partitions that were written."""
-        self.partition_keys.extend(keys)
+    def add_partitions(self, keys: str | Iterable[str]) -> None:
+        """Name the partition or partitions that were written: an event each. TypeError for an alias, ValueError for a bad key."""
+        if identity(self.key)[0] == "alias":
+            raise TypeError("add_partitions() is not supported on an asset alias: name the partitions of a concrete asset.")
+        wanted = [keys] if isinstance(keys, str) else list(keys)
+        for key in wanted:
+            check_key(key)
+        self.partition_keys.extend(key for key in dict.fromkeys(wanted) if key not in self.partition_keys)
 
 
 class OutletEvents(Mapping[Any, OutletEvent]):
