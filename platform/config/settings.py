@@ -94,7 +94,6 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.humanize",
     "rest_framework",
-    "drf_spectacular",
     "channels",
     "csp",
     "django_htmx",
@@ -215,10 +214,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": None,
 }
-SPECTACULAR_SETTINGS = {"TITLE": "Trackside", "VERSION": VERSION, "OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
 
 # --- Logging --------------------------------------------------------------------------------------------------------
 LOGGING = {

@@ -20,7 +20,8 @@ from apps.access.rest.errors import Problem, flaw, flaws_of, invalid
 
 MAX_DEPTH = 64
 _JSON_TYPE = re.compile(r"^application/(json|[\w.+-]+\+json)$", re.IGNORECASE)
-_MAX_DIGITS = 20
+_MAX_DIGITS = 300
+"""Of a whole number: XComs and confs may hold any, columns check their own limits."""
 
 SmallInt = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 """What an integer column holds."""
@@ -71,9 +72,9 @@ def _check_depth(text: str) -> None:
 
 
 def _number(text: str) -> int:
-    if len(text) > _MAX_DIGITS or not -(2**63) <= (n := int(text)) < 2**64:
-        raise _Refused("a whole number is too large: at most 64 bits")
-    return n
+    if len(text) > _MAX_DIGITS:
+        raise _Refused(f"a whole number has more than {_MAX_DIGITS} digits")
+    return int(text)
 
 
 def _float(text: str) -> float:

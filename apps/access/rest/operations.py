@@ -25,6 +25,8 @@ from apps.access.rest.body import check, read_body
 from apps.access.rest.errors import Problem
 from apps.access.rest.params import Param, read_path, read_query
 
+AIRFLOW, OWN = "/api/v2", "/api/trackside/v1"
+"""Where operations live: Airflow's, and what Trackside adds."""
 PUBLIC = ("public", "public")
 """Right of operations that need no credentials."""
 _UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
@@ -73,7 +75,7 @@ class Operation:
 
     method: str
     path: str
-    """Below /api/v2, parameters in braces: `/dags/{dag_id}/tasks/{task_id}`."""
+    """Below `base`, parameters in braces: `/dags/{dag_id}/tasks/{task_id}`."""
     function: Function
     may: tuple[str, str]
     query: Sequence[Param]
@@ -82,6 +84,13 @@ class Operation:
     returns: dict[str, Any] | None
     path_kinds: Mapping[str, Any]
     body_optional: bool = False
+    base: str = AIRFLOW
+    errors: Sequence[int] = ()
+    """Statuses beside those that `openapi.statuses_of` derives."""
+    media: Sequence[str] = ("application/json",)
+    """What the answer may be."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Request headers it reads: name → meaning."""
 
     @property
     def id(self) -> str:
@@ -162,16 +171,26 @@ def operation(
     status: int = 200,
     returns: dict[str, Any] | None = None,
     path: Mapping[str, Any] | None = None,
+    base: str = AIRFLOW,
+    errors: Sequence[int] = (),
+    media: Sequence[str] = ("application/json",),
+    headers: Mapping[str, str] | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as the answer to `where` ("GET /dags/{dag_id}").
 
     `may`: (action, kind) of `policy`, on the DAG in the path if there is one. `body`: a pydantic model. `returns`: JSON schema of the
-    answer. `path`: kinds of path parameters that are no text. The function gets the Call and the path parameters by name.
+    answer. `path`: kinds of path parameters that are no text. `errors`, `media`, `headers`: what only the description needs. The
+    function gets the Call and the path parameters by name.
     """
     method, _, template = where.partition(" ")
 
     def register(function: Function) -> Function:
-        REGISTRY.append(Operation(method, template, function, may, tuple(query), body, status, returns, path or {}, body_optional))
+        REGISTRY.append(
+            Operation(
+                method, template, function, may, tuple(query), body, status, returns, path or {}, body_optional, base, errors, media,
+                headers or {},
+            )
+        )  # fmt: skip
         return function
 
     return register

@@ -22,10 +22,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from apps.access.rest.errors import Problem, problem_of
-from apps.access.rest.openapi import OperationSchema
-from apps.access.rest.operations import PUBLIC, REGISTRY, Operation, json_answer
+from apps.access.rest.operations import AIRFLOW, OWN, PUBLIC, REGISTRY, Operation, json_answer
 
-PREFIX = "api/v2"
 _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 _PART, _REST = "[^/]+", "(?s:.+)"
 
@@ -48,7 +46,6 @@ class OperationView(APIView):
     permission_classes: tuple[type[BasePermission], ...] = ()  # each operation names its right; see Operation.run
     throttle_classes = ()
     content_negotiation_class = _AnyMedia
-    schema = OperationSchema()
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         """Find the operation, see who calls, run it; every failure becomes a wire error."""
@@ -78,9 +75,8 @@ def _sent(response: HttpResponseBase) -> HttpResponseBase:
 
 
 def _elsewhere(request: HttpRequest, method: str) -> tuple[Operation | None, Mapping[str, str]]:
-    below = request.path_info.removeprefix(f"/{PREFIX}")
     for pattern, operations in _TABLE:
-        if method in operations and (match := pattern.match(below)):
+        if method in operations and (match := pattern.match(request.path_info)):
             return operations[method], match.groupdict()
     return None, {}
 
@@ -110,16 +106,15 @@ def operation_patterns() -> list[URLPattern]:
     """URL patterns for everything in the registry. Import the modules that register operations first."""
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in REGISTRY:
-        by_path.setdefault(operation.path, {})[operation.method] = operation
+        by_path.setdefault(operation.base + operation.path, {})[operation.method] = operation
     patterns = []
     _TABLE.clear()
     for template in sorted(by_path, key=_literal_first):
         operations = by_path[template]
         regex = _regex(template)
         _TABLE.append((re.compile(regex, re.DOTALL), operations))
-        methods = {m.lower(): OperationView.dispatch for m in operations}  # for readers of the URL table (OpenAPI)
-        view: Any = type("OperationView", (OperationView,), {"operations": operations, **methods})
-        patterns.append(re_path(f"^{PREFIX}{regex}", view.as_view()))
+        view: Any = type("OperationView", (OperationView,), {"operations": operations})
+        patterns.append(re_path(f"^{regex.removeprefix('/')}", view.as_view()))
     return patterns
 
 
@@ -131,4 +126,4 @@ def unknown(request: HttpRequest, rest: str = "") -> HttpResponse:
     return json_answer({"detail": "Method Not Allowed"}, 405)
 
 
-unknown_patterns = [re_path(rf"^{PREFIX}(?P<rest>(/.*)?)\Z", unknown)]
+unknown_patterns = [re_path(rf"^{base.removeprefix('/')}(?P<rest>(/.*)?)\Z", unknown) for base in (AIRFLOW, OWN)]

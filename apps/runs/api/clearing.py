@@ -22,6 +22,16 @@ from apps.runs.models import Run, TaskInstance
 
 PLAIN_INSTANCES = Resource("task_instances", fields=TI_FIELDS, attach=attach_specs)
 """Collections without cursor fields."""
+_NEW = {"type": "object", "properties": {"task_id": {"type": "string"}, "task_display_name": {"type": "string"}}, "required": ["task_id"]}
+_DRY_RUN = {
+    "type": "object",
+    "properties": {
+        "task_instances": {"type": "array", "items": {"anyOf": [PLAIN_INSTANCES.schema, _NEW]}},
+        "total_entries": {"type": "integer"},
+    },
+    "required": ["task_instances", "total_entries"],
+}
+"""What clearing a run answers as a dry run; tasks that would be new have no instance yet."""
 
 
 class ClearTaskInstancesBody(Body):
@@ -143,7 +153,9 @@ def _clear(call: Call, run: Run, body: RunClearBody) -> list[TaskInstance]:
     )
 
 
-@operation("POST /dags/{dag_id}/dagRuns/{dag_run_id}/clear", may=("edit", "run"), body=RunClearBody, returns=RUNS.schema)
+@operation(
+    "POST /dags/{dag_id}/dagRuns/{dag_run_id}/clear", may=("edit", "run"), body=RunClearBody, returns={"anyOf": [RUNS.schema, _DRY_RUN]}
+)
 def clear_dag_run(call: Call, dag_id: str, dag_run_id: str) -> dict[str, Any]:
     """Run a run again: all of it, its failed tasks, or the tasks that are new in the DAG."""
     the_dag(call, dag_id)
@@ -182,7 +194,7 @@ class ClearRunsBody(RunClearBody):
         return self
 
 
-@operation("POST /dags/{dag_id}/clearDagRuns", may=("edit", "run"), body=ClearRunsBody, returns=RUNS.list_schema)
+@operation("POST /dags/{dag_id}/clearDagRuns", may=("edit", "run"), body=ClearRunsBody, returns={"anyOf": [RUNS.list_schema, _DRY_RUN]})
 def clear_dag_runs(call: Call, dag_id: str) -> dict[str, Any]:
     """Run several runs again; `~` in the path when they are of several DAGs."""
     body: ClearRunsBody = call.body

@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 
 from django.urls import path
-from django.views.decorators.cache import cache_control
-from drf_spectacular.views import SpectacularJSONAPIView
 
 MODULES = (
     "apps.access.api.auth",
@@ -43,26 +41,16 @@ for _module in MODULES:
     import_module(_module)
 
 from apps.access.api.auth import token_patterns  # noqa: E402  (after the modules it belongs to)
+from apps.access.rest import docs  # noqa: E402
 from apps.access.rest.routes import operation_patterns, unknown_patterns  # noqa: E402
 
 _operations = operation_patterns()
-_description = cache_control(private=True, max_age=300)(
-    SpectacularJSONAPIView.as_view(
-        patterns=_operations,
-        authentication_classes=[],
-        permission_classes=[],
-        custom_settings={
-            "TITLE": "Trackside",
-            "DESCRIPTION": "The REST API of Trackside, compatible with the public API of Airflow 3.3.",
-            "SECURITY": [{"bearer": []}],
-            "APPEND_COMPONENTS": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
-        },
-    )
-)
 
 urlpatterns = [
     *token_patterns,
     *_operations,
-    path("openapi.json", _description, name="openapi"),
+    path("openapi.json", docs.description, name="openapi"),
+    path("docs", docs.page, name="api_docs"),
+    path("redoc", docs.page),
     *unknown_patterns,
 ]
