@@ -156,3 +156,18 @@ def take_dags(dag_ids: Iterable[str]) -> list[str]:
 def lock_admission() -> None:
     """Wait for the right to count and admit; held to the end of the transaction."""
     sql.rows("SELECT pg_advisory_xact_lock(%s)", [ADMISSION_KEY])
+
+
+_TAKE_ERRANDS = """
+    UPDATE runs_errand e SET status = 'running', process_id = %(me)s::uuid, started_at = clock_timestamp(), attempts = attempts + 1
+    WHERE e.id IN (SELECT o.id FROM runs_errand o LEFT JOIN runs_process p ON p.id = o.process_id
+        WHERE o.runs_in = %(where)s AND (o.status = 'queued' OR (o.status = 'running'
+            AND (p.id IS NULL OR p.ended_at IS NOT NULL OR p.lease_until < clock_timestamp())))
+        ORDER BY o.id LIMIT %(limit)s FOR NO KEY UPDATE OF o SKIP LOCKED)
+    RETURNING e.id, e.attempts
+"""
+
+
+def take_errands(process: UUID, limit: int, runs_in: str) -> list[tuple[int, int]]:
+    """Claim errands that nobody alive runs, oldest first: (pk, how often it was started, this time included)."""
+    return sorted(sql.rows(_TAKE_ERRANDS, {"me": process, "where": runs_in, "limit": limit}))  # type: ignore[arg-type]

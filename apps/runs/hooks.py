@@ -6,6 +6,7 @@ from datetime import datetime
 
 from apps.access import audit
 from apps.runs import sql
+from apps.runs.errands import callbacks, deadlines
 from trackside.core.reasons import Reason
 from trackside.core.snapshot import CompiledDag
 from trackside.core.states import RunState
@@ -13,6 +14,9 @@ from trackside.core.states import RunState
 
 def run_ended(run_pk: int, dag: CompiledDag, outcome: RunState, why: Reason | None, now: datetime) -> None:
     """Called for every run that the planner ended."""
+    callbacks.run_ended(run_pk, dag, outcome, why)
+    if outcome is RunState.SUCCESS and dag.spec.deadlines:
+        deadlines.succeeded(run_pk)
     if outcome is RunState.FAILED and dag.spec.max_consecutive_failed_dag_runs > 0:
         _pause_after_failures(dag.spec.dag_id, dag.spec.max_consecutive_failed_dag_runs)
 

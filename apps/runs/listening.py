@@ -15,11 +15,14 @@ from django.db import transaction
 
 from apps.dags import hooks
 from apps.runs import processes, sql, wake
+from apps.runs.errands import callbacks
+from apps.runs.errands.service import ErrandRunner
 from apps.runs.models import Event, Process
 from trackside.core.timetables import DataInterval
 
 _process: dict[str, Process] = {}
 _beaten: dict[str, float] = {}
+_runner: ErrandRunner | None = None
 
 
 def register() -> None:
@@ -30,6 +33,8 @@ def register() -> None:
         dag_changed=dag_changed,
         process_beat=process_beat,
         process_end=process_end,
+        process_start=process_start,
+        import_error=import_error,
     )
 
 
@@ -83,8 +88,24 @@ def process_beat(kind: str, info: dict[str, Any]) -> None:
     _beaten[kind] = time.monotonic()
 
 
+def process_start(kind: str) -> None:
+    """The catalogue's processor begins: user code that is wanted outside of tries runs below its process."""
+    global _runner
+    process_beat(kind, {})
+    _runner = ErrandRunner(lambda: _process[kind].pk if kind in _process else None)
+    _runner.start()
+
+
+def import_error(path: str, trace: str, is_new: bool) -> None:
+    """Listeners hear of files that cannot be read."""
+    event = "on_new_dag_import_error" if is_new else "on_existing_dag_import_error"
+    callbacks.tell(event, {}, plain={"filename": path, "stacktrace": trace})
+
+
 def process_end(kind: str) -> None:
     """A clean end of the catalogue's processor."""
+    if _runner is not None:
+        _runner.stop()
     mine = _process.pop(kind, None)
     if mine is not None:
         processes.end(mine.pk)

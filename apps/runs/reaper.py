@@ -14,8 +14,10 @@ from django.db import transaction
 
 from apps.access import audit
 from apps.runs import claims, sql, transitions
+from apps.runs.errands import callbacks
 from apps.runs.transitions import End
 from trackside.core.reasons import Reason
+from trackside.core.states import TaskState
 from trackside.executors import registry
 
 _LOST = """
@@ -59,8 +61,8 @@ def settle_lost(lost: list[tuple[UUID, int, str, int, str]], now: datetime) -> N
             else:
                 error += f" That happened {infra_failures + 1} times, so it is not started again; clear it to try once more."
                 fail.append(End(pk, try_id, error=error, lost=True))
-    transitions.retry(retry, now)
-    transitions.fail(fail, now)
+    callbacks.tries_ended(retry, TaskState.UP_FOR_RETRY, transitions.retry(retry, now))
+    callbacks.tries_ended(fail, TaskState.FAILED, transitions.fail(fail, now))
     transitions.clear(dict.fromkeys(cleared, 0), now)
     confirm_kills([try_id for try_id, *_ in lost])
     for end in (*retry, *fail):

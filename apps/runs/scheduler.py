@@ -18,6 +18,7 @@ from apps.runs import admission, brain, claims, housekeeping, processes, reaper,
 from apps.runs.actions import creation
 from apps.runs.assets import consumers
 from apps.runs.backfills import actions as backfills
+from apps.runs.errands import callbacks, deadlines
 from apps.runs.errors import Conflict
 from apps.runs.questions import answering
 from apps.runs.triggerer import rows as trigger_rows
@@ -69,6 +70,7 @@ class Scheduler:
         tick.begun, skipped = begin_runs(now)
         reaped = self._reap(now, tick)
         timeouts.run_once(now)
+        deadlines.run_once(now)
         answering.time_out(now)
         self._advance(tick)
         self._admit(tick)
@@ -176,15 +178,15 @@ def _create_runs(dag: Dag, now: datetime) -> int:
         run_after, logical_date = dag.next_run_after, dag.next_logical_date
         has_interval = dag.next_interval_start is not None and dag.next_interval_end is not None
         interval = DataInterval(dag.next_interval_start, dag.next_interval_end) if has_interval else None  # type: ignore[arg-type]
-        try:
-            creation.create_run(
         date, key = next_partition(dag)
         suffix = f"_{key}__{creation.random_suffix()}" if key is not None else creation.random_suffix()
+        try:
+            creation.create_run(
                 dag, checked, run_id=generate_run_id(RunType.SCHEDULED, run_after, logical_date, suffix)[:250],
                 run_type=RunType.SCHEDULED, logical_date=logical_date, interval=interval, run_after=run_after, now=now,
+                partition_key=key, partition_date=date,
             )  # fmt: skip
             created += 1
-                partition_key=key, partition_date=date,
             active += 1
         except Conflict:
             logger.info("%s already has a run for %s; going on to the next", dag.dag_id, logical_date)
@@ -195,8 +197,6 @@ def _create_runs(dag: Dag, now: datetime) -> int:
     return created
 
 
-def _block(dag: Dag, why: str | None) -> None:
-    if dag.blocked_reason != why:
 def next_partition(dag: Dag) -> tuple[datetime | None, str | None]:
     """Date and key of the next run of a DAG whose schedule makes partitions; (None, None) for others."""
     if dag.timetable.get("kind") != CronPartition.kind or dag.next_run_after is None:
@@ -206,6 +206,8 @@ def next_partition(dag: Dag) -> tuple[datetime | None, str | None]:
     return timetable.partition(dag.next_run_after)
 
 
+def _block(dag: Dag, why: str | None) -> None:
+    if dag.blocked_reason != why:
         dag.blocked_reason = why
         dag.save(update_fields=["blocked_reason"])
 
@@ -259,7 +261,9 @@ def begin_runs(now: datetime) -> tuple[int, bool]:
             else:
                 running[dag_id, backfill] = running.get((dag_id, backfill), 0) + 1
                 begin.append(pk)
-        return len(transitions.move_run("begin", begin, now, advance_at=now)), len(dags) < len({q[1] for q in queued})
+        begun = transitions.move_run("begin", begin, now, advance_at=now)
+        callbacks.run_changed(begun, RunState.RUNNING, "started")
+        return len(begun), len(dags) < len({q[1] for q in queued})
 
 
 def _hold(run_pk: int, code: str | None, why: Reason, now: datetime) -> None:
@@ -279,6 +283,7 @@ SELECT least(
     (SELECT min(advance_at) FROM runs_run WHERE state = 'running' AND advance_at IS NOT NULL),
     (SELECT min(run_after) FROM runs_run WHERE state = 'queued' AND run_after > %(now)s),
     (SELECT min(next_at) FROM runs_taskinstance WHERE state IN ('deferred', 'awaiting_input') AND next_at > %(now)s),
+    (SELECT min(deadline_time) FROM runs_deadline WHERE NOT missed),
     (SELECT min(next_run_after) FROM dags_dag WHERE NOT is_paused AND NOT is_stale AND NOT has_import_errors AND blocked_reason IS NULL))
 """
 

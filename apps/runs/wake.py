@@ -29,7 +29,9 @@ PARSE = "trackside_parse"
 """A file should be parsed now."""
 TRIGGER = "trackside_trigger"
 """A task was deferred, or one that waits was cleared or marked."""
-CHANNELS = (SCHEDULER, WORK, LIVE, PARSE, TRIGGER)
+ERRAND = "trackside_errand"
+"""User code is to be run outside of tries."""
+CHANNELS = (SCHEDULER, WORK, LIVE, PARSE, TRIGGER, ERRAND)
 
 STOP_WITHIN = 1.0
 """Seconds in which a listener notices that it is to stop."""

@@ -123,7 +123,7 @@ def test_clean_environment_keeps_out_every_key_and_the_way_to_it() -> None:
         {"PATH": "/bin", "DATABASE_URL_FILE": "x", "PGPASSWORD": "x", "TRACKSIDE_HOME": "x", "TRACKSIDE_FERNET_KEYS_FILE": "x",
          "DJANGO_SETTINGS_MODULE": "x", "TRACKSIDE_DAGS_FOLDER": "/dags", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "x"}
     )  # fmt: skip
-    assert kept == {"PATH": "/bin", "TRACKSIDE_DAGS_FOLDER": "/dags"}
+    assert kept == {"PATH": "/bin", "TRACKSIDE_DAGS_FOLDER": "/dags", "TRACKSIDE_PLUGINS_FOLDER": "x/plugins"}
 
 
 @pytest.mark.parametrize(

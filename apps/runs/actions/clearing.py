@@ -18,6 +18,7 @@ from apps.access import audit
 from apps.runs import brain, claims, compiled, instances, sql, transitions, wake
 from apps.runs.actions import creation, selection
 from apps.runs.actions.selection import TaskChoice
+from apps.runs.errands import deadlines
 from apps.runs.errors import Conflict
 from apps.runs.models import Run, TaskInstance
 from trackside.core.states import RUN_FINISHED, TaskState
@@ -115,6 +116,7 @@ def clear_instances(chosen: Sequence[TaskInstance], *, reset_runs: bool = True) 
     if reset_runs and run_pks:
         finished = list(Run.objects.filter(pk__in=run_pks, state__in=RUN_FINISHED).values_list("pk", flat=True))
         transitions.move_run("requeue", finished, now, advance_at=now)
+        deadlines.requeued(finished, now)
         sql.run("UPDATE runs_run SET clear_number = clear_number + 1 WHERE id = ANY(%s::bigint[])", [run_pks])
     brain.touch(run_pks, now)
     wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE, wake.TRIGGER)

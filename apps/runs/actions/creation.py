@@ -14,10 +14,11 @@ from django.db import IntegrityError, transaction
 from apps.access import audit
 from apps.dags.models import Dag
 from apps.runs import compiled, instances, sql, wake
+from apps.runs.errands import asking, deadlines
 from apps.runs.errors import ActionRefused, Conflict, Invalid, NotFound
 from apps.runs.models import Event, Run
-from trackside.core.snapshot import CompiledDag
 from trackside.core.partitions import Mapping, check_key
+from trackside.core.snapshot import CompiledDag
 from trackside.core.spec import DagSpec
 from trackside.core.states import RunState, RunType
 from trackside.core.timetables import DataInterval, InvalidRunId, PlannedElsewhere, from_dict, generate_run_id, validate_run_id
@@ -57,7 +58,7 @@ def trigger(
     now = sql.now()
     interval = DataInterval(*data_interval) if data_interval else None
     if logical_date is not None and interval is None:
-        interval = from_dict(dag.timetable).infer_manual_data_interval(logical_date)
+        interval = _manual_interval(dag, run_after or logical_date)
         run_after = run_after or interval.end
     run_after = run_after or now
     if run_id:
@@ -84,9 +85,9 @@ def trigger(
             note=note,
             triggered_by=triggered_by,
             user=actor.name,
-        )
             partition_key=partition_key,
             partition_date=partition_date,
+        )
         audit.record(
             "trigger_dag_run",
             actor,
@@ -99,7 +100,6 @@ def trigger(
     return run
 
 
-class _Checked:
 def _partition_date(dag: Dag, key: str) -> datetime | None:
     """The moment a partition key of this DAG stands for, if any. Raises ActionRefused 400 for a key its runs cannot have."""
     timetable = from_dict(dag.timetable)
@@ -126,6 +126,7 @@ def _manual_interval(dag: Dag, run_after: datetime) -> DataInterval:
         return DataInterval(*(datetime.fromisoformat(text) for text in said))
 
 
+class _Checked:
     """A DAG's spec with its compiled graph."""
 
     def __init__(self, dag: CompiledDag):
@@ -178,9 +179,9 @@ def create_run(
     note: str | None = None,
     triggered_by: str = "timetable",
     user: str | None = None,
-) -> Run:
     partition_key: str | None = None,
     partition_date: datetime | None = None,
+) -> Run:
     """Insert the run and its task instances in the caller's transaction; Conflict if run id or logical date is taken."""
     version = dag.current_version
     try:
@@ -201,9 +202,9 @@ def create_run(
                 note_user=user if note else None,
                 triggered_by=triggered_by,
                 triggering_user_name=user,
-                dag_version=version,
                 partition_key=partition_key,
                 partition_date=partition_date,
+                dag_version=version,
                 bundle_version=version_to_keep(dag, checked.dag),
                 expanded=True,
                 advance_at=run_after,
@@ -211,6 +212,8 @@ def create_run(
     except IntegrityError as e:
         raise Conflict(_taken(dag.dag_id, run_id, logical_date, str(e))) from e
     instances.create_for_run(run.pk, checked.compiled, version.id if version else None, logical_date, now, run_type=run_type)
+    if checked.compiled.spec.deadlines:
+        deadlines.create(run, checked.compiled.spec, now)
     Event.objects.create(
         at=now,
         kind="run",

@@ -16,9 +16,10 @@ from apps.access import audit
 from apps.runs import brain, claims, sql, transitions, wake
 from apps.runs.actions import clearing, selection
 from apps.runs.actions.selection import TaskChoice
+from apps.runs.errands import callbacks
 from apps.runs.errors import Invalid
 from apps.runs.models import Run, TaskInstance
-from trackside.core.states import FINISHED, PARKED, TaskState
+from trackside.core.states import FINISHED, PARKED, RunState, TaskState
 
 UNSET: Any = object()
 """A note that is not given: keep what is there."""
@@ -122,7 +123,7 @@ def mark_run(run: Run, state: str, *, actor: audit.Actor, note: Any = UNSET) -> 
             if before in ("queued", "running") and _teardowns_left(run):
                 transitions.keep_mark(run.pk, state, now)
             else:
-                transitions.move_run(f"mark_{state}", [run.pk], now)
+                callbacks.run_changed(transitions.move_run(f"mark_{state}", [run.pk], now), RunState(state), f"marked {state}")
         if note is not UNSET:
             Run.objects.filter(pk=run.pk).update(note=note or None, note_user=actor.name)
         audit.record("patch_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"before": before, "after": state})

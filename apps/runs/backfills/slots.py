@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from apps.dags.models import Dag
+from apps.runs.errands import asking
 from apps.runs.errors import ActionRefused, Invalid
 from apps.runs.models import Run
 from trackside.core.spec import DagSpec
 from trackside.core.states import RunState
-from trackside.core.timetables import InvalidSchedule, PlannedElsewhere, Restriction, RunInfo, from_dict
+from trackside.core.timetables import DataInterval, InvalidSchedule, PlannedElsewhere, Restriction, RunInfo, from_dict
 
 MOST = 10_000
 """Slots of one backfill."""
@@ -68,11 +69,24 @@ def planned(dag: Dag, from_date: datetime, to_date: datetime, now: datetime) -> 
                 raise Invalid(f"More than {MOST:,} runs lie between these dates. Choose a shorter range.")
             slots.append(info)
             last = interval
-    except PlannedElsewhere as e:
-        raise Invalid(f"The timetable of {dag.dag_id} is a class of its DAG file and cannot be backfilled: {e}") from e
+    except PlannedElsewhere:
+        return _asked(dag, from_date, to_date)
     except (OverflowError, ValueError) as e:
         raise Invalid(f"The schedule cannot be computed between these dates: {e}") from e
     return slots
+
+
+def _asked(dag: Dag, from_date: datetime, to_date: datetime) -> list[RunInfo]:
+    """Slots of an own timetable, asked in a callback process."""
+    dates = {"from": from_date.isoformat(), "to": to_date.isoformat()}
+    said = asking.ask("slots", "The timetable", dates, dag_id=dag.dag_id)
+    if len(said) > MOST:
+        raise Invalid(f"More than {MOST:,} runs lie between these dates. Choose a shorter range.")
+    at = datetime.fromisoformat
+    return [
+        RunInfo(run_after=at(s["run_after"]), data_interval=DataInterval(at(s["start"]), at(s["end"])), logical_date=at(s["logical_date"]))
+        for s in said
+    ]
 
 
 def chosen(dag: Dag, infos: Sequence[RunInfo], reprocess: str) -> list[Slot]:

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 from django.db import transaction
 
@@ -26,6 +25,7 @@ from apps.runs.execution.refusal import Refused
 from apps.runs.models import Run
 from trackside.core.messages import RunRecord
 from trackside.core.states import RunType, TriggeredBy
+from trackside.runner.jsonio import exact_dumps, exact_loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,10 @@ FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON 
 """
 
 
-def caller(token: str) -> Caller:
-    """Who asks; 401 for no try's token, 410 for a try that was ended or handed to somebody else."""
+def caller(token: str | Caller) -> Caller:
+    """Who asks (a callback process brings its own answer); 401 for no try's token, 410 for a try that was ended or handed to somebody else."""
+    if isinstance(token, Caller):
+        return token
     parts = tokens.split(token)
     if parts is None:
         raise Refused(401, "This is not a try token.")
@@ -122,7 +124,7 @@ ORDER BY r.logical_date DESC NULLS LAST, r.id DESC, x.task_id, x.map_index LIMIT
 """
 
 
-def get_xcoms(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+def get_xcoms(*, token: str | Caller, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """XComs of a task or run; own DAG and run unless named."""
     me = caller(token)
     rows = sql.rows(_GET_XCOMS, {
@@ -132,7 +134,7 @@ def get_xcoms(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]
     })  # fmt: skip
     return {
         "xcoms": [
-            {"task_id": r[0], "map_index": r[1], "key": r[2], "value": orjson.loads(r[3]), "run_id": r[4], "length": r[5], "dag_id": r[6]}
+            {"task_id": r[0], "map_index": r[1], "key": r[2], "value": exact_loads(r[3]), "run_id": r[4], "length": r[5], "dag_id": r[6]}
             for r in rows
         ]
     }
@@ -145,7 +147,7 @@ def push_xcom(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dic
     if not isinstance(key, str) or not 0 < len(key) <= 512:
         raise Refused(422, "An XCom key must be a text of 1 to 512 characters.")
     try:
-        value = orjson.dumps(body.get("value")).decode()
+        value = exact_dumps(body.get("value")).decode()
     except TypeError as e:
         raise Refused(422, f"XCom {key!r} cannot be stored: {e}") from e
     length = checking.field(body, "length", int)
@@ -189,7 +191,7 @@ def _record(r: tuple) -> dict[str, Any]:
     ).to_dict()  # fmt: skip
 
 
-def previous_run(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+def previous_run(*, token: str | Caller, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """The run before a logical date (own run's by default), optionally in a state."""
     me = caller(token)
     before = counts.moments(query, "logical_date")
@@ -203,23 +205,23 @@ def previous_run(*, token: str, body: Any, query: dict[str, str]) -> dict[str, A
     return {"run": _record(rows[0]) if rows else None}
 
 
-def count_runs(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+def count_runs(*, token: str | Caller, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """How many runs of a DAG match."""
     return counts.count_runs(caller(token).dag_id, query)
 
 
-def run_state(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+def run_state(*, token: str | Caller, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """State of one run, null if there is none."""
     me = caller(token)
     return counts.run_state(me.dag_id, {**query, "run_id": query.get("run_id") or me.run_id})
 
 
-def count_task_instances(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+def count_task_instances(*, token: str | Caller, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """How many task instances match."""
     return counts.count_task_instances(caller(token).dag_id, query)
 
 
-def task_states(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+def task_states(*, token: str | Caller, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """run id → task id (with _index when mapped) → state (null for none)."""
     return counts.task_states(caller(token).dag_id, query)
 
@@ -251,7 +253,7 @@ def _existing(dag_id: str, run_id: str | None) -> Run | None:
     return Run.objects.filter(dag_id=dag_id, run_id=run_id).first() if run_id else None
 
 
-def asset_events(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+def asset_events(*, token: str | Caller, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """Past events of an asset (by name, URI or both) or of an alias, oldest first unless `ascending=false`."""
     caller(token)
     asked = {key: query.get(key) or None for key in ("name", "uri", "alias")}

@@ -19,6 +19,7 @@ from django.conf import settings
 
 from apps.runs import claims, compiled, reaper, sql, transitions
 from apps.runs.assets import events
+from apps.runs.errands import callbacks
 from apps.runs.execution import checking, tokens
 from apps.runs.execution.refusal import Refused
 from apps.runs.questions import rows as question_rows
@@ -30,6 +31,7 @@ from trackside.core import retries
 from trackside.core.messages import FinishReport, XComRecord
 from trackside.core.reasons import Reason
 from trackside.core.states import TaskState
+from trackside.runner.jsonio import exact_dumps
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +160,7 @@ def _malformed(report: FinishReport) -> str | None:
             key = checking.message(XComRecord, record).key
             if not 0 < len(key) <= 512:
                 return f"XCom key {key!r:.100} must be a text of 1 to 512 characters."
-            size = len(orjson.dumps(record.get("value")))
+            size = len(exact_dumps(record.get("value")))
             if size > settings.MAX_XCOM_BYTES:
                 return (
                     f"XCom {key!r} has {size:,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}. Store it elsewhere and return its address."
@@ -196,8 +198,10 @@ def _apply(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> None:
     _register_assets(real, succeeded, now)
     store.succeeded([(c.run_pk, c.task_id, c.map_index) for c in succeeded])
     transitions.skip_self(groups["skip_self"], now)
-    transitions.fail(groups["fail"], now)
-    transitions.retry(groups["retry"], now)
+    silent = {h.pk for h, report in real if not report.own_callbacks}
+    for state, changed in (TaskState.FAILED, transitions.fail(groups["fail"], now)), (TaskState.UP_FOR_RETRY, transitions.retry(groups["retry"], now)):
+        if any(c.pk in silent for c in changed):
+            callbacks.tries_ended([e for e in groups["fail"] + groups["retry"] if e.pk in silent], state, changed)
     transitions.reschedule(groups["reschedule"], now)
     trigger_rows.store(transitions.defer(groups["defer"], now), {h.pk: r.deferral or {} for h, r in real if r.outcome == "deferred"}, now)
     asked = {h.pk: r.deferral or {} for h, r in real if r.outcome == "awaiting_input"}
@@ -270,7 +274,7 @@ def label(text: Any) -> str | None:
 
 def as_json(value: Any) -> str | None:
     """JSON text for a jsonb column, which cannot hold U+0000; raises TypeError for what is nested too deeply."""
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode().replace("\\u0000", "") if value is not None else None
+    return exact_dumps(value).decode().replace("\\u0000", "") if value is not None else None
 
 
 _STORE_XCOMS = """
@@ -288,7 +292,7 @@ def _store_xcoms(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> N
         for record in report.xcoms:
             entries[h.run_pk, h.task_id, h.map_index, record["key"]] = (
                 h.dag_id,
-                orjson.dumps(record.get("value")).decode(),
+                exact_dumps(record.get("value")).decode(),
                 record.get("length"),
             )
         if report.skip and report.outcome == "success":

@@ -18,9 +18,11 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.runs import brain, claims, sql, transitions, wake
+from apps.runs.errands import callbacks
 from apps.runs.execution import exchange, reports
 from apps.runs.transitions import End
 from trackside.core.states import TaskState
+from trackside.runner.jsonio import exact_dumps
 
 FAIL = "__fail__"
 """The method that raises what went wrong with a deferral (Airflow's name)."""
@@ -72,7 +74,9 @@ def apply(outcomes: Sequence[Outcome]) -> int:
         _store_xcoms(held, by_id, now)
         moved = transitions.resume(groups["resume"], now)
         for kind, state in ENDS.items():
-            moved += transitions.end_deferred(groups[kind], state, now)
+            ended = transitions.end_deferred(groups[kind], state, now)
+            callbacks.tries_ended(groups[kind], state, ended)
+            moved += ended
         sql.run("DELETE FROM runs_trigger WHERE id = ANY(%s::bigint[])", [list(by_id)])
         done = exchange.advance_now({h.run_pk for h in held}, now)
     wake_after(done)
@@ -87,7 +91,7 @@ def _end(h: _Held, o: Outcome) -> tuple[str, End]:
     if o.kind in ENDS:
         return o.kind, End(h.pk, h.try_id, error="Its trigger ended it as failed." if o.kind == "failed" else None)
     if o.kind == "event":
-        event = orjson.dumps({"event": o.payload}).decode().replace("\\u0000", "")
+        event = exact_dumps({"event": o.payload}).decode().replace("\\u0000", "")
         if len(event) <= settings.MAX_XCOM_BYTES:
             return "resume", End(h.pk, h.try_id, next_kwargs=event)
         o.error = f"The trigger's event has {len(event):,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}."
@@ -101,7 +105,7 @@ def failure(pk: int, try_id: UUID, error: str) -> End:
 
 def _store_xcoms(held: Sequence[_Held], by_id: dict[int, Outcome], now: datetime) -> None:
     reports.store_xcoms([
-        (h.run_pk, h.dag_id, h.task_id, h.map_index, str(key)[:512], orjson.dumps(value).decode(), None)
+        (h.run_pk, h.dag_id, h.task_id, h.map_index, str(key)[:512], exact_dumps(value).decode(), None)
         for h in held for key, value in (by_id[h.trigger_id].xcoms or {}).items() if by_id[h.trigger_id].kind in ENDS
     ], now)  # fmt: skip
 

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 
 from apps.runs import processes, sql, wake
+from apps.runs.errands.triggered import AsyncErrands
 from apps.runs.loop import Loop
 from apps.runs.models import Process
 from apps.runs.triggerer import facts, firing, rows
@@ -48,6 +49,7 @@ class Triggerer:
         self.running: dict[int, rows.Job] = {}
         """Triggers that the child was told to run and that have not fired."""
         self.logs = TaskLogs()
+        self.errands = AsyncErrands()
         self._heard: queue.Queue[tuple[TriggerChild, dict[str, Any]]] = queue.Queue(MAX_HEARD)
         self._outcomes: list[firing.Outcome] = []
         self._suspects = Suspects()
@@ -80,10 +82,11 @@ class Triggerer:
             return None
         self._listen()
         self._fire()
-        held = rows.held(process.pk)
+        held = rows.held(process.pk) | self.errands.held.keys()
         self._cancel(held)
         with transaction.atomic():
             held |= rows.claim(process.pk, self.capacity - len(held), self.queues, sql.now())
+        held |= self.errands.take(process.pk)
         self._start(held)
         rows.sweep()
         self.logs.flush()
@@ -102,6 +105,8 @@ class Triggerer:
                     self._outcome(firing.Outcome(message["id"], message["kind"], message["payload"], message["xcoms"]))
                 case "error":
                     self._outcome(firing.Outcome(message["id"], "error", error=str(message["error"])))
+                case "log" if message["id"] < 0:
+                    self.errands.log(message["id"], message["line"])
                 case "log" if message["id"] in self.running:
                     self.logs.add(self.running[message["id"]].try_id, message["line"])
                 case "blocked":
@@ -123,7 +128,7 @@ class Triggerer:
             "Triggers must await: use asyncio's calls, or asyncio.to_thread for what blocks."
         )
         logger.warning("%s (trigger %s)", text, message["id"])
-        if job is not None:
+        if job is not None and job.id > 0:
             self.logs.system(job.try_id, text, "warning")
 
     def _answer(self, child: TriggerChild, message: dict[str, Any]) -> None:
@@ -138,7 +143,7 @@ class Triggerer:
         """The child died, by a trigger's fault or another's: what it ran starts again in the next one."""
         culprit, pause = self._suspects.died(time.monotonic() - self._child_since, set(self.running))
         logger.error("the trigger process ended (exit code %s) with %d triggers; again in %g s", message["code"], len(self.running), pause)
-        for job in self.running.values():
+        for job in (j for j in self.running.values() if j.id > 0):
             self.logs.system(job.try_id, "The process in which the trigger waited ended; it starts again.", "warning")
         if culprit is not None:
             error = f"The trigger ends the process in which triggers wait (exit code {message['code']}), again and again."
@@ -151,7 +156,7 @@ class Triggerer:
     def _fire(self) -> None:
         while self._outcomes:
             batch = self._outcomes[:BATCH]
-            self.logs.flush({self.running[o.trigger_id].try_id for o in batch if o.trigger_id in self.running})
+            self.logs.flush({self.running[o.trigger_id].try_id for o in batch if o.trigger_id in self.running and o.trigger_id > 0})
             self._carry_out(batch)
             # only now: should the database go away, they are carried out when it is back
             del self._outcomes[: len(batch)]
@@ -160,8 +165,13 @@ class Triggerer:
 
     def _carry_out(self, batch: list[firing.Outcome]) -> None:
         """One that cannot be carried out fails its task, and holds up nobody else."""
+        for outcome in batch:
+            if outcome.trigger_id < 0:
+                self.errands.finish(outcome)
+        batch = [o for o in batch if o.trigger_id > 0]
         try:
-            firing.apply(batch)
+            if batch:
+                firing.apply(batch)
         except (OperationalError, InterfaceError):
             raise
         except Exception as e:
@@ -191,7 +201,7 @@ class Triggerer:
         if self.child is None:
             self.child = TriggerChild(self.dags_folder, self.hear)
             self._child_since = time.monotonic()
-        for job in rows.jobs(new):
+        for job in [*rows.jobs(n for n in new if n > 0), *self.errands.jobs(new)]:
             self.running[job.id] = job
             if "wrong" in job.message:
                 self._outcomes.append(firing.Outcome(job.id, "error", error=job.message["wrong"]))

@@ -188,6 +188,8 @@ class FinishReport(_Message):
     """Monotonic time of the task process."""
     rendered_fields: dict[str, Any] | None = None
     rendered_map_index: str | None = None
+    own_callbacks: bool = False
+    """The task's process lived to report and runs the callbacks of the outcome itself; otherwise the server has them run."""
     pid: int | None = None
     log_size: int | None = None
     """Bytes of log the runner has produced, so that the server knows when the log is complete."""

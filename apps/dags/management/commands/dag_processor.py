@@ -9,7 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from apps.dags.processor import Processor
+from apps.dags import hooks
+from apps.dags.processor import KIND, Processor
 
 
 class Command(BaseCommand):
@@ -25,4 +26,5 @@ class Command(BaseCommand):
         processor = Processor(folder.absolute() if folder else None, bundles=bundle)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, processor.stop)
+        hooks.process_start(KIND)
         processor.run()

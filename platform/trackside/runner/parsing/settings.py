@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from trackside.runner.environment import plugins_folder
+
 OUTPUT_CAP = 64 * 1024
 """Bytes of output kept per file."""
 MAX_PROCESSES = 64
@@ -24,7 +26,7 @@ _SECRET = re.compile(
     r"(DATABASE_URL(_FILE)?|PG[A-Z]+|DJANGO_[A-Z_]+|AIRFLOW__DATABASE__.*|AIRFLOW__CORE__FERNET_KEY.*)$"
 )
 _HARMLESS = frozenset(
-    {"TRACKSIDE_DAGS_FOLDER", "TRACKSIDE_CREATE_CRON_DATA_INTERVALS", "TRACKSIDE_PARSE_TIMEOUT", "TRACKSIDE_LOG_LEVEL"}
+    {"TRACKSIDE_DAGS_FOLDER", "TRACKSIDE_PLUGINS_FOLDER", "TRACKSIDE_CREATE_CRON_DATA_INTERVALS", "TRACKSIDE_PARSE_TIMEOUT", "TRACKSIDE_LOG_LEVEL"}
 )
 """Of Trackside's own variables these alone are handed on; the rest are keys, tokens or ways to them."""
 
@@ -72,8 +74,9 @@ class ParseSettings:
 def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment without what leads to the database or to keys."""
     source = os.environ if environment is None else environment
-    return {
+    kept = {
         name: value
         for name, value in source.items()
         if not _SECRET.match(name) and (not name.startswith("TRACKSIDE_") or name in _HARMLESS)
     }
+    return {"TRACKSIDE_PLUGINS_FOLDER": plugins_folder(source), **kept}

@@ -22,6 +22,7 @@ from trackside.runner.triggers.watch import Watch
 from trackside.sdk import serde
 from trackside.sdk.execution import current
 from trackside.sdk.execution.logs import error_line
+from trackside.sdk.plugins import loading as plugins
 from trackside.sdk.triggers import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
 ON_KILL_S = 30.0
@@ -222,6 +223,7 @@ def main(arguments: list[str]) -> None:
 
     install()
     sys.path.insert(0, dags_folder)
+    plugins.load()
     asyncio.run(serve(voice, masker))
     os._exit(0)  # threads of triggers do not keep the triggerer waiting
 

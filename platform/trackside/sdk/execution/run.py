@@ -17,6 +17,7 @@ from typing import Any
 
 from trackside.core.messages import FinishReport, StartOrder
 from trackside.sdk import serde
+from trackside.sdk.enums import TaskInstanceState
 from trackside.sdk.exceptions import AirflowInactiveAssetInInletOrOutletException, AirflowTaskTerminated, AirflowTaskTimeout
 from trackside.sdk.execution import current, outcomes
 from trackside.sdk.execution.callbacks import run_callbacks
@@ -29,10 +30,16 @@ from trackside.sdk.execution.records import moment
 from trackside.sdk.execution.rendering import rendered_fields
 from trackside.sdk.execution.results import push_result
 from trackside.sdk.execution.ti import RuntimeTaskInstance
+from trackside.sdk.plugins import policies
+from trackside.sdk.plugins.hooks import listeners
 from trackside.sdk.templating import LateEnvironment, Templater, environment_for, is_reference, render_text
 
 log = logging.getLogger("airflow.task")
 Report = Callable[[FinishReport], None]
+
+
+class TaskRunnerMarker:
+    """What listeners of `on_starting` and `before_stopping` get in a task's process."""
 
 
 def run_task(order: StartOrder, task: Any, dag: Any, comms: Comms, *, report_to: Report | None = None) -> FinishReport:
@@ -42,8 +49,9 @@ def run_task(order: StartOrder, task: Any, dag: Any, comms: Comms, *, report_to:
     (Airflow reports first too). Without it the callbacks have run when the report is returned.
     """
     started = time.monotonic()
-    report = FinishReport(try_id=order.try_id, token=order.token, pid=os.getpid())
+    report = FinishReport(try_id=order.try_id, token=order.token, pid=os.getpid(), own_callbacks=True)
     with current.use_comms(comms):
+        listeners.call("on_starting", component=TaskRunnerMarker())
         prepare = getattr(task, "prepare_for_execution", None)
         ti = RuntimeTaskInstance(order, prepare() if prepare else task, dag, comms)
         context, error = _attempt(report, ti, started)
@@ -55,6 +63,7 @@ def run_task(order: StartOrder, task: Any, dag: Any, comms: Comms, *, report_to:
         if report_to is not None:
             report_to(report)
         _after(report, ti, context, error)
+        listeners.call("before_stopping", component=TaskRunnerMarker())
     return report
 
 
@@ -153,8 +162,9 @@ def _map_index_label(ti: RuntimeTaskInstance, context: Context) -> str | None:
 
 def _execute(ti: RuntimeTaskInstance, context: Context, started: float) -> Any:
     task = ti.task
-    for name, value in context_to_airflow_vars(context, in_env_var_format=True).items():
+    for name, value in (context_to_airflow_vars(context, in_env_var_format=True) | policies.context_vars(context)).items():
         os.environ[name] = value
+    listeners.call("on_task_instance_running", previous_state=TaskInstanceState.QUEUED, task_instance=ti)
     run_callbacks(task, "on_execute_callback", context)
     hook = getattr(task, "_pre_execute_hook", None)
     if hook is not None:
@@ -236,6 +246,14 @@ def _after(report: FinishReport, ti: RuntimeTaskInstance, context: Context | Non
         return
     with current.set_current_context(context):
         run_callbacks(ti.task, kind, context)
+        _tell_listeners(report, ti, error)
+
+
+def _tell_listeners(report: FinishReport, ti: RuntimeTaskInstance, error: BaseException | None) -> None:
+    """Listeners of plugins hear how the task ended; a failure with a retry to come is a failure to them (Airflow's rule)."""
+    event = {"success": "on_task_instance_success", "skipped": "on_task_instance_skipped"}.get(report.outcome, "on_task_instance_failed")
+    arguments = {"error": error} if event == "on_task_instance_failed" else {}
+    listeners.call(event, previous_state=TaskInstanceState.RUNNING, task_instance=ti, **arguments)
 
 
 def _now() -> Any:
