@@ -7,8 +7,10 @@ to answer is over. Server side: `apps/runs/questions/`.
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypedDict
+from urllib.parse import quote, urlencode
 
 from trackside.sdk.exceptions import AirflowException, ParamValidationError, TaskAwaitingInput
 from trackside.sdk.operator import BaseOperator
@@ -118,6 +120,39 @@ class HITLOperator(BaseOperator):
             params=self.serialized_params, assigned_users=[_user(user) for user in self.assigned_users],
         )  # fmt: skip
         raise TaskAwaitingInput(trigger=question, method_name="execute_complete", timeout=timeout)
+
+    def generate_link_to_ui(
+        self,
+        *,
+        task_instance: Any,
+        base_url: str | None = None,
+        options: str | list[str] | None = None,
+        params_input: dict[str, Any] | None = None,
+    ) -> str:
+        """Page of the question, with an answer filled in. Raises ValueError for options or params it does not have."""
+        chosen = [options] if isinstance(options, str) else list(options or ())
+        if unknown := set(chosen) - set(self.options):
+            raise ValueError(f"options {unknown} are not valid options")
+        if unknown := set(params_input or ()) - set(self.params.keys()):
+            raise ValueError(f"params {unknown} are not valid params")
+        base = base_url or os.environ.get("AIRFLOW__API__BASE_URL", "http://localhost:8080")
+        names = (quote(str(name), safe="") for name in (task_instance.dag_id, task_instance.run_id, task_instance.task_id))
+        dag, run, task = names
+        mapped = f"/mapped/{task_instance.map_index}" if task_instance.map_index >= 0 else ""
+        query = urlencode([*(("_options", option) for option in chosen), *(params_input or {}).items()])
+        return f"{base.rstrip('/')}/dags/{dag}/runs/{run}/tasks/{task}{mapped}" + (f"?{query}" if query else "")
+
+    @staticmethod
+    def generate_link_to_ui_from_context(
+        *, context: Any, base_url: str | None = None, options: list[str] | None = None, params_input: dict[str, Any] | None = None
+    ) -> str:
+        """`generate_link_to_ui` for the task and try of a context."""
+        task = context["task"]
+        if not isinstance(task, HITLOperator):
+            raise ValueError("This method only supports HITLOperator")
+        return task.generate_link_to_ui(
+            task_instance=context["task_instance"], base_url=base_url, options=options, params_input=params_input
+        )
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Go on with the answer. Raises HITLTimeoutError, HITLTriggerEventError."""

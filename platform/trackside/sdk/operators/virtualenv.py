@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -127,12 +128,11 @@ class _BasePythonVirtualenvOperator(PythonOperator):
 
     @property
     def _library(self) -> Any:
-        try:
-            return importlib.import_module(self.serializer)
-        except ModuleNotFoundError as error:
-            raise AirflowException(
-                f"The serializer {self.serializer!r} is not installed on this worker; install it there, or leave serializer away"
-            ) from error
+        """The serializer; where it is not installed for the worker pickle, which understands what it says of plain values."""
+        return importlib.import_module(self.serializer if self._serializer_is_here() else "pickle")
+
+    def _serializer_is_here(self) -> bool:
+        return importlib.util.find_spec(self.serializer) is not None
 
     def _run_in(self, python: Path) -> Any:
         """Run the function with this interpreter; its result. Raises AirflowException, AirflowSkipException."""
@@ -190,6 +190,10 @@ class _BasePythonVirtualenvOperator(PythonOperator):
             return self._library.loads(raw)
         except ValueError as error:
             raise DeserializingResultError from error
+        except ModuleNotFoundError as error:
+            raise AirflowException(
+                f"The result cannot be read here: {error}. Install that package on the worker, or return plain values."
+            ) from error
 
     def _environment(self) -> dict[str, str]:
         env = {**(os.environ if self.inherit_env else {}), **(self.env_vars or {})}
@@ -254,7 +258,8 @@ class PythonVirtualenvOperator(_BasePythonVirtualenvOperator):
 
     def _recipe(self) -> Recipe:
         requirements = [str(item) for item in _listed(self.requirements) or []]
-        if not self.system_site_packages and self.serializer != "pickle" and self.serializer not in requirements:
+        there = self.serializer == "pickle" or (self._recipe_shares() and self._serializer_is_here())
+        if not there and self.serializer not in map(_package, requirements):
             requirements.append(self.serializer)
         urls = _listed(self.index_urls)
         for conn_id in _listed(self.index_urls_from_connection_ids) or ():
