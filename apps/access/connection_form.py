@@ -13,7 +13,7 @@ from django import forms
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from apps.access.connection_types import TYPES, ConnectionType, ExtraField, type_of
+from apps.access.connection_types import ConnectionType, ExtraField, type_of, types
 from apps.access.crypto import WrongKey
 from apps.access.models import Connection
 
@@ -51,9 +51,21 @@ class TypeInput(forms.TextInput):
 
     def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> SafeString:
         """The input and its datalist."""
-        options = format_html_join("", '<option value="{}">{}</option>', ((t.id, t.name) for t in TYPES))
+        options = format_html_join("", '<option value="{}">{}</option>', ((t.id, t.name) for t in types()))
         field = super().render(name, value, {**(attrs or {}), "list": "connection-types", "data-connection-type": ""}, renderer)
         return format_html('{}<datalist id="connection-types">{}</datalist>', field, options)
+
+
+class JsonText(forms.CharField):
+    """A value typed as JSON, kept as text until it goes into `extra`."""
+
+    def validate(self, value: Any) -> None:
+        """Refuse what is no JSON, without quoting it."""
+        super().validate(value)
+        try:
+            json.loads(value or "null")
+        except (ValueError, RecursionError):
+            raise forms.ValidationError("This is not JSON; write a list as [1, 2] and an object as {\"key\": 1}.") from None
 
 
 def _secret_input() -> forms.PasswordInput:
@@ -86,6 +98,9 @@ class ConnectionForm(forms.ModelForm):
         for name in (*_PLAIN, "new_password"):
             if name in self.fields and (label := getattr(self.kind, name.removeprefix("new_"))):
                 self.fields[name].label = label
+        for name, example in self.kind.placeholders:
+            if name in self.fields:
+                self.fields[name].widget.attrs["placeholder"] = example
         if "port" in self.fields and self.kind.port_hint:
             self.fields["port"].help_text = f"Usually {self.kind.port_hint}."
         if "conn_type" in self.fields:
@@ -206,6 +221,8 @@ def _typed(extra: ExtraField, value: Any) -> Any:
     """The typed value as it goes into the JSON; None: keep."""
     if value in (None, ""):
         return None
+    if extra.kind == "json" and not extra.secret:
+        return json.loads(value)
     return value == "true" if extra.kind == "bool" else value
 
 
@@ -221,6 +238,8 @@ def _extra_field(extra: ExtraField) -> forms.Field:
         return forms.ChoiceField(choices=[("", "keep what is stored"), *named], widget=UnrenderedSelect, error_messages=unquoted, **common)
     if extra.kind == "int":
         return forms.IntegerField(widget=UnrenderedInput(attrs={"class": "vIntegerField", "inputmode": "numeric"}), **common)
+    if extra.kind == "json" and not extra.secret:
+        return JsonText(widget=Unrendered(attrs={"rows": 2, "class": "vLargeTextField", "spellcheck": "false"}), **common)
     if extra.kind == "long":
         return forms.CharField(widget=Unrendered(attrs={"rows": 4, "class": "vLargeTextField", "spellcheck": "false"}), **common)
     widget: forms.Widget = _secret_input() if extra.secret else UnrenderedInput(attrs={"class": "vTextField"})

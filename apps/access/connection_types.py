@@ -18,7 +18,7 @@ class ExtraField:
     secret: bool = False
     choices: tuple[str, ...] = ()
     kind: str = "text"
-    """text, int, bool or long (several lines): how it is written into the JSON."""
+    """text, int, bool, long (several lines) or json (a value typed as JSON): how it is written into the JSON."""
     hint: str = ""
 
 
@@ -35,6 +35,10 @@ class ConnectionType:
     password: str = "Password"  # noqa: S105 - a label
     port_hint: str = ""
     extras: tuple[ExtraField, ...] = field(default=())
+    placeholders: tuple[tuple[str, str], ...] = ()
+    """(field, example of a value)."""
+    package: str = ""
+    """The installed provider package that says so; empty for Trackside's own words."""
 
 
 GENERIC = ConnectionType("generic", "Generic")
@@ -238,6 +242,17 @@ TYPES = (
 BY_ID = {known.id: known for known in TYPES}
 
 
+def types() -> tuple[ConnectionType, ...]:
+    """These types and those of installed provider packages, whose words go first."""
+    from apps.access import provider_types
+
+    return tuple(provider_types.by_id().values())
+
+
 def type_of(conn_type: str | None) -> ConnectionType:
     """The known type of that id, else the generic words."""
-    return BY_ID.get((conn_type or "").strip(), GENERIC)
+    from apps.access import provider_types
+
+    if not conn_type:
+        return GENERIC
+    return provider_types.by_id().get(conn_type.strip(), GENERIC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.db import connection
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
+from apps.access import announced
 from apps.access.rest.errors import Problem
 from apps.access.rest.filters import Custom, Equals, Range
 from apps.access.rest.operations import PUBLIC, Call, operation
@@ -133,22 +135,31 @@ def import_errors(call: Call) -> dict[str, Any]:
     return {"import_errors": [], "total_entries": 0}
 
 
-_PROVIDERS = [
-    {
-        "package_name": "trackside",
-        "description": "Operators, sensors and executors that come with Trackside",
-        "version": settings.VERSION,
-        "documentation_url": "https://trackside.readthedocs.io/",
-    }
-]
+_OWN = {
+    "package_name": "trackside",
+    "description": "Operators, sensors and executors that come with Trackside",
+    "version": settings.VERSION,
+    "documentation_url": "https://trackside.readthedocs.io/",
+}
 
 
 @operation("GET /providers", may=("read", "monitor"), query=PAGE, returns=_NOTHING)
 def get_providers(call: Call) -> dict[str, Any]:
-    """What brings operators. DAG files may use further packages, which only the parsing processes see."""
-    start = min(call.query["offset"], len(_PROVIDERS))
-    shown = _PROVIDERS[start : start + call.query["limit"]]
-    return {"providers": shown, "total_entries": len(_PROVIDERS)}
+    """What brings operators: Trackside itself and the provider packages beside this server (workers may have others)."""
+    found = [_OWN, *map(_provider, announced.read()["packages"])]
+    start = min(call.query["offset"], len(found))
+    return {"providers": found[start : start + call.query["limit"]], "total_entries": len(found)}
+
+
+def _provider(package: dict[str, Any]) -> dict[str, Any]:
+    """A package as Airflow words it: its description without the links and quotes of reStructuredText."""
+    plain = re.sub(r"`([^`<]*?)\s*(?:<[^`>]*>)?`_*", r"\1", package["description"])
+    return {
+        "package_name": package["name"],
+        "description": " ".join(plain.split()),
+        "version": package["version"],
+        "documentation_url": package["documentation_url"],
+    }
 
 
 def _hidden() -> Problem:

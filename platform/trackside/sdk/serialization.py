@@ -15,6 +15,7 @@ from trackside.core.spec import DagSpec, GroupSpec, TaskSpec
 from trackside.sdk.assets import definition
 from trackside.sdk.jsonable import jsonable, plain_module, utc_text
 from trackside.sdk.operator import CALLBACKS, BaseOperatorArgs
+from trackside.sdk.operators.skipping import SkipMixin
 from trackside.sdk.ordering import ordered_members, ordered_task_ids
 from trackside.sdk.plugins.tries import by_try
 from trackside.sdk.taskgroup import MappedTaskGroup, TaskGroup
@@ -111,7 +112,7 @@ def task_spec(task: Any, dag: DAG) -> TaskSpec:
         map_index_template=base.map_index_template,
         multiple_outputs=bool(base.multiple_outputs),
         do_xcom_push=base.do_xcom_push,
-        skips=getattr(cls, "_skips", None),
+        skips=getattr(cls, "_skips", None) or ("branch" if issubclass(cls, SkipMixin) else None),
         ignore_downstream_trigger_rules=bool(getattr(task, "ignore_downstream_trigger_rules", True)),
         start_from_trigger=bool(getattr(task, "start_from_trigger", False)),
         start_trigger_args=_trigger_args(trigger_args),
