@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import py_compile
+import subprocess
 import sys
 import textwrap
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -273,3 +277,25 @@ def test_importing_the_authoring_api_stays_cheap():
 
     code = "import sys, trackside.sdk, trackside.sdk.parsing; print([m for m in ('jinja2', 'jsonschema', 'pendulum') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_stale_pyc_of_the_same_second_and_size_never_hides_an_edit(tmp_path: Path) -> None:
+    """Also one that somebody else's Python wrote into the DAG folder."""
+    (tmp_path / "pack").mkdir()
+    texts = {"top.py": "WORD = 'AAA'\n", "pack/inner.py": "WORD = 'AAA'\n", "pack/__init__.py": ""}
+    dag = "from airflow.sdk import DAG\nimport top\nfrom pack import inner\nd = DAG(f'{top.WORD}_{inner.WORD}_xxx')\n"
+    for name, text in {**texts, "file.py": dag}.items():
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (1_700_000_000, 1_700_000_000))
+        py_compile.compile(str(tmp_path / name))
+    for name, text in {**texts, "file.py": dag}.items():
+        (tmp_path / name).write_text(text.replace("AAA", "BBB").replace("xxx", "yyy"))
+        os.utime(tmp_path / name, (1_700_000_000, 1_700_000_000))
+    code = (
+        "import sys; from trackside.sdk.parsing import load_file; "
+        "print(load_file(sys.argv[1], dags_folder=sys.argv[2]).dags[0].dag_id)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "file.py"), str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "BBB_BBB_yyy"

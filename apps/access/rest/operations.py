@@ -24,6 +24,7 @@ from apps.access.models import User
 from apps.access.rest.body import check, read_body
 from apps.access.rest.errors import Problem
 from apps.access.rest.params import Param, read_path, read_query
+from trackside.runner.jsonio import exact_dumps
 
 AIRFLOW, OWN = "/api/v2", "/api/trackside/v1"
 """Where operations live: Airflow's, and what Trackside adds."""
@@ -138,20 +139,20 @@ def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None
     try:
         content = b"" if status == 204 else orjson.dumps(value, option=_OPTIONS)
     except TypeError:
-        content = orjson.dumps(_without_huge_numbers(value), option=_OPTIONS)
+        content = exact_dumps(_without_endless_numbers(value), option=_OPTIONS)
     response = HttpResponse(content, status=status, content_type="application/json", headers=dict(headers or {}))
     if status == 204:
         del response["Content-Type"]
     return response
 
 
-def _without_huge_numbers(value: Any) -> Any:
-    """PostgreSQL gives 1e300 in a JSON column back as a whole number of 301 digits; beyond 64 bits it goes out as a float."""
+def _without_endless_numbers(value: Any) -> Any:
+    """PostgreSQL gives 1e300 in a JSON column back as a whole number of 301 digits, more than a body may have; it was a float."""
     if isinstance(value, dict):
-        return {k: _without_huge_numbers(v) for k, v in value.items()}
+        return {k: _without_endless_numbers(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_huge_numbers(v) for v in value]
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return [_without_endless_numbers(v) for v in value]
+    if isinstance(value, int) and abs(value) >= 10**300:
         return float(value) if abs(value) < _LARGEST_FLOAT else None
     return value
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
 
-import orjson
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections, transaction
 from django.http import StreamingHttpResponse
@@ -24,6 +23,7 @@ from apps.runs.api.lookups import the_run
 from apps.runs.api.runs import RUNS
 from apps.runs.models import Run, XCom
 from trackside.core.states import RUN_FINISHED
+from trackside.runner.jsonio import exact_dumps, exact_loads
 
 MAX_NOTE = 1000
 
@@ -112,7 +112,7 @@ async def _watch(run: Run, interval: float, tasks: list[str] | None) -> AsyncIte
         line: dict[str, Any] = {"state": state}
         if over and tasks:
             line["results"] = await sync_to_async(_results)(run.pk, tasks)
-        yield orjson.dumps(line) + b"\n"
+        yield exact_dumps(line) + b"\n"
         if over:
             return
         await asyncio.sleep(interval)
@@ -130,7 +130,7 @@ def _results(run_pk: int, tasks: list[str]) -> dict[str, Any]:
     out: dict[str, Any] = dict.fromkeys(tasks)
     for task_id, map_index, value in rows.values_list("task_id", "map_index", "value"):
         if map_index < 0:
-            out[task_id] = orjson.loads(value)
+            out[task_id] = exact_loads(value)
         else:
-            out[task_id] = [*(out[task_id] or []), orjson.loads(value)]
+            out[task_id] = [*(out[task_id] or []), exact_loads(value)]
     return out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import orjson
 from django.db.models import QuerySet
 from pydantic import Field as Constraint
 
@@ -19,6 +18,7 @@ from apps.access.rest.resources import Resource
 from apps.runs.actions import xcoms as actions
 from apps.runs.api.lookups import the_run
 from apps.runs.models import TaskInstance, XCom
+from trackside.runner.jsonio import exact_loads
 
 
 def _rows(call: Call) -> QuerySet[XCom]:
@@ -100,7 +100,7 @@ def described(value: Any) -> Any:
 
 
 def _shown(call: Call, xcom: XCom, *, as_text: bool = False, in_words: bool = False) -> dict[str, Any]:
-    value = orjson.loads(xcom.value)
+    value = exact_loads(xcom.value)
     if in_words:
         value = described(value)
     xcom.shown_value = str(value) if as_text and value is not None else value  # type: ignore[attr-defined]

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs
 
-import orjson
 from django.conf import settings
 from django.db import DataError, InterfaceError, OperationalError, close_old_connections, connection
 
@@ -21,6 +20,7 @@ from apps.runs import wake
 from apps.runs.execution import checking, data, doors, exchange, stores, tokens
 from apps.runs.execution.refusal import Refused
 from trackside.core.messages import ExchangeRequest
+from trackside.runner.jsonio import exact_dumps, exact_loads
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ async def application(
     except Exception:
         logger.exception("execution API: %s %s", scope["method"], scope["path"])
         status, body = 500, {"detail": "The server made a mistake; its log says which. Repeat the call."}
-    payload = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS, default=str)
+    payload = exact_dumps(body, default=str)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode()), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": payload})
@@ -170,8 +170,8 @@ async def _read(receive: Callable[[], Awaitable[dict[str, Any]]]) -> Any:
             break
     raw = b"".join(parts)
     try:
-        body = orjson.loads(raw) if raw else {}
-    except orjson.JSONDecodeError as e:
+        body = exact_loads(raw) if raw else {}
+    except ValueError as e:
         raise Refused(400, f"The body is not JSON: {e}") from e
     if not isinstance(body, dict):
         raise Refused(422, "The body must be a JSON object.")

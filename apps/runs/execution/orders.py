@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 
 from apps.runs import compiled, sql, transitions
@@ -17,6 +16,7 @@ from apps.runs.execution import tokens
 from trackside.core.messages import RunRecord, StartOrder
 from trackside.core.spec import TaskSpec
 from trackside.core.states import RunType
+from trackside.runner.jsonio import exact_loads
 
 PREFETCH_BYTES = 65_536
 PREFETCH_ROWS = 200
@@ -107,10 +107,10 @@ def _order(
     return StartOrder(
         try_id=str(r[1]), token=token, dag_id=r[3], task_id=r[4], run=run.to_dict(), map_index=r[5], try_number=r[6], max_tries=r[7],
         ti_start_date=_iso(r[8]), queued_at=_iso(r[9]), pool=r[10], queue=r[11], priority_weight=r[12], hostname=r[13], operator=r[14],
-        reschedule_count=r[15], next_method=r[16], next_kwargs=orjson.loads(r[17]) if r[17] else None,
+        reschedule_count=r[15], next_method=r[16], next_kwargs=exact_loads(r[17]) if r[17] else None,
         dag_file=r[33], relative_fileloc=r[34], bundle_name=r[35] or "dags-folder", bundle_version=r[36], dag_version_id=str(r[37]) if r[37] else None,
         bundle=_bundle(r[35]), version_fileloc=r[41] or "", dag_version_number=r[38] or 1, file_hash=r[39] or "",
-        xcoms=[{**x, "value": orjson.loads(x["value"])} for x in records] if complete else [], xcoms_complete=complete,
+        xcoms=[{**x, "value": exact_loads(x["value"])} for x in records] if complete else [], xcoms_complete=complete,
         expanded_ti_count=counts.get((r[2], r[4])), inactive_assets=refused.get(r[0], []),
         heartbeat_s=settings.HEARTBEAT, self_fence_s=settings.SELF_FENCE, kill_grace_s=settings.KILL_GRACE,
     ).to_dict()  # fmt: skip

@@ -155,6 +155,14 @@ def test_marking_refuses_states_a_person_cannot_give(run):
     assert type(api("PATCH", f"{TIS}/first/9", {"note": "x"})[1]["detail"]) is list
 
 
+def test_whole_numbers_of_any_size_pass_through_xcoms_exactly(run):
+    api = Api("User")
+    value = {"n": 2**64 + 1, "m": [-(10**40) - 7], "f": 1e300, "text": "9" * 30}
+    assert api("POST", f"{TIS}/first/xcomEntries", {"key": "k", "value": value})[0] == 201
+    found = api.get(f"{TIS}/first/xcomEntries/k")[1]["value"]
+    assert found == value and isinstance(found["f"], float) and isinstance(found["n"], int)
+
+
 def test_xcoms_are_created_read_changed_and_deleted_as_they_are(run):
     api = Api("User")
     value = {"a": [1, None], "é": 1.5}

@@ -46,6 +46,14 @@ def test_the_next_task_leaves_with_the_answer_to_the_report() -> None:
     assert [(x["task_id"], x["value"]) for x in answer.start[0]["xcoms"]] == [("a", 7)]
 
 
+def test_whole_numbers_beyond_64_bits_reach_the_next_task_exactly() -> None:
+    support.run(support.dag(support.chain("a", "b")))
+    worker = Worker()
+    order = worker.take()["a"]
+    answer = worker.exchange([worker.report(order, xcoms=[{"key": "return_value", "value": [2**64 + 1, -(10**40) - 7]}])])
+    assert answer.start[0]["xcoms"][0]["value"] == [2**64 + 1, -(10**40) - 7]
+
+
 def test_an_order_says_everything_a_task_needs() -> None:
     of = support.run(support.dag(support.chain("a", pool="default_pool", queue="default")), day=3, conf={"x": 1})
     order = Worker().take()["a"]

@@ -23,6 +23,7 @@ from trackside.sdk import stack
 from trackside.sdk.dag import DAG
 from trackside.sdk.hints import hint_for
 from trackside.sdk.plugins import policies
+from trackside.sdk.sources import SourceOnly, read_from_source
 from trackside.sdk.stack import DagContext
 from trackside.sdk.validation import validate
 
@@ -97,6 +98,7 @@ def _prepare_imports(path: str, dags_folder: str | Path | None) -> None:
     wanted = [str(dags_folder)] if dags_folder else [str(Path(path).parent)]
     if path.endswith(".zip"):
         wanted.insert(0, path)
+    read_from_source(wanted[-1])
     for folder in reversed(wanted):
         if folder not in sys.path:
             sys.path.insert(0, folder)
@@ -142,7 +144,7 @@ def _import(name: str, path: str) -> ModuleType:
     if path.endswith(".zip"):
         importlib.invalidate_caches()
         return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceOnly(name, path))
     assert spec is not None and spec.loader is not None, f"{path} is no Python file"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses, pickling and get_type_hints look the module up
