@@ -100,7 +100,7 @@ def _order(
     complete = len(upstream) <= PREFETCH_ROWS and len(records) <= PREFETCH_ROWS and all(len(x["value"]) <= PREFETCH_BYTES for x in records)
     run = RunRecord(
         dag_id=r[3], run_id=r[18], run_type=r[19], state=r[20], logical_date=_iso(r[21]), data_interval_start=_iso(r[22]), data_interval_end=_iso(r[23]),
-        run_after=_iso(r[24]), queued_at=_iso(r[25]), start_date=_iso(r[26]), clear_number=r[27], conf=exact_loads(r[28]), note=r[29],
+        run_after=_iso(r[24]), queued_at=_iso(r[25]), start_date=_iso(r[26]), clear_number=r[27], conf=orjson.loads(r[28]), note=r[29],
         triggered_by=r[30], triggering_user_name=r[31], partition_key=r[32], partition_date=_iso(r[42]),
         consumed_asset_events=events.get(r[2], []),
     )  # fmt: skip
