@@ -1,12 +1,12 @@
 # Trackside: the verbs. `make` or `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up test lint bench build clean
+.PHONY: help up test lint bench bridge-report build clean
 BIN := .venv/bin
 # Settings make their keys where they are loaded: checks and tests leave your own home alone.
 test lint: export TRACKSIDE_HOME = $(CURDIR)/test-artifacts/home
 
 help: ## list the verbs
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 up: .venv/ready ## run a whole Trackside here (PORT=8080, HOME_DIR=~/.trackside, DAGS=examples); Ctrl-C stops it
 	@tools/frontend || echo "front end     could not be built: pages come without what moves by itself"
@@ -24,6 +24,9 @@ lint: .venv/ready-dev ## style, types and import contracts; needs no database
 
 bench: .venv/ready ## time Trackside against its budgets (docs/architecture.md)
 	@$(BIN)/python bench/run.py $(ARGS)
+
+bridge-report: .venv/ready-dev ## names of Airflow that published provider packages import, and which of them the bridge lacks
+	@$(BIN)/python tools/bridge_report.py $(ARGS)
 
 build: .venv/ready-dev ## the front end into static/dist, the wheel for workers and pods into dist/
 	@tools/frontend

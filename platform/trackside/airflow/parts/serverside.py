@@ -20,7 +20,7 @@ from trackside.sdk.exceptions import AirflowException
 
 NO_DATABASE = "task code cannot reach the database; read through the task's context, BaseHook, Variable, XCom or the REST API"
 OWN_EXECUTORS = "Trackside has executors of its own; name one in [core] executor or in a task's `executor`"
-OWN_LOGS = "Trackside keeps the logs of tasks itself; see TRACKSIDE_LOG_STORE in its settings"
+OWN_LOGS = "Trackside keeps the logs of tasks itself; read them on the task's page or by REST"
 OWN_SIGN_IN = "Trackside signs people in itself"
 T = TypeVar("T")
 
