@@ -20,6 +20,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "executors": ("celery",),
     "dags_local": ("dags",),
     "tasks_local": ("tasks",),
+    "coming": ("migrate", "import"),
     "scripts": ("run-file",),
 }
 """Module of this package → first words it adds to the command, in the order of the help. Several may share a word."""
