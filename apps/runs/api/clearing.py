@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
@@ -198,7 +198,7 @@ class ClearRunsBody(RunClearBody):
 def clear_dag_runs(call: Call, dag_id: str) -> dict[str, Any]:
     """Run several runs again; `~` in the path when they are of several DAGs."""
     body: ClearRunsBody = call.body
-    runs = _named_runs(call, dag_id, body.dag_runs) if body.dag_runs else _runs_of_partitions(call, dag_id, body)
+    runs = _named_runs(call, dag_id, body.dag_runs) if body.dag_runs else runs_of_partitions(call, dag_id, body)
     for run in runs:
         call.require("edit", "run", run.dag_id)
     with transaction.atomic():
@@ -220,7 +220,16 @@ def _named_runs(call: Call, dag_id: str, named: list[RunToClear]) -> list[Run]:
     return [found[key] for key in keys]
 
 
-def _runs_of_partitions(call: Call, dag_id: str, body: ClearRunsBody) -> list[Run]:
+class Partitions(Protocol):
+    """A body that chooses runs by their partition: one key, or days."""
+
+    partition_key: str | None
+    partition_date_start: datetime | None
+    partition_date_end: datetime | None
+
+
+def runs_of_partitions(call: Call, dag_id: str, body: Partitions) -> list[Run]:
+    """The runs of a DAG whose partition a body chooses, oldest partition first."""
     if dag_id == "~":
         raise bad_request("Partition selectors require a concrete dag_id; '~' is not supported.")
     dag = the_dag(call, dag_id)

@@ -26,6 +26,8 @@ MODULES = (
     "apps.runs.api.logs",
     "apps.runs.api.marking",
     "apps.runs.api.monitor",
+    "apps.runs.api.partitions",
+    "apps.runs.api.plugins",
     "apps.runs.api.pools",
     "apps.runs.api.queued_events",
     "apps.runs.api.runs",

@@ -9,6 +9,7 @@ import pytest
 from django.test import override_settings
 
 from apps.access.models import AuditEvent
+from apps.access.tests.resthelp import Api
 from apps.dags import assets, catalogue
 from apps.dags.models import Asset, Dag
 from apps.runs import sql
@@ -74,7 +75,7 @@ def produce(name: str, *keys: str, of: str | None = None, dag_id: str = "produce
 
 
 def keys_of(dag_id: str = "consumer") -> list[str | None]:
-    return sorted(Run.objects.filter(dag_id=dag_id).values_list("partition_key", flat=True))
+    return sorted(Run.objects.filter(dag_id=dag_id).values_list("partition_key", flat=True), key=str)
 
 
 def complaints(action: str) -> list[str]:
@@ -269,3 +270,29 @@ def _nobody() -> Any:
     from apps.access.audit import Actor
 
     return Actor("nobody", "test")
+
+
+def test_over_rest_runs_forget_their_partition_by_key_by_id_and_by_day() -> None:
+    producer("a")
+    consumer({"all": [named("a")]}, StartOfDayMapper())
+    days = ["2026-01-01", "2026-01-02", "2026-01-03"]
+    for day in days:
+        run("consumer", partition_key=day)
+    api = Api("User")
+
+    def clear(**body: Any) -> Any:
+        return api("POST", "/dags/consumer/clearPartitions", body)[1]
+
+    assert clear(partition_key=days[0]) == {"dag_runs_cleared": 1, "task_instances_cleared": 0, "dry_run": True}
+    assert clear(partition_date_start="2026-01-02T00:00:00")["dag_runs_cleared"] == 2
+    assert clear(partition_key=days[0], dry_run=False, clear_task_instances=True)["task_instances_cleared"] == 1
+    assert keys_of() == [*days[1:], None]
+    named_run = Run.objects.get(partition_key=days[1])
+    assert clear(run_id=named_run.run_id, dry_run=False)["dag_runs_cleared"] == 1
+    assert clear(run_id=named_run.run_id, dry_run=False)["dag_runs_cleared"] == 0
+    assert keys_of() == [days[2], None, None]
+    backwards = {"partition_date_start": "2026-02-01T00:00:00", "partition_date_end": "2026-01-01T00:00:00"}
+    for wrong in ({}, {"run_id": "x", "partition_key": "y"}, backwards):
+        assert api("POST", "/dags/consumer/clearPartitions", wrong)[0] == 422
+    assert api("POST", "/dags/nowhere/clearPartitions", {"partition_key": "x"})[0] == 404
+    assert Api("Viewer")("POST", "/dags/consumer/clearPartitions", {"partition_key": "x"})[0] == 403
