@@ -1,8 +1,10 @@
 """The live hub: one per web process. Reads new event rows once, serialises once per topic, fans out to its sockets.
 
 It sleeps until the wake listener hears a NOTIFY (or its safety poll, a few seconds), then reads from its cursor
-`(xid, id)` up to `pg_snapshot_xmin`: rows above that may still be joined by rows with lower ids. It reads only while
-somebody listens. Next door: `consumer.py` is one socket, `topics.py` names what can be heard, `cursor.py` is the client's side.
+`(xid, id)` up to the oldest transaction of this database that still runs: rows above that may still be joined by rows with
+lower ids. It reads only while somebody listens.
+
+Next door: `consumer.py` is one socket, `topics.py` names what can be heard, `cursor.py` is the client's side.
 """
 
 from __future__ import annotations
@@ -36,13 +38,18 @@ TIS_PER_PIECE = 500
 
 _COLUMNS = """e.xid::text::bigint, e.id, e.kind, e.verb, e.dag_id, e.run_pk, e.run_id, e.payload->>'state',
 coalesce(e.payload->'tis', '[]')::text, (extract(epoch FROM e.at) * 1000)::bigint"""
+# xmin, but not held back by a transaction that is known to be another database's: it cannot write events here
+_OLDEST = """coalesce((
+  SELECT x FROM pg_snapshot_xip(pg_current_snapshot()) x
+  WHERE NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.backend_xid = x::xid AND a.datname <> current_database())
+  ORDER BY x LIMIT 1), pg_snapshot_xmax(pg_current_snapshot()))"""
 _READ = f"""
 SELECT {_COLUMNS} FROM runs_event e
-WHERE (e.xid, e.id) > (%s::text::xid8, %s) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
+WHERE (e.xid, e.id) > (%s::text::xid8, %s) AND e.xid < {_OLDEST}
 ORDER BY e.xid, e.id LIMIT {BATCH}
 """  # noqa: S608
 _ABOVE = "SELECT EXISTS (SELECT 1 FROM runs_event e WHERE (e.xid, e.id) > (%s::text::xid8, %s))"
-_HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
+_HORIZON = f"SELECT ({_OLDEST})::text"
 # what a page missed: committed below the hub's position, unseen by the page's snapshot
 _REPLAY = f"""
 SELECT {_COLUMNS} FROM runs_event e

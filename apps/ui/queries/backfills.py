@@ -16,7 +16,8 @@ def of_dag(dag_id: str) -> list[Backfill]:
     """Newest first, each with `counts` [(run state, number)] and `total`. Two statements."""
     found = list(Backfill.objects.filter(dag_id=dag_id).order_by("-created_at", "-id")[:SHOWN])
     counts: dict[int, list[tuple[str, int]]] = {}
-    for pk, state, n in Run.objects.filter(backfill_id__in=[b.pk for b in found]).values_list("backfill_id", "state").annotate(n=Count("id")):
+    runs = Run.objects.filter(backfill_id__in=[b.pk for b in found])
+    for pk, state, n in runs.values_list("backfill_id", "state").annotate(n=Count("id")):
         counts.setdefault(pk, []).append((state, n))
     for row in found:
         mine: list[Any] = sorted(counts.get(row.pk, []), key=lambda pair: STATE_ORDER.index(pair[0]))

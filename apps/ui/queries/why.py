@@ -16,10 +16,10 @@ BLAME = (
 SHOWN = 12
 
 
-def chain(lines: Sequence[TaskLine], structure: Structure | None) -> list[TaskLine]:
-    """From the last task back to the root cause; empty when every last task ended well. Long chains lose their middle.
+def chain(lines: Sequence[TaskLine], structure: Structure | None, since: str | None = None) -> list[TaskLine]:
+    """From the last task (or the task `since`) back to the root cause; empty when every last task ended well.
 
-    Of several last tasks and of several causes the most telling one is followed.
+    Long chains lose their middle. Of several last tasks and of several causes the most telling one is followed.
     """
     by_id = {line.task_id: line for line in lines}
     if structure is None:
@@ -33,7 +33,7 @@ def chain(lines: Sequence[TaskLine], structure: Structure | None) -> list[TaskLi
     open_ends = [line for line in lines if line.task_id not in has_down and line.state not in DONE]
     if not open_ends:
         return []
-    found = [min(open_ends, key=_blame)]
+    found = [by_id[since] if since in by_id else min(open_ends, key=_blame)]
     while causes := [by_id[u] for u in up.get(found[-1].task_id, ()) if by_id[u].state not in DONE]:
         found.append(min(causes, key=_blame))
     return found if len(found) <= SHOWN else [*found[: SHOWN // 2], *found[-SHOWN // 2 :]]

@@ -182,6 +182,28 @@ def test_an_event_of_an_older_transaction_that_commits_later_is_not_lost() -> No
     asyncio.run(story())
 
 
+def test_a_long_transaction_of_another_database_on_the_same_server_holds_nothing_back() -> None:
+    run = factories.run(factories.dag(), state="running")
+    ti = TaskInstance.objects.filter(run=run).order_by("pk")[0]
+
+    async def story() -> None:
+        elsewhere = {**wake.connection_parameters(), "dbname": "postgres", "autocommit": False}
+        async with await psycopg.AsyncConnection.connect(**elsewhere) as other:  # type: ignore[arg-type]
+            await other.execute("SELECT pg_current_xact_id()")  # a writer: it has a transaction id
+            async with a_hub() as hub:
+                page = await sync_to_async(Page)(run.pk)
+                await subscribe(hub, page, f"run:{run.pk}")
+                await sync_to_async(factories.move)(ti, "running")
+
+                async def told() -> bool:
+                    await hub.read()
+                    return page.states[ti.pk] == "running"
+
+                await until(told, "the change waits for a transaction of another database")
+
+    asyncio.run(story())
+
+
 def test_a_snapshot_that_already_saw_a_later_change_is_not_turned_back_by_an_earlier_event() -> None:
     run = factories.run(factories.dag(), state="running")
     ti = TaskInstance.objects.filter(run=run).order_by("pk")[0]
