@@ -39,7 +39,14 @@ def reasons(seen: Iterable[Seen], live: Mapping[UUID, Live]) -> dict[int, Reason
     found: dict[int, Reason | None] = {}
     for one in seen:
         row = live.get(one.try_id)
-        if row is not None and row.state == "queued" and row.current and one.round == row.round and one.reason is not None and one.fault is None:
+        if (
+            row is not None
+            and row.state == "queued"
+            and row.current
+            and one.round in (0, row.round)
+            and one.reason is not None
+            and one.fault is None
+        ):
             found[row.pk] = one.reason
     return found
 
@@ -49,7 +56,7 @@ def end(seen: Sequence[Seen], live: Mapping[UUID, Live], now: datetime) -> None:
     ends: dict[UUID, FinishReport] = {}
     for one in seen:
         row = live.get(one.try_id)
-        if row is None or not row.current or row.round != one.round or row.state not in ("queued", "running"):
+        if row is None or not row.current or one.round not in (0, row.round) or row.state not in ("queued", "running"):
             continue
         why = one.reason.text if one.reason else "It ended without saying why."
         outcome = "lost" if one.fault is Fault.INFRA else "failed"

@@ -11,6 +11,8 @@ import logging
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
+
 from apps.runs import sql
 from apps.runs.executors import outcomes, rows
 from trackside.core.reasons import Reason
@@ -20,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 BATCH = 64
 """Submissions between two looks."""
-LOOK_EVERY = timedelta(seconds=5)
 BUSY_EVERY = timedelta(seconds=1)
 """While something is being ended or refused."""
 
@@ -43,10 +44,11 @@ class Service:
         self._cancel(live)
         self._forget(seen)
         more = self._submit(live, now)
-        return now if more else now + (BUSY_EVERY if any(not row.kill_confirmed for row in live.values()) else LOOK_EVERY)
+        rest = timedelta(seconds=self.executor.rest())
+        return now if more else now + (min(BUSY_EVERY, rest) if any(not row.kill_confirmed for row in live.values()) else rest)
 
     def _end(self, seen: list[Seen], live: dict[UUID, rows.Live], now: datetime) -> None:
-        over = [one for one in seen if outcomes.is_over(one)]
+        over = [one for one in seen if outcomes.is_over(one) and _is_certain(one, live.get(one.try_id), now)]
         # what has no fault ended as it should, by its own report
         outcomes.end([one for one in over if one.fault is not None], live, now)
         outcomes.confirm([one.try_id for one in over if one.phase in (Phase.ENDED, Phase.GONE)], live, now)
@@ -83,7 +85,9 @@ class Service:
         return limit > 0 and len(refs) == limit
 
     def _lost(self, live: dict[UUID, rows.Live], now: datetime) -> list[UUID]:
-        waiting = {row.id: row.submitted_at for row in live.values() if row.state == "queued" and row.current and row.submitted_at is not None}
+        waiting = {
+            row.id: row.submitted_at for row in live.values() if row.state == "queued" and row.current and row.submitted_at is not None
+        }
         if not waiting or not any(now - at > timedelta(seconds=2) for at in waiting.values()):
             return []
         refs = rows.references(waiting)
@@ -109,3 +113,12 @@ class Service:
             why = Reason("executor_full", text)
         if why is not None:
             outcomes.explain(dict.fromkeys(rows.unsubmitted(self.alias), why), now)
+
+
+def _is_certain(one: Seen, row: rows.Live | None, now: datetime) -> bool:
+    """Whether nothing of it can be running. What merely cannot be found may run where nobody reaches it, until it has fenced
+    itself; what is queued and cannot be found is submitted again."""
+    if one.phase is not Phase.GONE or row is None:
+        return True
+    signs = row.heartbeat_at or row.submitted_at
+    return row.state != "queued" and (signs is None or now - signs > timedelta(seconds=settings.LEASE))

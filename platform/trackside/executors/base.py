@@ -93,7 +93,7 @@ class Phase(StrEnum):
     ENDED = "ended"
     """Nothing of it runs any more; what is left of it may be read and then forgotten."""
     GONE = "gone"
-    """Nothing of it is left."""
+    """It cannot be found. Whether it still runs somewhere only its missing signs of life can tell."""
 
 
 @dataclass(slots=True)
@@ -102,6 +102,7 @@ class Seen:
 
     try_id: UUID
     round: int
+    """0: of whatever round."""
     phase: Phase
     reason: Reason | None = None
     fault: Fault | None = None
@@ -126,10 +127,10 @@ class Executor(ABC):
         self.settings = settings
         """The environment, with `<NAME>_FILE` not resolved."""
 
-    def open(self, wake: Callable[[], None]) -> None:
+    def open(self, wake: Callable[[], None]) -> None:  # noqa: B027 - not every executor has something to begin
         """Begin. `wake` is called, from any thread, when `look` has news. Raises ExecutorProblem."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """End threads and connections; what was submitted goes on."""
 
     @abstractmethod
@@ -139,6 +140,10 @@ class Executor(ABC):
     def waits_for(self) -> Reason | None:
         """Why it takes none at present; None if it does."""
         return None
+
+    def rest(self) -> float:
+        """Seconds for which it may be left alone, if nothing else happens."""
+        return 5.0
 
     @abstractmethod
     def submit(self, refs: Sequence[TryRef]) -> list[Submission]:
@@ -152,8 +157,8 @@ class Executor(ABC):
         """News since the last call about anything under way, and about those of `known` tries that are gone."""
         return []
 
-    def cancel(self, try_ids: Collection[UUID]) -> None:
+    def cancel(self, try_ids: Collection[UUID]) -> None:  # noqa: B027
         """End these; `look` reports GONE once nothing of them is left."""
 
-    def forget(self, try_ids: Collection[UUID], failed: Collection[UUID] = ()) -> None:
+    def forget(self, try_ids: Collection[UUID], failed: Collection[UUID] = ()) -> None:  # noqa: B027
         """These tries are over and everything about them is stored: remove what is left of them."""

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from apps.runs import wake
+from apps.runs.execution import tokens
 from apps.runs.executors.service import Service
 from apps.runs.loop import Loop
 from trackside.executors import registry
@@ -51,6 +52,7 @@ class Command(BaseCommand):
         if not remote:
             raise CommandError("TRACKSIDE_EXECUTOR has only local: its workers pull their work, nothing has to bring it to them.")
         try:
-            return [registry.make(remote[alias], os.environ) for alias in wanted or remote]
+            site = {"TRACKSIDE_SITE": tokens.digest(settings.WORKER_TOKEN)[:10]}
+            return [registry.make(remote[alias], {**os.environ, **site}) for alias in wanted or remote]
         except ExecutorProblem as e:
             raise CommandError(str(e)) from e

@@ -72,7 +72,9 @@ class CeleryExecutor(Executor):
             with self.app.producer_or_acquire() as producer:
                 for ref in refs:
                     self._send(producer, ref)
-                    answers.append(Submission(ref.id, Verdict.TAKEN, self._waiting(ref), facts={"broker": self._broker, "queue": ref.queue}))
+                    answers.append(
+                        Submission(ref.id, Verdict.TAKEN, self._waiting(ref), facts={"broker": self._broker, "queue": ref.queue})
+                    )
         except TROUBLE as error:
             self._pause(error)
             done = {a.try_id for a in answers}
@@ -95,12 +97,16 @@ class CeleryExecutor(Executor):
         return found
 
     def _send(self, producer: Any, ref: TryRef) -> None:
-        self.app.send_task(TASK, args=[str(ref.id)], task_id=str(ref.id), queue=ref.queue, producer=producer, retry=False, ignore_result=True)
+        self.app.send_task(
+            TASK, args=[str(ref.id)], task_id=str(ref.id), queue=ref.queue, producer=producer, retry=False, ignore_result=True
+        )
 
     def _waiting(self, ref: TryRef) -> Reason | None:
         if ref.submissions <= 1:
             return None
-        return Reason("worker", f"Waits for a free Celery worker of queue {ref.queue}. Its message was lost and sent {ref.submissions} times.")
+        return Reason(
+            "worker", f"Waits for a free Celery worker of queue {ref.queue}. Its message was lost and sent {ref.submissions} times."
+        )
 
     def _depth(self, queue: str) -> int | None:
         """Messages that wait in a queue; None if the broker does not say."""

@@ -1,0 +1,261 @@
+"""The Kubernetes executor: pods created by a pool, seen by list and watch, ended by deletion, cleared up when stored.
+
+Stateless: pods carry their try's UUID; whoever lists them knows everything. A try ends by its runner's report, which comes
+a second before the pod's own state; what is judged here is for pods that cannot report any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+from trackside.core.reasons import Reason
+from trackside.executors.base import Executor, Fault, Leases, Phase, Seen, Submission, TryRef
+from trackside.executors.kubernetes import names, reasons, settings
+from trackside.executors.kubernetes.api import Api, Refusal, Unreachable
+from trackside.executors.kubernetes.builder import main_container
+from trackside.executors.kubernetes.creating import Creators
+from trackside.executors.kubernetes.watching import Watcher
+
+RESUBMIT_AFTER = timedelta(seconds=10)
+"""A queued try that was submitted this long ago and has no pod gets one again."""
+REPORT_S = 3.0
+"""A container that ended with 0 has reported; this long the ledger may take to know it."""
+EVENTS_KEPT = 12
+SECRETS_EVERY_S = 300.0
+
+logger = logging.getLogger(__name__)
+
+
+class KubernetesExecutor(Executor):
+    """See the module."""
+
+    leases: ClassVar[Leases] = Leases.TRY
+
+    def __init__(self, alias: str, environment: Mapping[str, str]) -> None:
+        super().__init__(alias, environment)
+        self.config = settings.read(environment)
+        self.selector = f"{names.SITE}={self.config.site},{names.EXECUTOR}={names.label(alias)}"
+        self._again: dict[str, float] = {}
+        """Pods to be judged again at a (monotonic) moment, by UID."""
+        self._ended_at: dict[str, float] = {}
+        self._deleting: set[str] = set()
+        self._swept = time.monotonic()
+
+    def open(self, wake: Callable[[], None]) -> None:
+        """See `Executor`."""
+        self.api = Api(self.config)
+        self.creators = Creators(self.api, self.config, self.alias)
+        self._helpers = ThreadPoolExecutor(4, thread_name_prefix="pods")
+        self.watcher = Watcher(self.api, self.config.namespaces, self.selector, wake)
+        self.watcher.start()
+        logger.info("executor %s: pods in %s of %s", self.alias, ", ".join(self.config.namespaces), self.api.host)
+
+    def close(self) -> None:
+        """See `Executor`."""
+        if hasattr(self, "watcher"):
+            self.watcher.stop()
+            self.creators.close()
+            self._helpers.shutdown(wait=False, cancel_futures=True)
+            self.api.close()
+
+    # Submitting
+
+    def capacity(self, live: int) -> int:
+        """See `Executor`."""
+        return 0 if self.creators.is_paused else max(self.config.max_pods - live, 0)
+
+    def waits_for(self) -> Reason | None:
+        """See `Executor`."""
+        return self.creators.waits_for()
+
+    def rest(self) -> float:
+        """See `Executor`."""
+        now = time.monotonic()
+        moments = [at - now for at in list(self._again.values())]
+        if self.creators.is_paused:
+            moments.append(self.creators.paused_for())
+        return max(min([5.0, *moments]), 0.05)
+
+    def submit(self, refs: Sequence[TryRef]) -> list[Submission]:
+        """See `Executor`."""
+        return self.creators.create(refs)
+
+    def lost(self, submitted: Sequence[tuple[TryRef, datetime]], now: datetime) -> Collection[UUID]:
+        """Queued tries without a pod although all pods are known: whoever took them died before it created theirs."""
+        listed = self.watcher.listed_at()
+        if not listed or self.watcher.trouble():
+            return []
+        have = {(_try_of(pod), _round_of(pod)) for pod in self.watcher.pods()}
+        known_since = now - timedelta(seconds=time.monotonic() - listed)
+        missing = [(ref, at) for ref, at in submitted if (ref.id, ref.round) not in have and now - at > RESUBMIT_AFTER]
+        if missing and any(at > known_since for _, at in missing):
+            self.watcher.relist()
+            return []  # the next time, with a fresh list
+        return [ref.id for ref, _ in missing]
+
+    # Looking
+
+    def look(self, known: Collection[UUID]) -> list[Seen]:
+        """See `Executor`."""
+        changed, gone = self.watcher.take()
+        now = time.monotonic()
+        pods = {pod["metadata"]["uid"]: pod for pod in changed}
+        due = [uid for uid, at in self._again.items() if at <= now]
+        if due:
+            pods |= {p["metadata"]["uid"]: p for p in self.watcher.pods() if p["metadata"]["uid"] in due}
+            for uid in due:
+                self._again.pop(uid, None)
+        seen = [one for one in self._helpers.map(self._see, pods.values()) if one is not None]
+        seen += [one for pod in gone if (one := self._see_gone(pod)) is not None]
+        seen += self._missing(known, {one.try_id for one in seen})
+        self._sweep_secrets(now)
+        return seen
+
+    def _see(self, pod: dict[str, Any]) -> Seen | None:
+        try_id = _try_of(pod)
+        if try_id is None:
+            return None
+        uid = pod["metadata"]["uid"]
+        judged = reasons.judge(pod, [], self.config, datetime.now(UTC))
+        events: list[dict[str, Any]] = []
+        if judged.fault is not None or (judged.phase is Phase.WAITING and judged.cause is not None):
+            events = self._events(pod)
+            judged = reasons.judge(pod, events, self.config, datetime.now(UTC))
+        self._settle_silence(judged, uid)
+        if judged.look_again is not None:
+            self._again[uid] = time.monotonic() + judged.look_again
+        facts = self._facts(pod, events)
+        log = self._log_of(pod, judged, events) if judged.fault is not None else ""
+        return Seen(
+            try_id, _round_of(pod), judged.phase, judged.reason, judged.fault, judged.exit_code, judged.signal, facts=facts, log=log,
+        )  # fmt: skip
+
+    def _settle_silence(self, judged: reasons.Judgement, uid: str) -> None:
+        """Exit code 0: the report is on its way, or was made. Only if the ledger still knows nothing later, it never came."""
+        if judged.phase is Phase.ENDED and judged.cause is reasons.CAUSES["no_report"]:
+            ended = self._ended_at.setdefault(uid, time.monotonic())
+            if time.monotonic() - ended < REPORT_S:
+                judged.look_again = REPORT_S
+            else:
+                judged.fault = Fault.USER
+
+    def _see_gone(self, pod: dict[str, Any]) -> Seen | None:
+        try_id = _try_of(pod)
+        if try_id is None:
+            return None
+        uid = pod["metadata"]["uid"]
+        self._again.pop(uid, None)
+        self._ended_at.pop(uid, None)
+        self._deleting.discard(uid)
+        judged = reasons.judge(pod, [], self.config, datetime.now(UTC))
+        if judged.phase is Phase.ENDED or judged.phase is Phase.WAITING:
+            # its containers ended, or never began: nothing of it runs
+            if judged.fault is None:
+                judged.cause, judged.detail, judged.fault = reasons.CAUSES["deleted"], "", Fault.INFRA
+            return Seen(try_id, _round_of(pod), Phase.ENDED, judged.reason, judged.fault, judged.exit_code, judged.signal)
+        return Seen(try_id, _round_of(pod), Phase.GONE, reasons.refusal("gone", ""), Fault.INFRA)
+
+    def _missing(self, known: Collection[UUID], seen: set[UUID]) -> list[Seen]:
+        """Tries under way of which there is no pod: only with a complete and fresh list can that be said."""
+        if not known or not self.watcher.listed_at() or self.watcher.trouble():
+            return []
+        have = {_try_of(pod) for pod in self.watcher.pods()}
+        return [Seen(i, 0, Phase.GONE, reasons.refusal("gone", ""), Fault.INFRA) for i in known if i not in have and i not in seen]
+
+    def _events(self, pod: dict[str, Any]) -> list[dict[str, Any]]:
+        meta = pod["metadata"]
+        try:
+            found, _ = self.api.list("events", meta["namespace"], fields=f"involvedObject.uid={meta['uid']}")
+        except (Unreachable, Refusal):
+            return []
+        return sorted(found, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))[-EVENTS_KEPT:]
+
+    def _facts(self, pod: dict[str, Any], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        status, spec = pod.get("status") or {}, pod.get("spec") or {}
+        facts = {"uid": pod["metadata"]["uid"], "phase": status.get("phase"), "node": spec.get("nodeName"), "pod_ip": status.get("podIP")}
+        if events:
+            facts["events"] = [{"at": e.get("lastTimestamp") or e.get("eventTime"), "reason": e.get("reason"), "type": e.get("type"),
+                                "message": e.get("message"), "count": e.get("count")} for e in events]  # fmt: skip
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def _log_of(self, pod: dict[str, Any], judged: reasons.Judgement, events: Sequence[Mapping[str, Any]]) -> str:
+        """What is left to say of a pod that cannot: its events, and what its container printed outside of the task."""
+        lines = [f"Pod event: {e.get('reason')}: {' '.join(str(e.get('message') or '').split())}" for e in events]
+        if judged.phase is Phase.ENDED:
+            meta, base = pod["metadata"], main_container(pod.get("spec") or {})
+            tail = self.api.log(meta["namespace"], meta["name"], str(base.get("name")))
+            lines += [f"Pod log: {line}" for line in tail.splitlines()]
+        return "\n".join(lines)
+
+    # Ending
+
+    def cancel(self, try_ids: Collection[UUID]) -> None:
+        """See `Executor`."""
+        wanted = set(try_ids)
+        self._delete([pod for pod in self.watcher.pods() if _try_of(pod) in wanted and "deletionTimestamp" not in pod["metadata"]])
+
+    def forget(self, try_ids: Collection[UUID], failed: Collection[UUID] = ()) -> None:
+        """See `Executor`; pods of failed tries stay for a while, for whoever wants to look at them."""
+        wanted, kept = set(try_ids), set(failed)
+        due = []
+        for pod in self.watcher.pods():
+            uid = pod["metadata"]["uid"]
+            if _try_of(pod) not in wanted or "deletionTimestamp" in pod["metadata"]:
+                continue
+            ended = (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+            left = self.config.keep_failed_s - (time.monotonic() - self._ended_at.setdefault(uid, time.monotonic()))
+            if _try_of(pod) in kept and ended and left > 0:
+                self._again[uid] = time.monotonic() + left + 0.5
+            else:
+                due.append(pod)
+        self._delete(due)
+
+    def _delete(self, pods: Sequence[dict[str, Any]]) -> None:
+        fresh = [pod for pod in pods if pod["metadata"]["uid"] not in self._deleting]
+        self._deleting |= {pod["metadata"]["uid"] for pod in fresh}
+        list(self._helpers.map(self._delete_one, fresh))
+
+    def _delete_one(self, pod: dict[str, Any]) -> None:
+        meta = pod["metadata"]
+        try:
+            self.api.delete("pods", meta["namespace"], meta["name"], uid=meta["uid"])
+        except (Unreachable, Refusal) as error:
+            logger.warning("pod %s could not be deleted, which is tried again: %s", meta["name"], error)
+            self._deleting.discard(meta["uid"])
+            self._again[meta["uid"]] = time.monotonic() + 2.0
+
+    def _sweep_secrets(self, now: float) -> None:
+        """Secrets whose pod was never made, because whoever made them died in between."""
+        if now - self._swept < SECRETS_EVERY_S or self.watcher.trouble():
+            return
+        self._swept = now
+        pods = {pod["metadata"]["name"] for pod in self.watcher.pods()}
+        old = datetime.now(UTC) - timedelta(seconds=SECRETS_EVERY_S)
+        for namespace in self.config.namespaces:
+            try:
+                found, _ = self.api.list("secrets", namespace, self.selector)
+                for one in found:
+                    meta = one["metadata"]
+                    orphan = not meta.get("ownerReferences") and meta["name"] not in pods
+                    if orphan and datetime.fromisoformat(meta["creationTimestamp"]) < old:
+                        self.api.delete("secrets", namespace, meta["name"], uid=meta["uid"])
+            except (Unreachable, Refusal) as error:
+                logger.info("secrets in %s were not looked through: %s", namespace, error)
+
+
+def _try_of(pod: Mapping[str, Any]) -> UUID | None:
+    try:
+        return UUID((pod["metadata"].get("labels") or {}).get(names.TRY, ""))
+    except ValueError:
+        return None
+
+
+def _round_of(pod: Mapping[str, Any]) -> int:
+    text = (pod["metadata"].get("labels") or {}).get(names.ROUND, "1")
+    return int(text) if str(text).isdigit() else 1

@@ -1,0 +1,334 @@
+"""What a pod's state means for its try: one table of causes, and the code that finds the cause in a pod's status.
+
+The table is the documentation, too (docs/kubernetes.md is generated from it). A cause says whose budget an end is charged
+to, and what to do. `judge` is pure: a pod as the API server shows it, its events, and the time, make a `Judgement`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from trackside.core.reasons import Reason
+from trackside.executors.base import Fault, Phase
+from trackside.executors.kubernetes.builder import main_container
+from trackside.executors.kubernetes.settings import PodSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One line of the table. `says` may hold {detail}, {limit}, {code}, {container}, {node}."""
+
+    code: str
+    when: str
+    says: str
+    advice: str
+    fault: Fault | None
+    """None: it waits, and may go on by itself."""
+    patience: str = ""
+    """Waiting causes: name of the setting (PodSettings) that ends the wait; "" never."""
+    after: Fault = Fault.USER
+    """Whose budget, when the patience is over."""
+
+
+_U, _I = Fault.USER, Fault.INFRA
+CAUSES = {cause.code: cause for cause in (
+    # it waits
+    Cause("pod_starting", "Container is being created", "Its pod {detail}.", "It goes on by itself.", None),
+    Cause("pod_unschedulable", "PodScheduled is false", "No node can take its pod: {detail}.",
+          "Add nodes, ask for less, or correct node selector, affinity and tolerations.", None, "pending_s", _I),
+    Cause("pod_volume", "FailedMount, FailedAttachVolume", "A volume of its pod cannot be mounted: {detail}.",
+          "Create the volume, claim, secret or config map that it names.", None, "pending_s", _I),
+    Cause("pod_sandbox", "FailedCreatePodSandBox", "The node cannot set up its pod: {detail}.",
+          "Look at the network plugin and the container runtime of node {node}.", None, "pending_s", _I),
+    Cause("image_pull", "ErrImagePull, ImagePullBackOff", "Its image cannot be pulled: {detail}.",
+          "Correct the name of the image, the pull secret, or the registry.", None, "pull_s", _U),
+    # it will never start
+    Cause("image_name", "InvalidImageName, ErrImageNeverPull, ImageInspectError", "Its image cannot be used: {detail}.",
+          "Correct the image in executor_config, in the pod template, or TRACKSIDE_KUBERNETES_IMAGE.", _U),
+    Cause("container_config", "CreateContainerConfigError", "Its container cannot be configured: {detail}.",
+          "Create what it names (secret, config map), or correct the pod.", _U),
+    Cause("container_create", "CreateContainerError, RunContainerError, StartError, ContainerCannotRun",
+          "Its container cannot be started: {detail}.", "Correct command, arguments or security context of the container.", _U),
+    # it ended without a report
+    Cause("oom", "OOMKilled", "It was killed because it used more memory than its limit{limit}.",
+          "Raise resources.limits.memory, or let the task need less.", _U),
+    Cause("signal", "Exit code above 128", "Its container was killed by {detail}.",
+          "If nobody did that by hand, look at the node's memory and at what the task starts.", _U),
+    Cause("exit_code", "Exit code", "Its container ended with exit code {code}{detail}.", "The log says what the task did last.", _U),
+    Cause("no_report", "Exit code 0 without a report", "Its container ended with exit code 0, but the task was never run by it{detail}.",
+          "The command of the container must be Trackside's runner: leave `command` out of pod_override.", _U),
+    Cause("init_failed", "An init container failed", "Init container {container} failed with exit code {code}{detail}.",
+          "Its own log says why.", _U),
+    Cause("deadline", "DeadlineExceeded", "Its pod ran longer than activeDeadlineSeconds allows.",
+          "Raise activeDeadlineSeconds in pod_override, or use execution_timeout, which lets on_kill work.", _U),
+    # the cluster's doing
+    Cause("evicted", "Evicted", "Node {node} evicted its pod: {detail}.", "Ask for the memory and ephemeral storage it uses.", _I),
+    Cause("preempted", "Preempting, PreemptionByScheduler", "Its pod made room for one of higher priority{detail}.",
+          "Give it a priorityClassName, or add nodes.", _I),
+    Cause("drained", "EvictionByEvictionAPI", "Its pod was evicted by request, as when a node is drained{detail}.", "Nothing: it starts elsewhere.", _I),
+    Cause("disrupted", "DisruptionTarget: other reasons", "The cluster took its pod away: {detail}.", "Nothing: it starts elsewhere.", _I),
+    Cause("node_refused", "Admission by the kubelet failed", "Node {node} refused its pod: {detail}.", "Nothing: it starts elsewhere.", _I),
+    Cause("node_lost", "NodeLost, ContainerStatusUnknown, node not ready", "Node {node}, where it ran, no longer answers{detail}.",
+          "Look at the node; the task starts elsewhere.", _I),
+    Cause("deleted", "Pod deleted", "Its pod was deleted{detail}.", "If nobody did that by hand: look for jobs that clean up this namespace.", _I),
+    Cause("gone", "Pod missing", "Its pod does not exist any more.", "It was deleted, or its node is gone; the task starts again.", _I),
+    # it could not be created
+    Cause("quota", "403 exceeded quota", "It waits for room in the namespace's quota: {detail}.",
+          "It goes on when other pods end; raise the ResourceQuota to run more at once.", None),
+    Cause("busy", "429, 5xx", "The API server asks to wait: {detail}.", "It goes on by itself.", None),
+    Cause("away", "No answer", "The API server cannot be reached: {detail}.", "It goes on when the API server is back.", None),
+    Cause("forbidden", "401, 403, 404", "The API server does not let Trackside create its pod: {detail}.",
+          "Give the service account of `trackside executor` the rights in docs/kubernetes.md; it goes on by itself then.", None),
+    Cause("invalid", "400, 422, 403 by policy", "The API server refuses its pod: {detail}.", "Correct pod_override or the pod template.", _U),
+)}  # fmt: skip
+"""code → cause."""
+
+_WAITING = {
+    "ErrImagePull": "image_pull", "ImagePullBackOff": "image_pull", "RegistryUnavailable": "image_pull", "SignatureValidationFailed": "image_pull",
+    "InvalidImageName": "image_name", "ErrImageNeverPull": "image_name", "ImageInspectError": "image_name",
+    "CreateContainerConfigError": "container_config",
+    "CreateContainerError": "container_create", "RunContainerError": "container_create", "StartError": "container_create",
+    "ContainerCannotRun": "container_create",
+}  # fmt: skip
+_EVENTS = {
+    "FailedMount": "pod_volume", "FailedAttachVolume": "pod_volume", "FailedMapVolume": "pod_volume",
+    "FailedCreatePodSandBox": "pod_sandbox", "NetworkNotReady": "pod_sandbox",
+}  # fmt: skip
+_DISRUPTIONS = {
+    "PreemptionByScheduler": "preempted", "EvictionByEvictionAPI": "drained", "DeletionByTaintManager": "node_lost", "DeletionByPodGC": "node_lost",
+}  # fmt: skip
+_POD_REASONS = {
+    "Evicted": "evicted", "Preempting": "preempted", "DeadlineExceeded": "deadline", "NodeLost": "node_lost",
+    "Terminated": "disrupted", "Shutdown": "disrupted", "NodeShutdown": "disrupted", "NodeAffinity": "node_refused",
+    "UnexpectedAdmissionError": "node_refused", "OutOfcpu": "node_refused", "OutOfmemory": "node_refused", "OutOfpods": "node_refused",
+    "OutOfephemeral-storage": "node_refused",
+}  # fmt: skip
+SLOW = timedelta(seconds=3)
+"""A pod that starts faster than this needs no sentence."""
+STUCK = timedelta(seconds=60)
+"""A pod that is being deleted this long past its grace sits on a node that does not answer."""
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What a pod's state means."""
+
+    phase: Phase
+    cause: Cause | None = None
+    detail: str = ""
+    fault: Fault | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    limit: str = ""
+    container: str = ""
+    node: str = ""
+    look_again: float | None = None
+    """Seconds after which time alone changes the judgement."""
+
+    @property
+    def reason(self) -> Reason | None:
+        """Code and sentence, with what to do."""
+        return reason_of(self.cause, self) if self.cause else None
+
+
+def reason_of(cause: Cause, of: Judgement) -> Reason:
+    """The sentence of a cause."""
+    words = {"detail": of.detail, "limit": of.limit, "code": of.exit_code, "container": of.container, "node": of.node or "(none)"}
+    return Reason(cause.code, f"{_filled(cause.says, words)} {_filled(cause.advice, words)}")
+
+
+def refusal(code: str, detail: str) -> Reason:
+    """The sentence for a pod that could not be created."""
+    return reason_of(CAUSES[code], Judgement(Phase.WAITING, detail=detail.strip().rstrip(".")))
+
+
+def _filled(text: str, words: Mapping[str, Any]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda m: str(words.get(m.group(1), "")), text)
+
+
+def judge(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]], settings: PodSettings, now: datetime) -> Judgement:
+    """The judgement about one pod."""
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    base = main_container(spec)
+    found = Judgement(Phase.WAITING, node=str(spec.get("nodeName") or ""), container=str(base.get("name") or ""))
+    main = _status_of(status.get("containerStatuses"), found.container)
+    state = (main or {}).get("state") or {}
+    deleting = "deletionTimestamp" in pod["metadata"]
+    if ended := state.get("terminated"):
+        return _ended(found, ended, base, status, deleting=deleting)
+    if status.get("phase") in ("Failed", "Succeeded"):
+        return _failed_pod(found, status, deleting=deleting)
+    if "running" in state:
+        found.phase = Phase.RUNNING
+        return _stuck(found, pod, now) if deleting else found
+    if init := _failed_init(status):
+        found.phase = Phase.WAITING
+        return _is(found, "init_failed", _more(init), exit_code=init.get("exitCode"), container=str(init.get("name")))
+    if deleting:
+        why = _disruption(status)
+        return _is(found, why[0], why[1]) if why else _is(found, "deleted", " before it began")
+    return _waiting(found, pod, state.get("waiting") or {}, events, settings, now)
+
+
+def _waiting(
+    found: Judgement,
+    pod: Mapping[str, Any],
+    waiting: Mapping[str, Any],
+    events: Sequence[Mapping[str, Any]],
+    settings: PodSettings,
+    now: datetime,
+) -> Judgement:
+    status = pod.get("status") or {}
+    began = _moment(pod["metadata"].get("creationTimestamp")) or now
+    age = now - began
+    init = next((c for c in status.get("initContainerStatuses") or [] if (c.get("state") or {}).get("waiting")), None)
+    trouble = waiting if waiting.get("reason") in _WAITING else ((init or {}).get("state") or {}).get("waiting") or waiting
+    code = _WAITING.get(str(trouble.get("reason")), "")
+    detail = _short(str(trouble.get("message") or trouble.get("reason") or ""))
+    if "pull QPS exceeded" in detail:
+        code = ""
+    if code == "image_pull" and waiting.get("reason") == "ImagePullBackOff":
+        detail = next(
+            (_short(e["message"]) for e in reversed(events) if e.get("reason") == "Failed" and "pull" in str(e.get("message"))), detail
+        )
+    if not code:
+        code, detail, age = _before_containers(status, events, now, age)
+    if not code:
+        found.look_again = max((SLOW - age).total_seconds(), 0.0) + 0.1 if age < SLOW else None
+        if age < SLOW:
+            return found
+        code, detail = "pod_starting", "is being set up" + (f" on node {found.node}" if found.node else "")
+    cause = CAUSES[code]
+    _is(found, code, detail)
+    if cause.patience:
+        left = getattr(settings, cause.patience) - age.total_seconds()
+        if left <= 0:
+            found.fault = cause.after
+        else:
+            found.look_again = left + 0.1
+    return found
+
+
+def _before_containers(
+    status: Mapping[str, Any], events: Sequence[Mapping[str, Any]], now: datetime, age: timedelta
+) -> tuple[str, str, timedelta]:
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            since = _moment(condition.get("lastTransitionTime"))
+            why = _short(str(condition.get("message") or condition.get("reason") or ""))
+            return "pod_unschedulable", why, now - since if since else age
+    for event in reversed(events):
+        if code := _EVENTS.get(str(event.get("reason"))):
+            return code, _short(str(event.get("message") or "")), age
+    return "", "", age
+
+
+def _ended(found: Judgement, ended: Mapping[str, Any], base: Mapping[str, Any], status: Mapping[str, Any], *, deleting: bool) -> Judgement:
+    found.phase = Phase.ENDED
+    code = int(ended.get("exitCode") or 0)
+    reason = str(ended.get("reason") or "")
+    found.exit_code = code
+    if reason == "OOMKilled":
+        limit = (((base.get("resources") or {}).get("limits")) or {}).get("memory")
+        found.exit_code, found.signal, found.limit = None, 9, f" of {limit}" if limit else ""
+        return _is(found, "oom")
+    if reason in _WAITING:
+        return _is(found, _WAITING[reason], _short(str(ended.get("message") or reason)))
+    if reason == "ContainerStatusUnknown":
+        return _is(found, "node_lost")
+    if str(status.get("reason")) in _POD_REASONS:
+        return _is(found, _POD_REASONS[str(status["reason"])], _short(str(status.get("message") or "")))
+    if why := _disruption(status):
+        return _is(found, *why)
+    if deleting and code != 0:
+        return _is(found, "deleted", " while it ran")
+    if code == 0:
+        found.cause = CAUSES["no_report"]  # no fault yet: its report says how the task ended; see `executor`
+        return found
+    if code > 128:
+        found.exit_code, found.signal = None, code - 128
+        return _is(found, "signal", _signal_words(code - 128))
+    return _is(found, "exit_code", _more(ended))
+
+
+def _failed_pod(found: Judgement, status: Mapping[str, Any], *, deleting: bool) -> Judgement:
+    found.phase = Phase.ENDED
+    detail = _short(str(status.get("message") or ""))
+    if code := _POD_REASONS.get(str(status.get("reason"))):
+        return _is(found, code, detail)
+    if why := _disruption(status):
+        return _is(found, *why)
+    if init := _failed_init(status):
+        return _is(found, "init_failed", _more(init), exit_code=init.get("exitCode"), container=str(init.get("name")))
+    if deleting:
+        return _is(found, "deleted")
+    return _is(found, "disrupted", detail or str(status.get("reason") or "it says no more"))
+
+
+def _stuck(found: Judgement, pod: Mapping[str, Any], now: datetime) -> Judgement:
+    """Being deleted: the kubelet ends it and says so. If it does not, its node is gone."""
+    until = _moment(pod["metadata"].get("deletionTimestamp"))
+    if until is not None and now - until > STUCK:
+        _is(found, "node_lost")
+    else:
+        found.look_again = 5.0
+    return found
+
+
+def _is(found: Judgement, code: str, detail: str = "", **more: Any) -> Judgement:
+    found.cause, found.detail, found.fault = CAUSES[code], detail, CAUSES[code].fault
+    for name, value in more.items():
+        setattr(found, name, value)
+    return found
+
+
+def _disruption(status: Mapping[str, Any]) -> tuple[str, str] | None:
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            code = _DISRUPTIONS.get(str(condition.get("reason")), "disrupted")
+            said = _short(str(condition.get("message") or condition.get("reason") or ""))
+            return code, said if code == "disrupted" else f" ({said})"
+    return None
+
+
+def _failed_init(status: Mapping[str, Any]) -> dict[str, Any] | None:
+    for one in status.get("initContainerStatuses") or []:
+        ended = (one.get("state") or {}).get("terminated")
+        if ended and int(ended.get("exitCode") or 0) != 0:
+            return {**ended, "name": one.get("name")}
+    return None
+
+
+def _status_of(statuses: Sequence[Mapping[str, Any]] | None, name: str) -> Mapping[str, Any] | None:
+    return next((s for s in statuses or [] if s.get("name") == name), None)
+
+
+def _more(ended: Mapping[str, Any]) -> str:
+    said = _short(str(ended.get("message") or ""))
+    return f" ({said})" if said else ""
+
+
+def _signal_words(number: int) -> str:
+    import signal
+
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _short(text: str) -> str:
+    """One line of at most 400 characters, without the point at its end."""
+    line = " ".join(text.split())
+    return (line if len(line) <= 400 else line[:399] + "…").rstrip(". ")
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC) if text else None
+    except ValueError:
+        return None

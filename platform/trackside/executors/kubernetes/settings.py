@@ -1,0 +1,122 @@
+"""What a site chooses about its pods. Sources: TRACKSIDE_KUBERNETES_… of `manage.py executor`; docs/settings.md explains each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trackside.executors.base import ExecutorProblem
+
+SHIPPED, BAKED, SHARED = "shipped", "baked", "shared"
+PREFIX = "TRACKSIDE_KUBERNETES_"
+
+
+@dataclass(slots=True)
+class PodSettings:
+    """See docs/settings.md."""
+
+    image: str
+    api_url: str
+    """The server, as pods reach it."""
+    namespace: str = "default"
+    namespaces: list[str] = field(default_factory=list)
+    """All in which pods of this site may be (multi-namespace mode); the first is `namespace`."""
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: list[str] = field(default_factory=list)
+    service_account: str = ""
+    template: dict[str, Any] = field(default_factory=dict)
+    dag_files: str = SHIPPED
+    dags_folder: str = ""
+    """baked, shared: where DAG files lie in the pod."""
+    max_pods: int = 100
+    creators: int = 8
+    """Pods created at the same time."""
+    keep_failed_s: float = 600.0
+    """How long a pod that failed stays for whoever wants to look at it; 0: not at all."""
+    pending_s: float = 900.0
+    """How long a pod may wait for a node."""
+    pull_s: float = 60.0
+    """How long pulling its image may fail."""
+    grace_s: int = 15
+    """Between SIGTERM and SIGKILL for a pod: on_kill of the task, and its last report."""
+    run_as_user: int | None = 50000
+    context: str = ""
+    config_file: str = ""
+    site: str = "trackside"
+    """Tells the pods of this site from those of others in the same namespace."""
+
+
+def read(environment: Mapping[str, str]) -> PodSettings:
+    """The settings; raises ExecutorProblem, which names the one that is wrong."""
+
+    def text(name: str, default: str = "") -> str:
+        return environment.get(PREFIX + name, "").strip() or default
+
+    def number(name: str, default: float, least: float = 0) -> float:
+        try:
+            value = float(text(name, str(default)))
+        except ValueError as error:
+            raise ExecutorProblem(f"{PREFIX}{name}={text(name)!r} is no number.") from error
+        if value < least:
+            raise ExecutorProblem(f"{PREFIX}{name}={text(name)} must be at least {least:g}.")
+        return value
+
+    def words(name: str) -> list[str]:
+        return [word.strip() for word in text(name).split(",") if word.strip()]
+
+    namespaces = words("NAMESPACE") or ["default"]
+    dag_files = text("DAG_FILES", SHIPPED)
+    if dag_files not in (SHIPPED, BAKED, SHARED):
+        raise ExecutorProblem(f"{PREFIX}DAG_FILES={dag_files!r} is not {SHIPPED}, {BAKED} or {SHARED}.")
+    if dag_files != SHIPPED and not text("DAGS_FOLDER"):
+        raise ExecutorProblem(f"{PREFIX}DAGS_FOLDER is missing: where do DAG files lie in the pod ({PREFIX}DAG_FILES={dag_files})?")
+    template = _template(text("POD_TEMPLATE_FILE"))
+    image = text("IMAGE") or _image_of(template)
+    if not image:
+        raise ExecutorProblem(
+            f"{PREFIX}IMAGE is missing: the image with Trackside's runner and what your DAGs import (deploy/images/task.Dockerfile)."
+        )
+    api_url = text("API_URL") or environment.get("TRACKSIDE_API_URL", "")
+    if not api_url.startswith(("http://", "https://")):
+        raise ExecutorProblem(f"{PREFIX}API_URL is missing or no http(s) address: the address of the web processes as pods reach it.")
+    user = text("RUN_AS_USER", "50000")
+    return PodSettings(
+        image=image, api_url=api_url.rstrip("/"), namespace=namespaces[0], namespaces=namespaces,
+        image_pull_policy=text("IMAGE_PULL_POLICY", "IfNotPresent"), image_pull_secrets=words("IMAGE_PULL_SECRETS"),
+        service_account=text("SERVICE_ACCOUNT"), template=template, dag_files=dag_files, dags_folder=text("DAGS_FOLDER"),
+        max_pods=int(number("MAX_PODS", 100, 1)), creators=int(number("CREATORS", 8, 1)), keep_failed_s=number("KEEP_FAILED", 600),
+        pending_s=number("PENDING_TIMEOUT", 900, 1), pull_s=number("PULL_TIMEOUT", 60), grace_s=int(number("GRACE", 15, 1)),
+        run_as_user=None if user == "image" else int(number("RUN_AS_USER", 50000)), context=text("CONTEXT"),
+        config_file=text("CONFIG_FILE") or environment.get("KUBECONFIG", ""), site=environment.get("TRACKSIDE_SITE", "trackside"),
+    )  # fmt: skip
+
+
+def load_template(path: str) -> dict[str, Any]:
+    """A pod template file; raises ExecutorProblem."""
+    return _template(path)
+
+
+def _template(path: str) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        pod = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ExecutorProblem(f"The pod template {path} cannot be read: {error}") from error
+    if not isinstance(pod, dict) or pod.get("kind", "Pod") != "Pod":
+        raise ExecutorProblem(f"The pod template {path} is no Pod.")
+    containers = (pod.get("spec") or {}).get("containers") or []
+    if not any(c.get("name") == "base" for c in containers if isinstance(c, dict)):
+        raise ExecutorProblem(f"The pod template {path} has no container named base: that is the one that runs the task.")
+    return pod
+
+
+def _image_of(template: Mapping[str, Any]) -> str:
+    for container in (template.get("spec") or {}).get("containers") or []:
+        if container.get("name") == "base":
+            return str(container.get("image") or "")
+    return ""
