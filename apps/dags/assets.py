@@ -15,6 +15,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 
+from apps.dags import hooks
 from apps.dags.models import Asset, AssetAlias, AssetUse, Dag, DagWarning
 from trackside.core.asset_conditions import leaves
 from trackside.core.spec import DagSpec
@@ -144,6 +145,9 @@ def define(definitions: Iterable[Definition], now: datetime, *, update: bool = T
             ],
             ignore_conflicts=True,  # another task may have named it in this very moment
         )
+        for d in missing:
+            described = {"is": "asset", "name": d.name, "uri": d.uri, "group": d.group, "extra": d.extra or {}}
+            hooks.user_event("on_asset_created", {"asset": described}, {})
         again = Asset.objects.filter(name__in=[d.name for d in missing], uri__in=[d.uri for d in missing])
         rows |= {(a.name, a.uri): a for a in again}
     for key, d in wanted.items() if update else ():
@@ -164,6 +168,8 @@ def define_aliases(groups: Mapping[str, str]) -> dict[str, int]:
     rows = dict(AssetAlias.objects.filter(name__in=groups).values_list("name", "pk"))
     if missing := sorted(set(groups) - set(rows)):
         AssetAlias.objects.bulk_create([AssetAlias(name=n, group=groups[n]) for n in missing], ignore_conflicts=True)
+        for n in missing:
+            hooks.user_event("on_asset_alias_created", {"asset_alias": {"is": "alias", "name": n, "group": groups[n]}}, {})
         rows |= dict(AssetAlias.objects.filter(name__in=missing).values_list("name", "pk"))
     return rows
 

@@ -18,6 +18,7 @@ DagChanged = Callable[[Collection[str], str], None]
 ProcessBeat = Callable[[str, dict[str, Any]], None]
 ProcessEnd = Callable[[str], None]
 ProcessStart = Callable[[str], None]
+UserEvent = Callable[[str, dict[str, Any], dict[str, Any]], None]
 
 _last_automated_interval: LastAutomatedInterval = lambda dag_id: None  # noqa: E731
 _versions_in_use: VersionsInUse = lambda version_ids: version_ids  # noqa: E731
@@ -25,7 +26,7 @@ _dag_changed: DagChanged = lambda dag_ids, verb: None  # noqa: E731
 _process_beat: ProcessBeat = lambda kind, info: None  # noqa: E731
 _process_end: ProcessEnd = lambda kind: None  # noqa: E731
 _process_start: ProcessStart = lambda kind: None  # noqa: E731
-_import_error: Callable[[str, str, bool], None] = lambda path, trace, is_new: None  # noqa: E731
+_user_event: UserEvent = lambda event, arguments, plain: None  # noqa: E731
 
 
 def register(
@@ -36,17 +37,17 @@ def register(
     process_beat: ProcessBeat | None = None,
     process_end: ProcessEnd | None = None,
     process_start: ProcessStart | None = None,
-    import_error: Callable[[str, str, bool], None] | None = None,
+    user_event: UserEvent | None = None,
 ) -> None:
     """Replace the given hooks; the others stay. See the functions of the same names for what each must do."""
-    global _last_automated_interval, _versions_in_use, _dag_changed, _process_beat, _process_end, _process_start, _import_error
+    global _last_automated_interval, _versions_in_use, _dag_changed, _process_beat, _process_end, _process_start, _user_event
     _last_automated_interval = last_automated_interval or _last_automated_interval
     _versions_in_use = versions_in_use or _versions_in_use
     _dag_changed = dag_changed or _dag_changed
     _process_beat = process_beat or _process_beat
     _process_end = process_end or _process_end
     _process_start = process_start or _process_start
-    _import_error = import_error or _import_error
+    _user_event = user_event or _user_event
 
 
 def last_automated_interval(dag_id: str) -> DataInterval | None:
@@ -84,6 +85,7 @@ def process_start(kind: str) -> None:
     _process_start(kind)
 
 
-def import_error(path: str, trace: str, is_new: bool) -> None:
-    """Tell, in the transaction that stored it, that a file could not be read; `is_new`: it had no problem before."""
-    _import_error(path, trace, is_new)
+def user_event(event: str, arguments: dict[str, Any], plain: dict[str, Any]) -> None:
+    """Something happened that listeners of plugins may want to hear, in the transaction that stored it. `arguments` are
+    described objects (`trackside.runner.errands.parts`), `plain` values."""
+    _user_event(event, arguments, plain)

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
+from apps.dags import hooks
 from apps.dags.models import Dag, DagFile, DagWarning, ImportProblem
 from trackside.runner.parsing import ParseProblem
 
@@ -44,6 +45,8 @@ def replace_problems(file: DagFile, problems: Collection[ParseProblem], now: dat
     if left:
         ImportProblem.objects.filter(pk__in=[row.pk for row in left]).delete()
     if new:
+        event = "on_existing_dag_import_error" if left else "on_new_dag_import_error"
+        hooks.user_event(event, {}, {"filename": file.path, "stacktrace": new[0].stacktrace or new[0].message})
         ImportProblem.objects.bulk_create(new)
     return bool(left or new)
 

@@ -105,7 +105,9 @@ def _apply(snapshot: Snapshot, decided: Plan, now: datetime, done: Advanced) -> 
     for g in decided.grow:
         tasks = [(snapshot.dag.graph.tasks[g.task_id], i) for i in g.indexes]
         schedule += [r[0] for r in instances.insert(run_pk, snapshot.dag, snapshots.version_of(run_pk), tasks, now)]
-    done.scheduled += len(transitions.schedule(schedule, now))
+    scheduled = transitions.schedule(schedule, now)
+    done.scheduled += len(scheduled)
+    instances.follow_tries([(c.pk, c.task_id, c.try_number) for c in scheduled], snapshot.dag)
     transitions.explain(decided.reasons, now)
     _settle_run(snapshot, decided, now, done)
 

@@ -15,6 +15,7 @@ BITE = 20_000
 def run_once() -> int:
     """Delete what is older than its retention; how many events went."""
     processes.prune()
+    sql.run("DELETE FROM runs_errand WHERE ended_at < clock_timestamp() - make_interval(days => %s)", [settings.EVENT_RETENTION_DAYS])
     store.clean()
     total = 0
     while True:

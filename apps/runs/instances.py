@@ -106,3 +106,26 @@ def refresh(what: list[tuple[int, TaskSpec]], dag: CompiledDag) -> None:
             "pks": [pk for pk, _ in what], "pools": [t.pool for t in tasks], "slots": [t.pool_slots for t in tasks], "queues": [t.queue for t in tasks],
             "weights": [dag.graph.priority[t.task_id] for t in tasks], "executors": [t.executor for t in tasks], "operators": [t.operator for t in tasks],
         })  # fmt: skip
+
+
+_FOLLOW = """
+UPDATE runs_taskinstance ti SET pool = coalesce(e.pool, ti.pool), pool_slots = coalesce(e.slots, ti.pool_slots), queue = coalesce(e.queue, ti.queue),
+    priority_weight = coalesce(e.weight, ti.priority_weight), executor = coalesce(e.executor, ti.executor)
+FROM unnest(%(pks)s::bigint[], %(pools)s::text[], %(slots)s::int[], %(queues)s::text[], %(weights)s::int[], %(executors)s::text[])
+    AS e(pk, pool, slots, queue, weight, executor)
+WHERE ti.id = e.pk
+"""
+
+
+def follow_tries(scheduled: list[tuple[int, str, int]], dag: CompiledDag) -> None:
+    """Let tries that begin have what the user's code wants for their number (`TaskSpec.by_try`): (pk, task id, try number)."""
+    said = []
+    for pk, task_id, number in scheduled:
+        if (task := dag.graph.tasks.get(task_id)) is not None and task.by_try:
+            said.append((pk, task.by_try[min(max(number, 1), len(task.by_try)) - 1]))
+    if said:
+        sql.run(_FOLLOW, {
+            "pks": [pk for pk, _ in said], "pools": [s.get("pool") for _, s in said], "slots": [s.get("pool_slots") for _, s in said],
+            "queues": [s.get("queue") for _, s in said], "weights": [s.get("priority_weight") for _, s in said],
+            "executors": [s.get("executor") for _, s in said],
+        })  # fmt: skip

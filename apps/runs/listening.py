@@ -34,7 +34,7 @@ def register() -> None:
         process_beat=process_beat,
         process_end=process_end,
         process_start=process_start,
-        import_error=import_error,
+        user_event=lambda event, arguments, plain: callbacks.tell(event, arguments, plain=plain),
     )
 
 
@@ -94,12 +94,6 @@ def process_start(kind: str) -> None:
     process_beat(kind, {})
     _runner = ErrandRunner(lambda: _process[kind].pk if kind in _process else None)
     _runner.start()
-
-
-def import_error(path: str, trace: str, is_new: bool) -> None:
-    """Listeners hear of files that cannot be read."""
-    event = "on_new_dag_import_error" if is_new else "on_existing_dag_import_error"
-    callbacks.tell(event, {}, plain={"filename": path, "stacktrace": trace})
 
 
 def process_end(kind: str) -> None:

@@ -23,6 +23,7 @@ def register(kind: str, *, name: str = "", lease: float | None = None, **info: A
     )  # fmt: skip
     process.save(force_insert=True)
     beat(process.id, lease=lease)
+    _tell("on_starting", process)
     return process
 
 
@@ -36,7 +37,17 @@ def beat(process_id: uuid.UUID, *, lease: float | None = None, **info: Any) -> b
 
 def end(process_id: uuid.UUID) -> None:
     """A clean goodbye."""
-    Process.objects.filter(pk=process_id).update(ended_at=Now(), lease_until=Now())
+    if Process.objects.filter(pk=process_id, ended_at__isnull=True).update(ended_at=Now(), lease_until=Now()):
+        _tell("before_stopping", Process.objects.get(pk=process_id))
+
+
+def _tell(event: str, process: Process) -> None:
+    """Listeners of plugins hear of components that start and stop, in a callback process (Airflow: in the component)."""
+    from apps.runs.errands import callbacks
+
+    kinds = {"scheduler": "SchedulerJob", "dag_processor": "DagProcessorJob", "triggerer": "TriggererJob", "worker": "WorkerJob"}
+    facts = {"job_type": kinds.get(process.kind, process.kind), "hostname": process.hostname, "pid": process.pid, "id": str(process.pk)}
+    callbacks.tell(event, {"component": facts})
 
 
 def alive(kind: str) -> list[Process]:

@@ -1,4 +1,4 @@
-"""REST: is it alive, which version, which processes; and the installation facts Airflow lists (plugins, providers, configuration)."""
+"""REST: is it alive, which version, which processes; and the facts of the installation (providers, configuration)."""
 
 from __future__ import annotations
 
@@ -121,18 +121,6 @@ def get_jobs(call: Call) -> dict[str, Any]:
 
 
 _NOTHING: dict[str, Any] = {"type": "object"}
-
-
-@operation("GET /plugins", may=("read", "monitor"), query=PAGE, returns=_NOTHING)
-def get_plugins(call: Call) -> dict[str, Any]:
-    """Trackside loads no Airflow plugins into its server."""
-    return {"plugins": [], "total_entries": 0}
-
-
-@operation("GET /plugins/importErrors", may=("read", "monitor"), returns=_NOTHING)
-def import_errors(call: Call) -> dict[str, Any]:
-    """Without plugins no import errors."""
-    return {"import_errors": [], "total_entries": 0}
 
 
 _OWN = {

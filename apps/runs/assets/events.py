@@ -20,6 +20,7 @@ from apps.dags.models import Asset
 from apps.runs import sql, wake
 from apps.runs.assets import partitions
 from apps.runs.assets.models import AssetEvent
+from apps.runs.errands import callbacks
 
 logger = logging.getLogger(__name__)
 
@@ -191,6 +192,7 @@ def _write(
         partitions.Keyed(event, row[0], row[6], date, (row[2], row[3], row[4]))
         for event, row, date in zip(ids, rows, dates or [None] * len(ids), strict=True)
     ], now)  # fmt: skip
+    callbacks.asset_news(list(zip(ids, rows, strict=True)), now)
     wake.send_on_commit(*((wake.SCHEDULER, wake.LIVE) if queued else (wake.LIVE,)))
     return ids
 
@@ -198,3 +200,9 @@ def _write(
 def by_hand(asset: Asset, extra: dict[str, Any], partition_key: str | None, now: datetime) -> int:
     """An event that no task made (REST, pages), in the caller's transaction; its id."""
     return _write([(asset.pk, orjson.dumps(extra).decode(), None, None, None, -1, partition_key)], [None], now)[0]
+
+
+def from_outside(news: Sequence[tuple[int, dict[str, Any]]], now: datetime) -> list[int]:
+    """Events (asset, extra) that watchers saw, in the caller's transaction; their ids."""
+    rows = [(asset, orjson.dumps(_object({"extra": extra}, "extra")).decode(), None, None, None, -1, None) for asset, extra in news]
+    return _write(rows, [None] * len(rows), now)

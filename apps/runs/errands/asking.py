@@ -6,6 +6,7 @@ Never called while a row lock is held: the answer comes from another process.
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.db import connection
@@ -26,8 +27,22 @@ LOOK_S = 0.03
 
 
 def ask(kind: str, title: str, payload: dict[str, Any], *, dag_id: str, seconds: float = WAIT_S) -> Any:
-    """The value the errand's child gave. Raises ActionRefused with its error, or when nobody answers in time."""
-    assert not connection.in_atomic_block or _in_test(), "an answer cannot come while this transaction is open"
+    """The value the errand's child gave. Raises ActionRefused with its error, NoAnswer when nobody answers in time."""
+    if not connection.in_atomic_block or _in_test():
+        return _ask(kind, title, payload, dag_id, seconds)
+    # a call of REST is one transaction, whose rows nobody else sees: asked over a connection of its own
+    with ThreadPoolExecutor(1, thread_name_prefix="asking") as pool:
+        return pool.submit(_ask_and_close, kind, title, payload, dag_id, seconds).result()
+
+
+def _ask_and_close(*arguments: Any) -> Any:
+    try:
+        return _ask(*arguments)
+    finally:
+        connection.close()
+
+
+def _ask(kind: str, title: str, payload: dict[str, Any], dag_id: str, seconds: float) -> Any:
     errand = queue.put(kind, title, payload, dag_id=dag_id)
     give_up = time.monotonic() + seconds
     while True:

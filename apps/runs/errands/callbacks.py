@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
+import orjson
+
+from apps.dags.models import Asset
 from apps.runs import compiled, sql
 from apps.runs.errands import plugin_report, queue
 from apps.runs.errands.models import Errand
@@ -97,15 +99,19 @@ def tell(event: str, arguments: Mapping[str, Any], *, plain: Mapping[str, Any] |
         queue.put("listener", event, {"event": event, "plain": dict(plain or {}), **arguments})
 
 
-def asset_changed(assets: Sequence[Mapping[str, Any]], now: datetime) -> None:
-    """News of assets: {"name", "uri", "group", "extra", "event": {...}} each."""
-    for asset in assets:
-        described = {"is": "asset", **{k: v for k, v in asset.items() if k != "event"}}
-        tell("on_asset_changed", {"asset": described})
-        event = {"is": "event", "asset": described, "timestamp": now.isoformat(), **(asset.get("event") or {})}
-        tell("on_asset_event_emitted", {"asset_event": event})
-
-
-def end_of(pk: int, try_id: UUID, error: str | None) -> End:
-    """An `End` for `tries_ended` where the caller has none."""
-    return End(pk, try_id, error=error)
+def asset_news(events: Sequence[tuple[int, tuple[Any, ...]]], now: datetime) -> None:
+    """Asset events were written: (id, (asset id, extra as JSON, DAG, task, run id, map index, partition key)) each."""
+    changed, emitted = plugin_report.listens("on_asset_changed"), plugin_report.listens("on_asset_event_emitted")
+    if not events or not (changed or emitted):
+        return
+    assets = {a.pk: a for a in Asset.objects.filter(pk__in={row[0] for _, row in events})}
+    for pk, (asset_id, extra, dag_id, task_id, run_id, map_index, partition) in events:
+        asset = assets[asset_id]
+        described = {"is": "asset", "name": asset.name, "uri": asset.uri, "group": asset.group, "extra": asset.extra}
+        if changed:
+            tell("on_asset_changed", {"asset": described})
+        if emitted:
+            event = {"is": "event", "id": pk, "asset": described, "extra": orjson.loads(extra), "timestamp": now.isoformat(),
+                     "source_dag_id": dag_id, "source_task_id": task_id, "source_run_id": run_id, "source_map_index": map_index,
+                     "partition_key": partition}  # fmt: skip
+            tell("on_asset_event_emitted", {"asset_event": event})

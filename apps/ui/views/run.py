@@ -15,7 +15,7 @@ from apps.ui.live import cursor
 from apps.ui.page import page, show
 from apps.ui.queries import dags as dag_queries
 from apps.ui.queries import runs as queries
-from apps.ui.queries import why
+from apps.ui.queries import usercode, why
 from apps.ui.views.dag import run_list
 
 TABS = ("tasks", "gantt", "events")
@@ -42,6 +42,7 @@ def run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
         "chain": why.chain(lines, structure) if found.state != "success" else [],
         "seconds": (found.end_date - found.start_date).total_seconds() if found.start_date and found.end_date else None,
         "gantt": queries.gantt(found, lines) if tab == "gantt" else None,
+        "deadlines": usercode.deadlines(found), "callbacks": usercode.callbacks(found),
         "events": [told(e) for e in queries.events(found)] if tab == "events" else [],
     }  # fmt: skip
     crumbs = [("DAGs", reverse("dags")), (dag_id, reverse("dag", args=[dag_id])), (f"Run {words.moment(found.run_after)}", "")]

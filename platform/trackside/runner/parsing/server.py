@@ -288,7 +288,9 @@ def warm_up(settings: ParseSettings) -> None:
         getattr(importlib.import_module(module), function)()
     for name in settings.preload_below:
         _import_all(name)
-    plugins.entry_points(), policies.entry_points()
+    plugins.entry_points()
+    policies.entry_points()
+    policies.hold_off()
     if settings.primer:
         _prime(settings)
     gc.collect()

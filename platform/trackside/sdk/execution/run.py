@@ -222,7 +222,8 @@ def _finish(report: FinishReport, ti: RuntimeTaskInstance, context: Context | No
 
 def _links(ti: RuntimeTaskInstance) -> None:
     """Addresses of the operator's extra links, as XComs under `_link_<class>`."""
-    for link in getattr(ti.task, "operator_extra_links", None) or ():
+    listed = getattr(ti.task, "extra_link_list", None)
+    for link in listed() if listed is not None else getattr(ti.task, "operator_extra_links", None) or ():
         try:
             if address := link.get_link(ti.task, ti_key=ti.key):
                 ti.xcom_push_at_end(getattr(link, "xcom_key", f"_link_{type(link).__name__}"), address)

@@ -7,9 +7,10 @@ so listeners written with either work without pluggy being installed.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 log = logging.getLogger("airflow.listeners")
@@ -70,6 +71,16 @@ class Listeners:
     def __init__(self) -> None:
         self._holders: list[Any] = []
         self._found: dict[str, list[Callable[..., Any]]] = {}
+        self._muted = False
+
+    @contextlib.contextmanager
+    def muted(self) -> Iterator[None]:
+        """Nobody is called inside the block: what happens there is no work of the user's (the rehearsal)."""
+        before, self._muted = self._muted, True
+        try:
+            yield
+        finally:
+            self._muted = before
 
     def add(self, holder: Any) -> None:
         """Take a module or an object with marked functions; a class is instantiated."""
@@ -92,6 +103,8 @@ class Listeners:
     def call(self, name: str, **arguments: Any) -> int:
         """Call everybody who listens to `name`, last registered first (pluggy's order); how many failed."""
         failed = 0
+        if self._muted:
+            return failed
         for function in reversed(self._found.get(name, ())):
             try:
                 function(**_wanted(function, arguments))

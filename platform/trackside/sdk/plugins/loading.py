@@ -235,4 +235,4 @@ def describe() -> dict[str, Any]:
 def _shown(item: Any) -> Any:
     if isinstance(item, dict):
         return {str(k): v if isinstance(v, str | int | float | bool | list | type(None)) else str(v) for k, v in item.items()}
-    return getattr(item, "name", None) or str(item)
+    return str(getattr(item, "name", None) or type(item).__name__)

@@ -8,12 +8,12 @@ run (`dag_run=None`), because no server process runs user code; see `sdk.plugins
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import importlib.util
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from trackside.sdk.exceptions import AirflowClusterPolicyError, AirflowClusterPolicySkipDag, AirflowClusterPolicyViolation
@@ -63,6 +63,24 @@ def forget() -> None:
     _found = None
 
 
+def hold_off() -> None:
+    """Have none in this process: a warm parent reads a sample file, but never runs the installation's code."""
+    global _found
+    _found = {name: [] for name in NAMES}
+
+
+@contextlib.contextmanager
+def held_off() -> Iterator[None]:
+    """`hold_off` inside the block."""
+    global _found
+    before = _found
+    hold_off()
+    try:
+        yield
+    finally:
+        _found = before
+
+
 def apply(dag: Any) -> bool:
     """Let the policies look at (and change) a finished DAG; False: leave it out without a word.
 
@@ -106,8 +124,3 @@ def context_vars(context: Any) -> dict[str, str]:
 def pod_mutation_hooks() -> list[Callable[..., Any]]:
     """Hooks for the pods of tasks; whoever makes pods calls them where user code may run."""
     return list(load()["pod_mutation_hook"])
-
-
-def is_loaded_from(folder: str) -> bool:
-    """Whether there is an `airflow_local_settings.py` in that folder."""
-    return os.path.exists(os.path.join(folder, f"{MODULE}.py"))  # noqa: PTH110, PTH118 - asked in every parse
