@@ -262,7 +262,7 @@ def test_a_private_key_lies_in_a_file_of_ours_while_git_runs() -> None:
 def s3() -> Iterator[dict[str, str]]:
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(port=0)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     yield {"login": "key", "password": "secret", "extra": json.dumps({"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"})}

@@ -91,7 +91,7 @@ def bucket() -> Iterator[str]:
     import boto3
     from moto.server import ThreadedMotoServer
 
-    s3 = ThreadedMotoServer(port=0)
+    s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     s3.start()
     host, port = s3.get_host_and_port()
     url = f"http://{host}:{port}"

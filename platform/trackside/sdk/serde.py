@@ -165,6 +165,8 @@ def _own(value: Any, name: str) -> Any:
         return _wrap(_ASSETS + short, 1, data)
     if name == "trackside.sdk.param.ParamsDict":
         return serialize(value.dump())
+    if name == "trackside.sdk.storage.ObjectStoragePath":
+        return _wrap("airflow.sdk.io.path.ObjectStoragePath", value.__version__, serialize(value.serialize()))
     if isinstance(value, Sequence):  # what `.map()` and `.zip()` of task results give
         return [serialize(item) for item in value]
     return None

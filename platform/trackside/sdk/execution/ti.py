@@ -16,9 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from trackside.core.messages import StartOrder, XComRecord
-from trackside.sdk import serde
 from trackside.sdk.exceptions import AirflowNotFoundException
-from trackside.sdk.execution import xcom
+from trackside.sdk.execution import xcom, xcom_backend
 from trackside.sdk.execution.comms import Comms, call, quoted
 from trackside.sdk.execution.records import DagRun, PreviousTaskInstance, TaskInstanceKey, moment, to_wire
 from trackside.sdk.execution.xcom import XCOM_RETURN_KEY
@@ -111,11 +110,16 @@ class RuntimeTaskInstance:
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Publish a value under `key`, visible at once."""
-        xcom.push(self.comms, key, value, self.map_index)
+        xcom.push_stored(self.comms, key, self._stored(key, value), self.map_index)
+
+    def _stored(self, key: str, value: Any) -> Any:
+        return xcom_backend.to_stored(
+            value, key=key, dag_id=self.dag_id, run_id=self.run_id, task_id=self.task_id, map_index=self.map_index
+        )
 
     def xcom_push_at_end(self, key: str, value: Any, length: int | None = None) -> None:
         """Publish a value together with the end of the try."""
-        record = XComRecord(key=key, value=serde.serialize(value), map_index=self.map_index, length=length)
+        record = XComRecord(key=key, value=self._stored(key, value), map_index=self.map_index, length=length)
         self.final_xcoms.append(record.to_dict())
 
     def xcom_pull(
@@ -149,7 +153,7 @@ class RuntimeTaskInstance:
         found = []
         for task_id, index in itertools.product(ids, indexes):
             records = self._records(task_id, key, dag_id, run_id, include_prior_dates, -1 if index is None else index)
-            value = serde.deserialize(records[0].value) if records else None
+            value = xcom_backend.from_stored(records[0]) if records else None
             found.append(default if value is None else value)
         return found[0] if single_task and single_index else found
 
@@ -163,7 +167,7 @@ class RuntimeTaskInstance:
     ) -> list[Any]:
         """Values of all map indexes of one task, in their order; indexes that published nothing are left out."""
         records = self._records(task_id, key, dag_id, run_id, include_prior_dates, None)
-        return [serde.deserialize(record.value) for record in records]
+        return [xcom_backend.from_stored(record) for record in records]
 
     async def axcom_push(self, key: str, value: Any) -> None:
         """`xcom_push` for code in an event loop."""

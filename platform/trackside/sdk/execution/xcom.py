@@ -37,9 +37,14 @@ def fetch(
 
 def push(comms: Comms, key: str, value: Any, map_index: int = -1) -> None:
     """Write an XCom of the running task at once."""
+    push_stored(comms, key, serde.serialize(value), map_index)
+
+
+def push_stored(comms: Comms, key: str, value: Any, map_index: int = -1) -> None:
+    """`push` of a value in its stored form."""
     if not key:
         raise ValueError("The key of an XCom must not be empty")
-    body = {"key": key, "value": serde.serialize(value), "map_index": map_index}
+    body = {"key": key, "value": value, "map_index": map_index}
     call(comms, "POST", "/xcoms", body=body)
 
 
@@ -57,6 +62,10 @@ class BaseXCom:
     def deserialize_value(result: Any) -> Any:
         """Value of a record (something with `value`) off the wire."""
         return serde.deserialize(result.value)
+
+    @classmethod
+    def purge(cls, xcom: Any, *_: Any) -> None:
+        """For back ends: a value is deleted."""
 
     @classmethod
     def get_all(
@@ -113,11 +122,15 @@ class BaseXCom:
         ti = context["ti"]
         if (ti.dag_id, ti.task_id, ti.run_id) != (dag_id, task_id, run_id):
             raise AirflowRuntimeError("a task can write only its own XComs")
-        push(_comms(), key, value, map_index)
+        where = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+        push_stored(_comms(), key, cls.serialize_value(value, key=key, **where), map_index)
 
     @classmethod
     def delete(cls, key: str, **_: Any) -> None:
-        """Remove one of the running task's own XComs."""
+        """Remove one of the running task's own XComs, and what the site's back end keeps of it."""
+        ti = current.get_current_context()["ti"]
+        for record in fetch(_comms(), dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, key=key, map_index=ti.map_index):
+            cls.purge(record)
         call(_comms(), "DELETE", f"/xcoms/{quoted(key)}")
 
 
