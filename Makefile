@@ -1,6 +1,6 @@
 # Trackside: the verbs. `make` or `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up test lint bench bridge-report build clean
+.PHONY: help up test lint docs bench bridge-report build clean
 BIN := .venv/bin
 # Settings make their keys where they are loaded: checks and tests leave your own home alone.
 test lint: export TRACKSIDE_HOME = $(CURDIR)/test-artifacts/home
@@ -21,6 +21,9 @@ lint: .venv/ready-dev ## style, types and import contracts; needs no database
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy platform/trackside platform/config apps
 	@$(BIN)/lint-imports
+
+docs: .venv/ready ## write docs/reference and the tables of docs/migrate.md from the code
+	@$(BIN)/python tools/reference_docs.py
 
 bench: .venv/ready ## time Trackside against its budgets (docs/architecture.md)
 	@$(BIN)/python bench/run.py $(ARGS)
