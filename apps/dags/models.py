@@ -146,12 +146,28 @@ class DagVersion(models.Model):
     bundle_version = models.CharField(max_length=200, null=True)
     created_at = models.DateTimeField(default=now)
     last_updated = models.DateTimeField(default=now)
+    files_hash = models.CharField(max_length=64, null=True)
+    """The archive (`FilesArchive`) that holds its file just as it was parsed, with those beside it; null: not shipped (yet)."""
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("dag", "number"), name="version_numbers_are_unique"),)
 
     def __str__(self) -> str:
         return f"{self.dag_id} v{self.number}"
+
+
+class FilesArchive(models.Model):
+    """All files of a DAG folder at one moment, for pods (`shipping`)."""
+
+    hash = models.CharField(max_length=64, primary_key=True)
+    """SHA-256 of the content."""
+    bundle_name = models.CharField(max_length=250)
+    content = models.BinaryField()
+    """A gzipped tar."""
+    created_at = models.DateTimeField(default=now)
+
+    def __str__(self) -> str:
+        return f"{self.bundle_name} {self.hash[:12]}"
 
 
 class DagFavorite(models.Model):

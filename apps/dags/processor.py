@@ -30,6 +30,7 @@ from apps.dags.catalogue import FileFacts
 from apps.dags.known import ASKED, CHANGED, PERIODIC, SHARE, Known
 from apps.dags.models import ITSELF, Dag, DagFile, ImportProblem
 from apps.dags.scanning import signature_of
+from apps.dags.shipping import Shipper
 from apps.dags.sources import Source
 from trackside.runner.bundles import DEFAULT_NAME, BundleConfig
 from trackside.runner.parsing import (
@@ -89,6 +90,7 @@ class Processor:
             )
             for config in wanted
         ]  # fmt: skip
+        self.shippers = [Shipper(s.config.name, s.folder) for s in self.sources if settings.SHIP_DAG_FILES and not s.bundle.remote]
         self._every = [config.name for config in configs] if folder is None else None
         """Names of all bundles of the site; None: not known, so none is taken for removed."""
         self.server = ParseServer(parse or parse_settings(self.sources[0].folder), answers.answer)
@@ -194,6 +196,7 @@ class Processor:
                 catalogue.bundle_problem(source.config.name, str(source.folder), source.error)
                 source.told = source.error
             self._scan_one(source)
+        self._ship()
         started = {f.file.pk: f.facts.started for f in self._flights.values()}
         asked = DagFile.objects.filter(reparse_requested_at__isnull=False)
         for pk, bundle, relative, asked_at in asked.values_list("pk", "bundle_name", "relative_path", "reparse_requested_at"):
@@ -219,6 +222,11 @@ class Processor:
             files.forget(gone)
             logger.info("gone: %s", ", ".join(k.relative for k in gone))
         source.follow_version(PERIODIC)
+
+    def _ship(self) -> None:
+        """Have archives of what just changed, and new versions point at theirs."""
+        for shipper in self.shippers:
+            shipper.run_once()
 
     # Parsing
 
@@ -298,6 +306,7 @@ class Processor:
             self._hinted = True
             return
         self.counters["stored"] += 1
+        self._ship()
         for problem in result.errors:
             logger.info("%s: %s", file.relative, problem.message)
         settled = not stored.missing and not stored.problems

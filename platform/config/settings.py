@@ -52,6 +52,7 @@ except registry.WrongExecutors as e:
     raise BadSetting(str(e)) from e
 EXECUTOR_NAMES = registry.names(EXECUTORS)
 """Every name a DAG file may use for an executor → its alias."""
+SHIP_DAG_FILES = env_str("TRACKSIDE_KUBERNETES_DAG_FILES", "shipped") == "shipped" and any(e.kind == "kubernetes" for e in EXECUTORS)
 TRIGGER_CAPACITY = env_int("TRACKSIDE_TRIGGER_CAPACITY", 1000, low=1)
 HEARTBEAT = env_float("TRACKSIDE_HEARTBEAT", 5.0, low=0.2)
 SELF_FENCE = env_float("TRACKSIDE_SELF_FENCE", 20.0, low=0.5)

@@ -203,6 +203,7 @@ ROUTES = [
     _route("POST", "/tries/{try_id}/update", doors.update),
     _route("POST", "/tries/{try_id}/finish", doors.finish),
     _route("POST", "/tries/{try_id}/logs", doors.try_logs),
+    _route("POST", "/tries/{try_id}/files", doors.files),
     _route("GET", "/connections/{conn_id}", data.get_connection),
     _route("GET", "/variables", data.list_variables),
     _route("GET", "/variables/{key}", data.get_variable),

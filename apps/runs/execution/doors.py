@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 from uuid import UUID
 
@@ -85,6 +86,21 @@ def finish(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: s
     if answer["status"] != 200:
         raise Refused(answer["status"], answer.get("detail", ""))
     return answer
+
+
+_FILES = """
+SELECT a.hash, a.content FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id
+JOIN dags_dag d ON d.dag_id = ti.dag_id JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
+JOIN dags_filesarchive a ON a.hash = v.files_hash WHERE t.id = %s
+"""
+
+
+def files(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:
+    """The files of the DAG version this try runs, as an archive."""
+    rows = sql.rows(_FILES, [_own(try_id, token)])
+    if not rows:
+        raise Refused(404, "The DAG's files are not in the store (yet): the DAG processor puts them there after it has parsed the file.")
+    return {"hash": rows[0][0], "content": base64.b64encode(rows[0][1]).decode()}
 
 
 def try_logs(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ SELECT ti.id, ti.try_id, ti.run_id, ti.dag_id, ti.task_id, ti.map_index, ti.try_
        r.conf::text, r.note, r.triggered_by, r.triggering_user_name, r.partition_key,
        d.fileloc, d.relative_fileloc, d.bundle_name, coalesce(r.bundle_version, d.bundle_version), v.id, v.number, v.file_hash, v.spec_hash,
        CASE WHEN r.bundle_version IS DISTINCT FROM d.bundle_version AND r.bundle_version IS NOT NULL THEN v.spec ->> 'relative_fileloc' END,
-       r.partition_date
+       r.partition_date, v.files_hash
 FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
 LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
 WHERE ti.id = ANY(%s::bigint[])
@@ -100,7 +100,7 @@ def _order(
     complete = len(upstream) <= PREFETCH_ROWS and len(records) <= PREFETCH_ROWS and all(len(x["value"]) <= PREFETCH_BYTES for x in records)
     run = RunRecord(
         dag_id=r[3], run_id=r[18], run_type=r[19], state=r[20], logical_date=_iso(r[21]), data_interval_start=_iso(r[22]), data_interval_end=_iso(r[23]),
-        run_after=_iso(r[24]), queued_at=_iso(r[25]), start_date=_iso(r[26]), clear_number=r[27], conf=orjson.loads(r[28]), note=r[29],
+        run_after=_iso(r[24]), queued_at=_iso(r[25]), start_date=_iso(r[26]), clear_number=r[27], conf=exact_loads(r[28]), note=r[29],
         triggered_by=r[30], triggering_user_name=r[31], partition_key=r[32], partition_date=_iso(r[42]),
         consumed_asset_events=events.get(r[2], []),
     )  # fmt: skip
@@ -109,7 +109,7 @@ def _order(
         ti_start_date=_iso(r[8]), queued_at=_iso(r[9]), pool=r[10], queue=r[11], priority_weight=r[12], hostname=r[13], operator=r[14],
         reschedule_count=r[15], next_method=r[16], next_kwargs=exact_loads(r[17]) if r[17] else None,
         dag_file=r[33], relative_fileloc=r[34], bundle_name=r[35] or "dags-folder", bundle_version=r[36], dag_version_id=str(r[37]) if r[37] else None,
-        bundle=_bundle(r[35]), version_fileloc=r[41] or "", dag_version_number=r[38] or 1, file_hash=r[39] or "",
+        bundle=_bundle(r[35]), version_fileloc=r[41] or "", dag_version_number=r[38] or 1, file_hash=r[39] or "", files_hash=r[43] or "",
         xcoms=[{**x, "value": exact_loads(x["value"])} for x in records] if complete else [], xcoms_complete=complete,
         expanded_ti_count=counts.get((r[2], r[4])), inactive_assets=refused.get(r[0], []),
         heartbeat_s=settings.HEARTBEAT, self_fence_s=settings.SELF_FENCE, kill_grace_s=settings.KILL_GRACE,

@@ -10,7 +10,7 @@ Doors (all below `/execution`, `Authorization: Bearer …`):
 * start token (single use, pods and Celery messages): `POST /tries/{try_id}/start` → StartOrder with the try token
 * try token (`<try_id>.<secret>`), valid only while that try runs:
   `POST /tries/{try_id}/heartbeat` · `POST /tries/{try_id}/update` (TryUpdate) · `POST /tries/{try_id}/finish` (FinishReport) ·
-  `POST /tries/{try_id}/logs` (LogChunk) ·
+  `POST /tries/{try_id}/logs` (LogChunk) · `POST /tries/{try_id}/files` → {"hash", "content"}: gzipped tar in base64, 404 not there yet ·
   `GET /connections/{conn_id}` · `GET|PUT|DELETE /variables/{key}` · `GET /variables?prefix=` ·
   `GET /xcoms?dag_id=&run_id=&task_id=&key=&map_index=&include_prior_dates=` → {"xcoms": [XComRecord…]} ordered by task, map index ·
   `POST /xcoms` (XComRecord without dag_id/run_id/task_id: own try only) · `DELETE /xcoms/{key}` ·
@@ -115,6 +115,8 @@ class StartOrder(_Message):
     """Where the file lay when the DAG's structure was as in this run, if that may be another place than `relative_fileloc`."""
     dag_version_id: str | None = None
     dag_version_number: int = 1
+    files_hash: str = ""
+    """SHA-256 of the archive with the DAG's files, for runners without a share (`POST /tries/{try_id}/files`)."""
     file_hash: str = ""
     """SHA-256 of the file the version was parsed from: the fork server's cache key."""
     ti_start_date: str | None = None
@@ -180,6 +182,8 @@ class FinishReport(_Message):
     """{"classpath", "kwargs", "next_method", "next_kwargs", "timeout_s"|None, "queue"|None}."""
     retry_delay_s: float | None = None
     """Overrides the task's retry_delay (retry policies)."""
+    retry_reason: str | None = None
+    """What the task's retry policy said, at most 500 characters."""
     error: str | None = None
     """One line a person can act on: exception class and message, file and line of the user's code."""
     exit_code: int | None = None

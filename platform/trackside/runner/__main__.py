@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from trackside.runner import procs
+from trackside.runner import procs, shipped
 from trackside.runner.bundles import BundleError
 from trackside.runner.command import run_loop
 from trackside.runner.exchange import boottime
@@ -97,8 +97,11 @@ class SingleTry:
         """Have the DAG's files here, then start the process."""
         files = LocalFiles(self._api_url, os.environ.get("TRACKSIDE_DAGS_FOLDER"))
         try:
-            path = files.find(held.order) or await files.fetch(held.order)
-        except BundleError as error:
+            if held.order.bundle is None and shipped.is_wanted():
+                path = await shipped.fetch(held.order, self._ask_files, shipped.cache_folder())
+            else:
+                path = files.find(held.order) or await files.fetch(held.order)
+        except (BundleError, shipped.NotShipped, OSError) as error:
             if not held.is_over:
                 held.lost(f"The DAG's files could not be fetched: {error}")
             return
@@ -157,6 +160,15 @@ class SingleTry:
 
     async def _post(self, verb: str, body: Any) -> tuple[int, Any]:
         return await self._talk.post(f"/tries/{self._try_id}{verb}", body, 5.0)
+
+    async def _ask_files(self, verb: str, body: Any) -> tuple[int, Any]:
+        asking = Connection(self._api_url, self.held.order.token) if self.held else self._talk
+        try:
+            return await asking.post(f"/tries/{self._try_id}{verb}", body, 60.0)
+        except (ConnectFailed, AnswerLost) as error:
+            return 404, {"detail": str(error)}
+        finally:
+            asking.close()
 
     async def _post_logs(self, chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         status, answer = await self._log_talk.post(f"/tries/{self._try_id}/logs", chunks[0], TIMEOUT_S)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import importlib
 import inspect
 import re
 from collections.abc import Mapping
@@ -60,6 +61,10 @@ def _compound(value: Any, depth: int) -> Any:
         return [jsonable(item, depth + 1) for item in value]
     if isinstance(value, set | frozenset):
         return sorted((jsonable(item, depth + 1) for item in value), key=repr)
+    if type(value).__module__.startswith("kubernetes.") and hasattr(value, "to_dict"):
+        # a V1Pod in executor_config: the form the API server reads, which is the client's own business
+        client = importlib.import_module("kubernetes.client.api_client")
+        return jsonable(client.ApiClient().sanitize_for_serialization(value), depth + 1)
     if isinstance(value, type) or not hasattr(value, "to_spec"):
         return text_of(value)
     return value.to_spec()
