@@ -50,6 +50,24 @@ class RevokedToken(models.Model):
         return self.jti
 
 
+class IdempotentAnswer(models.Model):
+    """What a mutation under an `Idempotency-Key` was answered, for a day. Written with the mutation (`rest.idempotency`)."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=200)
+    request = models.CharField(max_length=64)
+    """SHA-256 of method, path, query and body: the same key may not mean something else."""
+    status = models.SmallIntegerField()
+    content = models.BinaryField()
+    at = models.DateTimeField(default=now)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("user", "key"), name="idempotent_answer_once"),)
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Connection(models.Model):
     """How tasks reach another system. Airflow's Connection; password and extra are encrypted and write-only."""
 

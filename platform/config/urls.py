@@ -6,6 +6,6 @@ from apps.access.adminsite import site as admin_site
 
 urlpatterns: list = [
     path("admin/", admin_site.urls),
-    path("", include("apps.runs.api.urls")),
+    path("", include("apps.ui.api.urls")),
     path("", include("apps.ui.urls")),
 ]

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from apps.access.rest.examples import example_of
+from apps.access.rest.idempotency import HEADERS
 from apps.access.rest.operations import PUBLIC, REGISTRY, Operation
 
 TITLE = "Trackside"
@@ -127,7 +128,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             schema["default"] = param.default
         entry: dict[str, Any] = {"name": param.name, "in": "query", "required": param.required, "schema": schema}
         out.append(entry | ({"description": param.help} if param.help else {}))
-    for name, text in operation.headers.items():
+    keyed = HEADERS if operation.method in _UNSAFE and operation.may != PUBLIC else {}
+    for name, text in {**operation.headers, **keyed}.items():
         out.append({"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text})
     return out
 

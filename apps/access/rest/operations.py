@@ -21,7 +21,8 @@ from apps.access import policy
 from apps.access.audit import Actor, details_of_request
 from apps.access.masking import mask_request
 from apps.access.models import User
-from apps.access.rest.body import check, read_body
+from apps.access.rest import idempotency
+from apps.access.rest.body import check, raw_body, read_body
 from apps.access.rest.errors import Problem
 from apps.access.rest.params import Param, read_path, read_query
 from trackside.runner.jsonio import exact_dumps
@@ -116,8 +117,16 @@ class Operation:
         if self.method not in _UNSAFE:
             return self._answer(self.function(call, **path))
         details = {**mask_request(raw), "method": self.method} if isinstance(raw, dict) else {"method": self.method}
-        with details_of_request(details):
-            return self._answer(self.function(call, **path))
+
+        def act() -> HttpResponseBase:
+            with details_of_request(details):
+                return self._answer(self.function(call, **path))
+
+        key = request.headers.get(idempotency.HEADER)
+        if key is None or user is None:
+            return act()
+        plain = request._request
+        return idempotency.once(user, key, self.method, plain.get_full_path(), raw_body(plain), act)
 
     def _authorise(self, user: User | None, dag_id: str | None) -> None:
         if self.may == PUBLIC:
