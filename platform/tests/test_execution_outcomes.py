@@ -336,7 +336,8 @@ def test_a_retry_policy_can_forbid_or_move_the_retry(tmp_path):
         """
         from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
         P = ExceptionRetryPolicy(rules=[RetryRule(exception=KeyError, action=RetryAction.FAIL),
-                                        RetryRule(exception=ValueError, action=RetryAction.RETRY, retry_delay=dt.timedelta(seconds=7))])
+                                        RetryRule(["requests.exceptions.HTTPError", "builtins.ValueError"], retry_delay=dt.timedelta(seconds=7),
+                                                  reason="busy")])
         with DAG("d", schedule=None, default_args={"retries": 2, "retry_policy": P}):
             @task
             def fail(): raise KeyError
@@ -349,3 +350,30 @@ def test_a_retry_policy_can_forbid_or_move_the_retry(tmp_path):
     )
     assert run.attempt_all(max_tries=2) == {"fail": "failed_no_retry", "wait": "failed", "plain": "failed"}
     assert [run.reports[(t, -1)].retry_delay_s for t in ("wait", "plain")] == [7.0, None]
+    assert [run.reports[(t, -1)].retry_reason for t in ("wait", "plain")] == ["busy", None]
+
+
+def test_a_retry_policy_of_the_users_is_asked_by_keyword_and_its_own_failure_counts_for_nothing(tmp_path):
+    run = made(
+        tmp_path,
+        """
+        from airflow.sdk import RetryDecision, RetryPolicy
+        class Mine(RetryPolicy):
+            def evaluate(self, *, exception, try_number, max_tries, context=None):
+                if "crash" in str(exception): raise RuntimeError
+                return RetryDecision.retry(dt.timedelta(seconds=max_tries), reason=context["ti"].task_id)
+        with DAG("d", schedule=None, default_args={"retries": 2, "retry_policy": Mine()}):
+            @task
+            def fine(): raise ValueError
+            @task
+            def crash(): raise ValueError("crash")
+            @task
+            def never():
+                from airflow.sdk.exceptions import AirflowFailException
+                raise AirflowFailException
+            fine(); crash(); never()
+        """,
+    )
+    assert run.attempt_all(max_tries=2) == {"fine": "failed", "crash": "failed", "never": "failed_no_retry"}
+    found = {t: (run.reports[(t, -1)].retry_delay_s, run.reports[(t, -1)].retry_reason) for t in ("fine", "crash", "never")}
+    assert found == {"fine": (2.0, "fine"), "crash": (None, None), "never": (None, None)}

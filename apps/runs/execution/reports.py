@@ -253,6 +253,9 @@ def _end(h: _Held, report: FinishReport, dag: compiled.CompiledDag | None, now: 
                 end.next_at = now + timedelta(seconds=float(deferral["timeout_s"]))
             return "defer" if report.outcome == "deferred" else "await_input", end
     end.error = end.error or "The task failed without saying why."
+    if report.retry_reason:
+        end.retry_reason = report.retry_reason.replace("\x00", "")[:500]
+        end.error = f"{end.error} Retry policy: {end.retry_reason}"
     task = dag.graph.tasks.get(h.task_id) if dag else None
     if report.outcome == "failed_no_retry" or task is None or not retries.may_retry(h.try_number, h.max_tries):
         return "fail", end

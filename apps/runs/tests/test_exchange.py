@@ -173,8 +173,10 @@ def test_the_user_can_ask_for_no_retry() -> None:
 
 def test_a_retry_policy_can_choose_the_delay() -> None:
     of, worker = support.run(support.dag(support.chain("a", retries=1))), Worker()
-    worker.do(of, "a", "failed", error="x", retry_delay_s=7)
+    worker.do(of, "a", "failed", error="x", retry_delay_s=7, retry_reason="Rate limit, backing off")
     ti = support.ti(of, "a")
+    said = Try.objects.filter(ti=ti).values_list("error", "retry_reason")
+    assert list(said) == [("x Retry policy: Rate limit, backing off", "Rate limit, backing off")]
     assert ti.next_at and ti.end_date and ti.next_at - ti.end_date == timedelta(seconds=7)
 
 

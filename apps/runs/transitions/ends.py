@@ -34,6 +34,8 @@ class End:
     next_method: str | None = None
     next_kwargs: str | None = None
     """JSON text."""
+    retry_reason: str | None = None
+    """What a retry policy said about the failure."""
 
 
 _ENDS = """, unnest(%(pks)s::bigint[], %(durations)s::float8[], %(errors)s::text[], %(next_ats)s::timestamptz[], %(lost)s::bool[],
@@ -61,13 +63,14 @@ _DEFER = statement(_PARK, **_E)
 _END_TRIES = """
 UPDATE runs_try t SET state = e.state, final_state = e.final, end_date = CASE WHEN e.state = 'parked' THEN NULL ELSE %(now)s::timestamptz END,
     duration = coalesce(e.duration, extract(epoch FROM %(now)s::timestamptz - t.start_date)), exit_code = e.exit_code, signal = e.signal,
-    error = e.error, log_size = greatest(t.log_size, e.log_size), pid = coalesce(e.pid, t.pid, ti.pid),
+    error = e.error, retry_reason = coalesce(e.retry_reason, t.retry_reason), log_size = greatest(t.log_size, e.log_size), pid = coalesce(e.pid, t.pid, ti.pid),
     snapshot = jsonb_build_object('pool', ti.pool, 'pool_slots', ti.pool_slots, 'queue', ti.queue, 'priority_weight', ti.priority_weight,
         'max_tries', ti.max_tries, 'operator', ti.operator, 'executor', ti.executor, 'scheduled_at', ti.scheduled_at, 'queued_at', ti.queued_at,
         'start_date', ti.start_date, 'rendered_map_index', ti.rendered_map_index, 'rendered_fields', ti.rendered_fields, 'hostname', ti.hostname,
         'unixname', ti.unixname, 'pid', coalesce(e.pid, ti.pid), 'task_display_name', ti.task_display_name)
 FROM unnest(%(ids)s::uuid[], %(durations)s::float8[], %(exit_codes)s::int[], %(signals)s::int[], %(errors)s::text[], %(sizes)s::bigint[],
-    %(states)s::text[], %(finals)s::text[], %(pids)s::int[]) AS e(id, duration, exit_code, signal, error, log_size, state, final, pid), runs_taskinstance ti
+    %(states)s::text[], %(finals)s::text[], %(pids)s::int[], %(reasons)s::text[])
+    AS e(id, duration, exit_code, signal, error, log_size, state, final, pid, retry_reason), runs_taskinstance ti
 WHERE t.id = e.id AND ti.id = t.ti_id AND t.state IN ('running', 'queued', 'parked')
 """
 
@@ -77,6 +80,7 @@ def _end_tries(ends: Sequence[End], states: Sequence[str], finals: Sequence[str 
         "ids": [e.try_id for e in ends], "durations": [e.duration for e in ends], "exit_codes": [e.exit_code for e in ends],
         "signals": [e.signal for e in ends], "errors": [e.error for e in ends], "sizes": [e.log_size for e in ends],
         "states": list(states), "finals": list(finals), "pids": [e.pid for e in ends], "now": now,
+        "reasons": [e.retry_reason for e in ends],
     })  # fmt: skip
 
 

@@ -5,12 +5,17 @@ For DAG files (`retry_policy=`); evaluated in the task process when a try fails 
 
 from __future__ import annotations
 
+import abc
 import datetime as dt
 import importlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+
+log = logging.getLogger(__name__)
 
 
 class RetryAction(StrEnum):
@@ -21,7 +26,7 @@ class RetryAction(StrEnum):
     DEFAULT = "default"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class RetryDecision:
     """A policy's answer."""
 
@@ -46,31 +51,52 @@ class RetryDecision:
         return cls()
 
 
-class RetryPolicy:
+class RetryPolicy(abc.ABC):
     """Base class: override `evaluate`."""
 
+    @abc.abstractmethod
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Decide about one failure."""
-        raise NotImplementedError
+
+    def serialize(self) -> dict[str, Any]:
+        """For policies that describe themselves as JSON."""
+        raise NotImplementedError(f"{type(self).__name__} must implement serialize()")
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> RetryPolicy:
+        """Inverse of `serialize`."""
+        raise NotImplementedError(f"{cls.__name__} must implement deserialize()")
 
 
+@dataclass
 class RetryRule:
-    """What to do about some exceptions: classes, dotted paths, or a list of them."""
+    """What to do about some exceptions: a class, a dotted path, or a list of them."""
 
-    def __init__(
-        self,
-        exception: Any,
-        action: RetryAction | str = RetryAction.RETRY,
-        retry_delay: dt.timedelta | None = None,
-        reason: str | None = None,
-        match_subclasses: bool = True,
-    ) -> None:
-        self.exceptions = list(exception) if isinstance(exception, Sequence) and not isinstance(exception, str) else [exception]
-        self.action = RetryAction(action)
-        self.retry_delay, self.reason, self.match_subclasses = retry_delay, reason, match_subclasses
+    exception: Any
+    action: RetryAction = RetryAction.RETRY
+    retry_delay: dt.timedelta | None = None
+    reason: str | None = None
+    match_subclasses: bool = True
+
+    def __post_init__(self) -> None:
+        self.action = RetryAction(self.action)
         for item in self.exceptions:
-            if not isinstance(item, str) and not (isinstance(item, type) and issubclass(item, BaseException)):
+            if isinstance(item, str):
+                if "." not in item:
+                    raise ValueError(f"RetryRule: {item!r} must be a dotted path, for example 'builtins.ValueError'")
+            elif not (isinstance(item, type) and issubclass(item, BaseException)):
                 raise TypeError(f"RetryRule: {item!r} is neither an exception class nor its dotted path")
+
+    @property
+    def exceptions(self) -> list[Any]:
+        """What `exception` names, as a list."""
+        several = isinstance(self.exception, Sequence) and not isinstance(self.exception, str)
+        return list(self.exception) if several else [self.exception]
+
+    @property
+    def exception_path(self) -> str:
+        """Dotted paths of the exceptions, comma separated."""
+        return ",".join(e if isinstance(e, str) else f"{e.__module__}.{e.__qualname__}" for e in self.exceptions)
 
     def matches(self, exception: BaseException) -> bool:
         """Whether the rule is about this exception."""
@@ -86,8 +112,9 @@ def _class_of(wanted: Any) -> Any:
         return wanted
     module, _, name = wanted.rpartition(".")
     try:
-        return getattr(importlib.import_module(module or "builtins"), name)
+        return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
+        log.warning("The exception class %r of a retry rule cannot be imported; it matches nothing", wanted)
         return None
 
 

@@ -97,18 +97,21 @@ def _ask_policy(report: FinishReport, error: BaseException, ti: RuntimeTaskInsta
     if policy is None:
         return
     try:
-        decision = policy.evaluate(error, ti.try_number, ti.max_tries, context)
+        decision = policy.evaluate(exception=error, try_number=ti.try_number, max_tries=ti.max_tries, context=context)
+        delay = getattr(decision, "retry_delay", None)
+        seconds = None if delay is None else max(0.0, delay.total_seconds() if isinstance(delay, timedelta) else float(delay))
         action = str(getattr(decision.action, "value", decision.action)).lower()
     except Exception:
         log.exception("The retry policy failed; the task's own retry settings count")
         return
+    reason = str(getattr(decision, "reason", None) or "")[:500]
+    if reason:
+        log.info("Retry policy decision: %s (%s)", action, reason)
     if action == "fail":
         report.outcome = "failed_no_retry"
-        reason = getattr(decision, "reason", None)
-        log.info("Not retrying: %s", reason or "the retry policy says so")
-    elif action == "retry" and getattr(decision, "retry_delay", None) is not None:
-        delay = decision.retry_delay
-        report.retry_delay_s = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+        report.retry_reason = reason or "the policy forbids a retry"
+    elif action == "retry":
+        report.retry_delay_s, report.retry_reason = seconds, reason or None
 
 
 _MEANINGS: tuple[tuple[Any, Callable[[FinishReport, Any, RuntimeTaskInstance, Any], None]], ...] = (
