@@ -37,7 +37,7 @@ def create(run: Run, spec: DagSpec, now: datetime) -> None:
             continue
         kind = str(reference.get("reference_type"))
         if reference.get("classpath"):
-            payload = {"index": index, "interval": interval, "reference": kind, "name": alert.get("name"), "callback": alert.get("callback")}
+            payload = {"index": index, "interval": interval, "reference": kind, **{k: alert.get(k) for k in ("name", "callback")}}
             queue.put("deadline", f"Deadline reference {kind}", payload, dag_id=spec.dag_id, run_pk=run.pk)
         elif (at := _reference(kind, reference, run, now)) is not None:
             _add(run.pk, index, alert.get("name"), kind, interval, alert.get("callback") or {}, at)
