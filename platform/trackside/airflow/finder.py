@@ -123,7 +123,7 @@ class BridgeFinder(MetaPathFinder):
             return found
         if fullname in PACKAGES:
             spec = ModuleSpec(fullname, BridgeLoader(), origin="trackside.airflow", is_package=True)
-            spec.submodule_search_locations = _folders(fullname)
+            spec.submodule_search_locations = _Folders(fullname)  # type: ignore[assignment]  # any sequence serves
             return spec
         raise ModuleNotFoundError(missing(fullname), name=fullname)
 
@@ -140,13 +140,29 @@ class BridgeFinder(MetaPathFinder):
         return None
 
 
-def _folders(name: str) -> list[str]:
-    """Where installed provider packages may add modules: the folders of that name on the path."""
-    if not _may_be_installed(name):
-        return []
-    relative = Path(*name.split("."))
-    found = [str(Path(entry or ".") / relative) for entry in sys.path if (Path(entry or ".") / relative).is_dir()]
-    return list(dict.fromkeys(found))
+class _Folders(Sequence[str]):
+    """`__path__` of a bridge module: the folders of its name on the path, where provider packages may add modules.
+
+    Looked up at each use, because the DAGs folder joins the path after plugins have imported what they need.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._relative = Path(*name.split(".")) if _may_be_installed(name) else None
+
+    def _now(self) -> list[str]:
+        if self._relative is None:
+            return []
+        places = (Path(entry or ".") / self._relative for entry in sys.path)
+        return list(dict.fromkeys(str(place) for place in places if place.is_dir()))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._now()[index]
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def __repr__(self) -> str:
+        return repr(self._now())
 
 
 _finder = BridgeFinder()

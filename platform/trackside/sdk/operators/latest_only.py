@@ -37,7 +37,7 @@ def _window(dag: Any, run: Any) -> tuple[datetime | None, datetime | None]:
     from trackside.core.timetables import from_dict
     from trackside.core.timetables.base import DataInterval, PlannedElsewhere, Restriction
 
-    start, end = run.data_interval_start or run.run_after, run.data_interval_end or run.run_after
+    start, end = _plain(run.data_interval_start or run.run_after), _plain(run.data_interval_end or run.run_after)
     if start is None or end is None:
         return None, None
     timetable = from_dict(dag.timetable.to_spec())
@@ -48,3 +48,8 @@ def _window(dag: Any, run: Any) -> tuple[datetime | None, datetime | None]:
     except PlannedElsewhere:
         return end, None
     return end, following.run_after if following is not None else None
+
+
+def _plain(moment: datetime | None) -> datetime | None:
+    """The standard library's datetime: timetables calculate with it, and pendulum's does not survive `datetime.combine` and the like."""
+    return None if moment is None else datetime.fromtimestamp(moment.timestamp(), UTC)
