@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from trackside.cli import output
+from trackside.cli import output, server
 from trackside.cli.words import Verbs, add, group
 
 
@@ -15,6 +15,11 @@ def migrate_airflow2(given: argparse.Namespace, rest: list[str]) -> int:
     return airflow2(given, rest)
 
 
+def import_airflow(given: argparse.Namespace, rest: list[str]) -> int:
+    """Connections, variables, pools and history of another Airflow; the server's command does it."""
+    server.manage("import_airflow", *rest)
+
+
 def add_to(verbs: Verbs) -> None:
     """The words of these commands."""
     migrate = group(verbs, "migrate", "bring DAG files up to date")
@@ -22,3 +27,5 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("files", nargs="+", metavar="FILE", help="files, or folders with all .py files below")
     one.add_argument("--write", action="store_true", help="change the files")
     output.add_output(one)
+    text = "connections, variables, pools and history of an Airflow; `trackside import airflow --help` says more"
+    add(group(verbs, "import", "bring over what another system knows"), "airflow", import_airflow, text)

@@ -26,14 +26,16 @@ PARTS: dict[str, tuple[str, ...]] = {
 """Module of this package → first words it adds to the command, in the order of the help. Several may share a word."""
 
 
+PASSED_ON = {*((word,) for word in processes.PASSED_ON), ("import", "airflow")}
+"""Commands whose further words belong to the server's own command, `--help` among them."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code: 0 done, 1 could not be done (one line says why), 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser(next((word for word in words if not word.startswith("-")), None))
-    if words and words[0] in processes.PASSED_ON:
-        given, rest = parser.parse_args(words[:1]), words[1:]
-    else:
-        given, rest = parser.parse_args(words), []
+    own = next((n for n in (1, 2) if tuple(words[:n]) in PASSED_ON), len(words))
+    given, rest = parser.parse_args(words[:own]), words[own:]
     verb: Verb | None = getattr(given, "verb", None)
     if verb is None:
         parser.print_help()

@@ -20,12 +20,12 @@ class UnreadableFile(ValueError):
 
 def read_connections(path: str | Path) -> dict[str, dict[str, Any]]:
     """Connection id → its fields. Raises UnreadableFile."""
-    return {conn_id: connection(value, f"{path}: {conn_id}") for conn_id, value in _read(Path(path)).items()}
+    return {conn_id: connection(value, f"{path}: {conn_id}") for conn_id, value in entries(Path(path)).items()}
 
 
 def read_variables(path: str | Path) -> dict[str, str]:
     """Key → value as text. Values that are no text become JSON. Raises UnreadableFile."""
-    return {key: variable(value) for key, value in _read(Path(path)).items()}
+    return {key: variable(value) for key, value in entries(Path(path)).items()}
 
 
 def connection(value: Any, where: str) -> dict[str, Any]:
@@ -53,7 +53,8 @@ def variable(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def entries(path: Path) -> dict[str, Any]:
+    """Name → what the file says, whatever it is. Raises UnreadableFile."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
