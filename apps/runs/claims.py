@@ -63,6 +63,28 @@ TAKE_TRIGGERS = """
     RETURNING g.id, ti.id, ti.run_id, g.classpath, ti.reason_code
 """
 
+_TAKE_WATCHERS = """
+    UPDATE runs_watcher SET triggerer_id = %(me)s::uuid, claimed_at = %(now)s::timestamptz WHERE id IN (
+        SELECT w.id FROM runs_watcher w LEFT JOIN runs_process p ON p.id = w.triggerer_id
+        WHERE (p.id IS NULL OR p.ended_at IS NOT NULL OR p.lease_until < clock_timestamp())
+            AND (w.failed_at IS NULL OR w.failed_at < %(now)s::timestamptz - interval '30 seconds')
+        ORDER BY w.id LIMIT %(limit)s::int FOR NO KEY UPDATE OF w SKIP LOCKED)
+    RETURNING id
+"""
+WATCHERS_KEY = 0x7472_6B36
+"""Advisory lock of whoever makes the rows of watchers what the assets say."""
+
+
+def take_watchers(me: UUID, limit: int, now: datetime) -> list[int]:
+    """Claim watchers of assets that no living triggerer holds and that did not just fail."""
+    return [r[0] for r in sql.rows(_TAKE_WATCHERS, {"me": me, "limit": limit, "now": now})]
+
+
+def try_watchers() -> bool:
+    """The right to change rows of watchers, unless somebody has it; held to the end of the transaction."""
+    return bool(sql.rows("SELECT pg_try_advisory_xact_lock(%s)", [WATCHERS_KEY])[0][0])
+
+
 # Triggers whose instance does not wait for them any more; those just being fired are left to whoever fires them.
 DELETE_DEAD_TRIGGERS = """
     DELETE FROM runs_trigger WHERE id IN (

@@ -353,7 +353,14 @@ class Event(models.Model):
         return f"{self.kind} {self.verb}"
 
 
-from apps.runs.assets.models import AssetEvent, PartitionNews, PendingPartition, QueuedAsset  # noqa: E402, F401  (models of this app, kept with what they are for)
+from apps.runs.assets.models import (  # noqa: E402, F401  (models of this app, kept with what they are for)
+    AssetEvent,
+    PartitionNews,
+    PendingPartition,
+    QueuedAsset,
+    WatchedAsset,
+    Watcher,
+)
 from apps.runs.backfills.models import Backfill  # noqa: E402, F401
 from apps.runs.errands.models import Deadline, Errand  # noqa: E402, F401
 from apps.runs.questions.models import HITLDetail  # noqa: E402, F401

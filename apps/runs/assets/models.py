@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.timezone import now
 
+from apps.access.fields import EncryptedTextField
+
 
 class AssetEvent(models.Model):
     """An asset has news. Written in the transaction in which its task succeeded, or by REST."""
@@ -91,3 +93,35 @@ class PartitionNews(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source_key} for {self.pending_id}"
+
+
+class Watcher(models.Model):
+    """A trigger that goes on for ever: each of its events is an event of the assets that name it. See `watchers.py`."""
+
+    key = models.CharField(max_length=64, unique=True)
+    """Hash of class path and arguments: the same trigger of several assets waits once."""
+    classpath = models.CharField(max_length=1000)
+    kwargs = EncryptedTextField(default="{}")
+    triggerer = models.ForeignKey("runs.Process", on_delete=models.SET_NULL, null=True, related_name="watchers")
+    """The process whose child waits; once its lease has run out anybody may take over."""
+    claimed_at = models.DateTimeField(null=True)
+    error = models.TextField(null=True)
+    """Why it failed the last time; null once it has found something again."""
+    failed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.classpath
+
+
+class WatchedAsset(models.Model):
+    """An asset names a watcher."""
+
+    watcher = models.ForeignKey(Watcher, on_delete=models.CASCADE, related_name="watched")
+    asset = models.ForeignKey("dags.Asset", on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=1500)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("watcher", "asset"), name="watched_asset_once"),)
+
+    def __str__(self) -> str:
+        return self.name

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from apps.dags import answers
-from apps.runs.execution import counts
+from apps.runs.execution import counts, stores
 from apps.runs.execution.refusal import Refused
+from apps.runs.stores import store
 
 _COUNTS = {
     "/runs/state": counts.run_state,
@@ -16,7 +17,7 @@ _COUNTS = {
 }
 
 
-def answer(method: str, path: str, params: dict[str, Any]) -> tuple[int, Any]:
+def answer(method: str, path: str, params: dict[str, Any], body: Any = None) -> tuple[int, Any]:
     """Status and JSON; paths and bodies are those that tasks use (`/execution`)."""
     if method == "GET" and path in _COUNTS:
         if not params.get("dag_id"):
@@ -25,7 +26,12 @@ def answer(method: str, path: str, params: dict[str, Any]) -> tuple[int, Any]:
             return 200, _COUNTS[path]("", params)
         except Refused as e:
             return e.status, {"detail": e.detail}
-    status, body = answers.answer(method, path, params)
+    if path == "/state/asset":
+        try:
+            return 200, stores.for_asset(method, params, body, store.Writer("watcher"))
+        except Refused as e:
+            return e.status, {"detail": e.detail}
+    status, said = answers.answer(method, path, params)
     if status == 403:
-        body = {"detail": f"{method} {path} is not possible in a trigger: do it in the task."}
-    return status, body
+        said = {"detail": f"{method} {path} is not possible in a trigger: do it in the task."}
+    return status, said

@@ -16,6 +16,7 @@ from django.db import transaction
 
 from apps.access.crypto import WrongKey, decrypt
 from apps.runs import brain, claims, sql, transitions, wake
+from apps.runs.assets import watchers
 from apps.runs.models import Trigger
 from apps.runs.transitions import Changed
 from trackside.core.reasons import Reason
@@ -101,6 +102,7 @@ def tidy(now: datetime) -> None:
     """The scheduler's share: works without a triggerer, too."""
     sweep()
     explain_unserved(now)
+    watchers.sync()
 
 
 def sweep() -> int:

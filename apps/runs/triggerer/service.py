@@ -25,6 +25,7 @@ from apps.runs.models import Process
 from apps.runs.triggerer import facts, firing, rows
 from apps.runs.triggerer.suspects import Suspects
 from apps.runs.triggerer.tasklog import TaskLogs
+from apps.runs.triggerer.watching import Watching, is_watcher
 from trackside.runner.triggers import TriggerChild
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Triggerer:
         self.child: TriggerChild | None = None
         self.running: dict[int, rows.Job] = {}
         """Triggers that the child was told to run and that have not fired."""
+        self.watching = Watching()
         self.logs = TaskLogs()
         self.errands = AsyncErrands()
         self._heard: queue.Queue[tuple[TriggerChild, dict[str, Any]]] = queue.Queue(MAX_HEARD)
@@ -82,11 +84,14 @@ class Triggerer:
             return None
         self._listen()
         self._fire()
+        self.watching.fire(process.pk)
         held = rows.held(process.pk) | self.errands.held.keys()
         self._cancel(held)
         with transaction.atomic():
             held |= rows.claim(process.pk, self.capacity - len(held), self.queues, sql.now())
         held |= self.errands.take(process.pk)
+        if self.queues is None:  # watchers belong to no queue
+            held |= self.watching.take(process.pk, self.capacity - len(held), self.child.send if self.child is not None else None)
         self._start(held)
         rows.sweep()
         self.logs.flush()
@@ -100,6 +105,8 @@ class Triggerer:
                 child, message = self._heard.get_nowait()
             except queue.Empty:
                 return
+            if message.get("is") in ("event", "error", "log") and self.watching.hear(message):
+                continue
             match message.get("is"):
                 case "event":
                     self._outcome(firing.Outcome(message["id"], message["kind"], message["payload"], message["xcoms"]))
@@ -122,7 +129,8 @@ class Triggerer:
 
     def _blocked(self, message: dict[str, Any]) -> None:
         job = self.running.get(message["id"])
-        name = job.message["classpath"].rpartition(".")[2] if job else "Something"
+        classpath = job.message["classpath"] if job else self.watching.running.get(message["id"] or 0, "Something")
+        name = classpath.rpartition(".")[2]
         text = (
             f"{name} has blocked every trigger of this triggerer for {message['seconds']} s, at {message['where']}. "
             "Triggers must await: use asyncio's calls, or asyncio.to_thread for what blocks."
@@ -133,7 +141,7 @@ class Triggerer:
 
     def _answer(self, child: TriggerChild, message: dict[str, Any]) -> None:
         try:
-            status, body = facts.answer(message["method"], message["path"], message.get("params") or {})
+            status, body = facts.answer(message["method"], message["path"], message.get("params") or {}, message.get("body"))
         except Exception as e:
             logger.exception("answering %s failed", message.get("path"))
             status, body = 500, {"detail": f"{type(e).__name__}: {e}"}
@@ -141,15 +149,19 @@ class Triggerer:
 
     def _lost_child(self, message: dict[str, Any]) -> None:
         """The child died, by a trigger's fault or another's: what it ran starts again in the next one."""
-        culprit, pause = self._suspects.died(time.monotonic() - self._child_since, set(self.running))
+        culprit, pause = self._suspects.died(time.monotonic() - self._child_since, {*self.running, *self.watching.running})
         logger.error("the trigger process ended (exit code %s) with %d triggers; again in %g s", message["code"], len(self.running), pause)
         for job in (j for j in self.running.values() if j.id > 0):
             self.logs.system(job.try_id, "The process in which the trigger waited ended; it starts again.", "warning")
         if culprit is not None:
             error = f"The trigger ends the process in which triggers wait (exit code {message['code']}), again and again."
-            self._outcomes.append(firing.Outcome(culprit, "error", error=error))
+            if is_watcher(culprit):
+                self.watching.fail(culprit, error)
+            else:
+                self._outcomes.append(firing.Outcome(culprit, "error", error=error))
         self.child = None
         self.running.clear()
+        self.watching.child_died()
         self._start_at = time.monotonic() + pause
 
     # --- act ------------------------------------------------------------------------------------------------------
@@ -195,12 +207,16 @@ class Triggerer:
             del self.running[number]
 
     def _start(self, held: set[int]) -> None:
-        new = held - self.running.keys()
+        new = held - self.running.keys() - self.watching.running.keys()
         if not new or time.monotonic() < self._start_at or not (new := self._suspects.choose(new)):
             return
         if self.child is None:
             self.child = TriggerChild(self.dags_folder, self.hear)
             self._child_since = time.monotonic()
+        watched = {n for n in new if is_watcher(n)}
+        if watched:
+            self.watching.start(watched, self.child.send)
+        new -= watched
         for job in [*rows.jobs(n for n in new if n > 0), *self.errands.jobs(new)]:
             self.running[job.id] = job
             if "wrong" in job.message:
@@ -211,9 +227,10 @@ class Triggerer:
 
     def _show(self, process: Process) -> None:
         """Capacity and load, for the health page."""
-        shown = (process.pk, len(self.running))
+        info = {"triggers": len(self.running), "watchers": len(self.watching.running)}
+        shown = (process.pk, sum(info.values()))
         if shown != self._shown:
-            Process.objects.filter(pk=process.pk).update(slots=self.capacity, info={"triggers": len(self.running)})
+            Process.objects.filter(pk=process.pk).update(slots=self.capacity, info=info)
             self._shown = shown
 
     def _next(self, is_busy: bool) -> datetime | None:

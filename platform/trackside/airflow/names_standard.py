@@ -112,7 +112,9 @@ STANDARD: dict[str, dict[str, Any]] = {
     f"{_T}.external_task": {
         name: f"sdk.triggers_external:{name}" for name in ("DagStateTrigger", "WorkflowTrigger")
     },
-    f"{_T}.file": {"FileTrigger": "sdk.triggers_standard:FileTrigger"},
+    f"{_T}.file": {
+        name: f"sdk.triggers_standard:{name}" for name in ("FileTrigger", "FileDeleteTrigger", "DirectoryFileDeleteTrigger")
+    },
     **{
         f"{_D}.{module}": {name: f"sdk.operators.decorated:{name}"}
         for module, name in (

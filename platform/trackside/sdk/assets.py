@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from trackside.sdk.installed import load, uri_handlers
-from trackside.sdk.jsonable import jsonable
+from trackside.sdk.jsonable import jsonable, plain_module
 
 _LONGEST = 1500
 
@@ -287,15 +287,20 @@ class AssetWatcher:
     """An event trigger whose events become events of the asset (row 1.218)."""
 
     def __init__(self, name: str, trigger: Any) -> None:
-        if not hasattr(trigger, "serialize"):
-            raise ValueError("AssetWatcher: trigger must be a BaseEventTrigger")
+        from trackside.sdk.triggers import BaseEventTrigger, BaseTrigger
+
+        if not isinstance(trigger, BaseEventTrigger):
+            kind = "only a BaseTrigger" if isinstance(trigger, BaseTrigger) else f"a {type(trigger).__name__}"
+            raise ValueError(f"AssetWatcher: trigger must be a BaseEventTrigger, this is {kind}")
         self.name = name
         self.trigger = trigger
 
     def to_spec(self) -> dict[str, Any]:
         """Name, class path and arguments of the trigger."""
+        from trackside.sdk import serde
+
         classpath, kwargs = self.trigger.serialize()
-        return {"name": self.name, "classpath": classpath, "kwargs": jsonable(kwargs)}
+        return {"name": self.name, "classpath": plain_module(classpath), "kwargs": serde.serialize(kwargs)}
 
 
 class AssetAccessControl:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,32 @@ class BaseTrigger(abc.ABC, LoggingMixin):
 
 
 class BaseEventTrigger(BaseTrigger):
-    """A trigger that can also watch for asset events."""
+    """A trigger that can also watch for asset events (`AssetWatcher`): then it goes on for ever, each event is the asset's.
+
+    Triggers that name the same `shared_stream_key` share one poll: `open_shared_stream` runs once for all of them, and each
+    makes its own events of it in `filter_shared_stream`. `asset_state_store` is set before it runs as a watcher.
+    """
+
+    supports_triggerer_queue = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.asset_state_store: Any = None
+
+    def shared_stream_key(self) -> Hashable | None:
+        """What names the source that may be shared; None: it polls for itself in `run`."""
+        return None
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
+        """Poll the source for all that share it, for ever; `kwargs` are those of one of them."""
+        raise NotImplementedError(f"{cls.__name__} declares a shared_stream_key but does not implement open_shared_stream")
+        yield
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """This trigger's events out of what the shared poll saw."""
+        raise NotImplementedError(f"{type(self).__name__} declares a shared_stream_key but does not implement filter_shared_stream")
+        yield
 
     @staticmethod
     def hash(classpath: str, kwargs: dict[str, Any]) -> int:

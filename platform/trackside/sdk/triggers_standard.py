@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import glob
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Hashable
 from pathlib import Path
 from typing import Any
 
 from trackside.sdk.triggers import BaseEventTrigger, BaseTrigger, TaskSuccessEvent, TriggerEvent
+
+logger = logging.getLogger(__name__)
 
 LONGEST_SLEEP_S = 60.0
 """A clock may be set while we sleep: look at it at least this often."""
@@ -66,6 +69,82 @@ class FileTrigger(BaseEventTrigger):
         while not await asyncio.to_thread(has_file, self.filepath, self.recursive):  # noqa: ASYNC110
             await asyncio.sleep(self.poke_interval)
         yield TriggerEvent(True)
+
+
+class FileDeleteTrigger(BaseEventTrigger):
+    """Fires when the file is there, and deletes it."""
+
+    def __init__(self, filepath: str, poke_interval: float = 5.0, **kwargs: Any) -> None:
+        super().__init__()
+        self.filepath, self.poke_interval = filepath, poke_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """See `BaseTrigger.serialize`."""
+        arguments = {"filepath": self.filepath, "poke_interval": self.poke_interval}
+        return "airflow.providers.standard.triggers.file.FileDeleteTrigger", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look, sleep, look again."""
+        while not await asyncio.to_thread(_take_file, Path(self.filepath)):  # noqa: ASYNC110
+            await asyncio.sleep(self.poke_interval)
+        self.log.info("File %s has been deleted", self.filepath)
+        yield TriggerEvent(True)
+
+
+class DirectoryFileDeleteTrigger(BaseEventTrigger):
+    """Fires when `filename` is in `directory`, and deletes it. Those of the same directory and interval share one scan."""
+
+    def __init__(self, *, directory: str, filename: str, poke_interval: float = 5.0) -> None:
+        super().__init__()
+        self.directory, self.filename, self.poke_interval = directory, filename, poke_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """See `BaseTrigger.serialize`."""
+        arguments = {"directory": self.directory, "filename": self.filename, "poke_interval": self.poke_interval}
+        return "airflow.providers.standard.triggers.file.DirectoryFileDeleteTrigger", arguments
+
+    def shared_stream_key(self) -> Hashable | None:
+        return "directory-scan", str(Path(self.directory).resolve()), self.poke_interval
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
+        """The names in the directory, again and again. What cannot heal by itself (no right, no directory) is raised."""
+        directory = Path(kwargs["directory"])
+        while True:
+            try:
+                names = await asyncio.to_thread(lambda: {item.name for item in directory.iterdir()})
+            except FileNotFoundError:
+                names = set()
+            except (PermissionError, NotADirectoryError):
+                raise
+            except OSError as error:
+                logger.warning("Failed to list %s: %s; again in %s s", directory, error, kwargs["poke_interval"])
+                names = set()
+            yield {"directory": str(directory), "names": names}
+            await asyncio.sleep(kwargs["poke_interval"])
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """Delete the own file when it is there, and fire."""
+        async for seen in shared_stream:
+            path = Path(seen["directory"]) / self.filename
+            if self.filename in seen["names"] and await asyncio.to_thread(_take_file, path):
+                self.log.info("File %s has been deleted", path)
+                yield TriggerEvent({"filepath": str(path)})
+                return
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Alone: the same scan for itself."""
+        async for event in self.filter_shared_stream(type(self).open_shared_stream(self.serialize()[1])):
+            yield event
+
+
+def _take_file(path: Path) -> bool:
+    """Delete a file; whether it was there (whoever deletes it has it)."""
+    try:
+        path.unlink()
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    return True
 
 
 def has_file(pattern: str, recursive: bool) -> bool:

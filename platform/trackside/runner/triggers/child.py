@@ -1,7 +1,7 @@
 """The process in which triggers wait: one asyncio loop, one task per trigger.
 
 Started by `client` as `python -P -m trackside.runner.triggers.child DAGS_FOLDER PARENT`. The end of stdin ends it. A trigger
-says one thing and is done; one that is killed with this process is started again by whoever claims it next.
+says one thing and is done, a watcher goes on; one that is killed with this process is started again by whoever claims it next.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 import threading
@@ -18,16 +19,21 @@ from typing import Any, BinaryIO
 from trackside.runner import jsonio, procs
 from trackside.runner.masking import Masker
 from trackside.runner.triggers import logs
+from trackside.runner.triggers.streams import SharedStreams
 from trackside.runner.triggers.watch import Watch
 from trackside.sdk import serde
+from trackside.sdk.assets import Asset
 from trackside.sdk.execution import current
 from trackside.sdk.execution.logs import error_line
+from trackside.sdk.execution.state_stores import AssetStateStoreAccessors
 from trackside.sdk.plugins import loading as plugins
 from trackside.sdk.triggers import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 
 ON_KILL_S = 30.0
 CLEANUP_S = 2.0
 ANSWER_S = 30.0
+RESTART_S = 0.2
+"""A watcher that ends at once begins anew no more often than every so many seconds."""
 
 
 class Voice:
@@ -63,7 +69,7 @@ class Server:
             self._last += 1
             number = self._last
         arrived, answer = self._waiting[number] = threading.Event(), []
-        self._voice.say(**{"is": "ask", "ask": number, "method": method, "path": path, "params": params})
+        self._voice.say(**{"is": "ask", "ask": number, "method": method, "path": path, "params": params, "body": body})
         arrived.wait(ANSWER_S)
         self._waiting.pop(number, None)
         return answer[0] if answer else (503, {"detail": "the triggerer did not answer"})
@@ -92,6 +98,7 @@ class Triggers:
         self._killed: set[int] = set()
         self._classes: dict[str, type[BaseTrigger]] = {}
         self.ended = asyncio.Event()
+        self.streams = SharedStreams()
 
     def read(self, stdin: BinaryIO) -> None:
         """Runs in a thread until the triggerer closes the pipe."""
@@ -105,21 +112,27 @@ class Triggers:
 
     def _obey(self, message: dict[str, Any]) -> None:
         number = message["id"]
-        if message["do"] == "start" and number not in self.tasks:
-            task = self.tasks[number] = self.loop.create_task(self._run(message), name=str(number))
-            task.add_done_callback(lambda _: self.tasks.pop(number, None))
+        if message["do"] == "start" and (number not in self.tasks or "watch" in message):
+            task = self.loop.create_task(self._run(message, after=self.tasks.get(number)), name=str(number))
+            self.tasks[number] = task
+            task.add_done_callback(lambda done: self.tasks.pop(number, None) if self.tasks.get(number) is done else None)
         elif message["do"] == "cancel" and number in self.tasks:
             if message.get("kill"):
                 self._killed.add(number)
             self.tasks[number].cancel()
 
-    async def _run(self, message: dict[str, Any]) -> None:
+    async def _run(self, message: dict[str, Any], after: asyncio.Task[None] | None = None) -> None:
         number = message["id"]
+        if after is not None:  # the same watcher is just being cancelled: one at a time
+            await asyncio.wait([after])
         logs.CURRENT.set(number)
         trigger: BaseTrigger | None = None
         try:
             trigger = self._make(await self._class(message), message)
-            self._say_event(number, await _first_event(trigger))
+            if "watch" in message:
+                await self._watch(number, trigger, message)
+            else:
+                self._say_event(number, await _first_event(trigger))
         except asyncio.CancelledError:
             if number in self._killed and trigger is not None:
                 await _limited("on_kill", trigger.on_kill(), ON_KILL_S)
@@ -130,6 +143,19 @@ class Triggers:
             self._killed.discard(number)
             if trigger is not None:
                 await _limited("cleanup", trigger.cleanup(), CLEANUP_S)
+
+    async def _watch(self, number: int, trigger: BaseTrigger, message: dict[str, Any]) -> None:
+        """A watcher never ends: one that has said all it had to say begins anew."""
+        assets = [Asset(name=name, uri=uri) for name, uri in message["watch"]]
+        while True:
+            trigger.asset_state_store = AssetStateStoreAccessors(self.server, assets)  # type: ignore[attr-defined]  # event triggers have it
+            began = self.loop.time()
+            async with contextlib.aclosing(self.streams.events_of(number, trigger)) as events:
+                async for event in events:
+                    self._say_event(number, event)
+            await asyncio.sleep(max(0.0, began + RESTART_S - self.loop.time()))
+            await _limited("cleanup", trigger.cleanup(), CLEANUP_S)
+            trigger = self._make(await self._class(message), message)
 
     async def _class(self, message: dict[str, Any]) -> type[BaseTrigger]:
         classpath = message["classpath"]
@@ -184,10 +210,12 @@ async def _limited(what: str, wait: Any, seconds: float) -> None:
 def find_class(classpath: str, dag_file: str | None) -> type[BaseTrigger]:
     """The class a deferral named. Raises ImportError or TypeError when there is no such trigger."""
     module, _, name = classpath.rpartition(".")
-    if module.startswith("unusual_prefix_") and module not in sys.modules and dag_file:
+    if dag_file and module not in sys.modules and (module.startswith("unusual_prefix_") or not _can_import(module)):
+        from trackside.sdk.jsonable import plain_module
         from trackside.sdk.parsing import load_file
 
-        load_file(dag_file)  # a class of the DAG file itself
+        load_file(dag_file)  # a class of the DAG file itself; watchers name it without what makes its module unique
+        module = next((loaded for loaded in list(sys.modules) if plain_module(loaded) == module), module)
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
@@ -196,6 +224,13 @@ def find_class(classpath: str, dag_file: str | None) -> type[BaseTrigger]:
     if not (isinstance(found, type) and callable(getattr(found, "run", None))):
         raise TypeError(f"{classpath} is no trigger")
     return found
+
+
+def _can_import(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 async def serve(voice: Voice, masker: Masker) -> None:
