@@ -74,8 +74,9 @@ def _reference(kind: str, reference: dict[str, Any], run: Run, now: datetime) ->
 
 def _average(dag_id: str, most: int, least: int | None, now: datetime) -> datetime | None:
     seconds = [r[0] for r in sql.rows(
-        "SELECT extract(epoch FROM end_date - start_date) FROM runs_run WHERE dag_id = %s AND start_date IS NOT NULL AND end_date IS NOT NULL "
-        "AND state IN ('success', 'failed') ORDER BY logical_date DESC NULLS LAST, id DESC LIMIT %s", [dag_id, most])]  # fmt: skip
+        "SELECT extract(epoch FROM end_date - start_date) FROM runs_run WHERE dag_id = %s AND start_date IS NOT NULL "
+        "AND end_date IS NOT NULL AND state IN ('success', 'failed') "
+        "ORDER BY logical_date DESC NULLS LAST, id DESC LIMIT %s", [dag_id, most])]  # fmt: skip
     if len(seconds) < (least or most):
         return None
     return now + timedelta(seconds=float(sum(seconds)) / len(seconds))
@@ -123,9 +124,8 @@ def run_once(now: datetime) -> int:
             deadline.missed, deadline.last_updated_at = True, now
             deadline.errand = _call(deadline)
             deadline.save(update_fields=["missed", "last_updated_at", "errand"])
-            Event.objects.create(
-                at=now, kind="run", verb="deadline", dag_id=deadline.run.dag_id, run_pk=deadline.run_id, run_id=deadline.run.run_id, payload={}
-            )
+            run = deadline.run
+            Event.objects.create(at=now, kind="run", verb="deadline", dag_id=run.dag_id, run_pk=run.pk, run_id=run.run_id, payload={})
         if late:
             wake.send_on_commit(wake.LIVE)
     return len(late)

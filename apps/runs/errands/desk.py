@@ -18,7 +18,6 @@ from apps.runs.models import Run, TaskInstance
 from apps.runs.triggerer import facts
 from apps.runs.triggerer.tasklog import TaskLogs
 from trackside.core.messages import RunRecord
-from trackside.sdk.plugins.hooks import SERVER
 
 LOGS = TaskLogs()
 """Lines for logs of tries; the runner writes them when the worker's part is complete."""
@@ -43,7 +42,8 @@ def take(process: UUID, room: int, *, runs_in: str = "processor") -> list[Taken]
     with transaction.atomic():
         pks = claims.take_errands(process, room, runs_in)
         given_up = [pk for pk, attempts in pks if attempts > MAX_ATTEMPTS]
-        found = list(Errand.objects.filter(pk__in=[pk for pk, _ in pks]).exclude(pk__in=given_up).select_related("run", "ti").order_by("pk"))
+        going = [pk for pk, attempts in pks if attempts <= MAX_ATTEMPTS]
+        found = list(Errand.objects.filter(pk__in=going).select_related("run", "ti").order_by("pk"))
     for pk in given_up:
         finish(pk, ok=False, error=f"The process that ran it died {MAX_ATTEMPTS} times, so it is not started again.")
     return [Taken(e, _job(e)) for e in found]
@@ -90,7 +90,8 @@ def _last_ti(errand: Errand) -> TaskInstance | None:
 def _instances(run: Run) -> list[dict[str, Any]]:
     fields = ("task_id", "map_index", "state", "try_number", "max_tries", "duration", "operator", "hostname", "pool", "queue")
     rows = TaskInstance.objects.filter(run=run).order_by("id")[:2_000].values(*fields, "start_date", "end_date")
-    return [{**r, "dag_id": run.dag_id, "run_id": run.run_id, "start_date": _iso(r["start_date"]), "end_date": _iso(r["end_date"])} for r in rows]
+    same = {"dag_id": run.dag_id, "run_id": run.run_id}
+    return [{**r, **same, "start_date": _iso(r["start_date"]), "end_date": _iso(r["end_date"])} for r in rows]
 
 
 def run_record(run: Run) -> dict[str, Any]:
@@ -99,7 +100,8 @@ def run_record(run: Run) -> dict[str, Any]:
         dag_id=run.dag_id, run_id=run.run_id, run_type=run.run_type, state=run.state, logical_date=_iso(run.logical_date),
         data_interval_start=_iso(run.data_interval_start), data_interval_end=_iso(run.data_interval_end), run_after=_iso(run.run_after),
         queued_at=_iso(run.queued_at), start_date=_iso(run.start_date), end_date=_iso(run.end_date), clear_number=run.clear_number,
-        conf=run.conf, note=run.note, triggered_by=run.triggered_by, triggering_user_name=run.triggering_user_name, partition_key=run.partition_key,
+        conf=run.conf, note=run.note, triggered_by=run.triggered_by, triggering_user_name=run.triggering_user_name,
+        partition_key=run.partition_key,
     ).to_dict()  # fmt: skip
 
 
@@ -116,7 +118,8 @@ def answer(errand: Errand, method: str, path: str, params: dict[str, Any]) -> tu
             errand.try_id or UUID(int=0), ti.pk if ti else 0, errand.run.pk, errand.run.dag_id, errand.run.run_id, ti.task_id if ti else "",
             ti.map_index if ti else -1, errand.run.triggering_user_name,
         )  # fmt: skip
-        doors = {"/xcoms": data.get_xcoms, "/runs/previous": data.previous_run, "/runs/count": data.count_runs, "/runs/state": data.run_state,
+        doors = {"/xcoms": data.get_xcoms, "/runs/previous": data.previous_run, "/runs/count": data.count_runs,
+                 "/runs/state": data.run_state,
                  "/task-instances/count": data.count_task_instances, "/task-instances/states": data.task_states,
                  "/asset-events": data.asset_events}  # fmt: skip
         if path in doors:
@@ -155,8 +158,3 @@ def _log(errand: Errand, ok: bool, error: str | None, output: str) -> None:
     LOGS.system(errand.try_id, f"{errand.title}: {'done' if ok else f'failed: {error}'}", "info" if ok else "error")
     for line in output.splitlines()[:500]:
         LOGS.system(errand.try_id, line)
-
-
-def known_events() -> tuple[str, ...]:
-    """Events that listeners may name."""
-    return SERVER

@@ -5,6 +5,7 @@ The runner (`service`) has it written when the folder changes. Reading is cached
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import time
@@ -16,7 +17,6 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.dags.models import DagFile, PluginReport
-from trackside.sdk.plugins.hooks import SERVER
 
 KEEP_S = 2.0
 _kept: tuple[float, dict[str, Any]] = (-1e9, {})
@@ -54,8 +54,7 @@ def fingerprint() -> str:
             seen += [f"{p}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in paths if "__pycache__" not in p.parts]
         except OSError:
             continue
-    for group in ("airflow.plugins", "airflow.policy"):
-        seen += [f"{group}:{e.name}={e.value}" for e in importlib.metadata.entry_points(group=group)]
+    seen += _installed()
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()
 
 
@@ -63,7 +62,14 @@ def is_empty() -> bool:
     """Whether there is nothing to load at all, so that no child has to be asked."""
     folder = Path(settings.PLUGINS_FOLDER)
     found = any(next(root.rglob("*.py"), None) for root in (folder, folder.parent / "config") if root.is_dir())
-    return not found and not any(importlib.metadata.entry_points(group=g) for g in ("airflow.plugins", "airflow.policy"))
+    return not found and not _installed()
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    """Entry points of installed packages: read once, because that is dear, and a package comes with a restart."""
+    groups = ("airflow.plugins", "airflow.policy")
+    return tuple(f"{group}:{e.name}={e.value}" for group in groups for e in importlib.metadata.entry_points(group=group))
 
 
 EMPTY: dict[str, Any] = {"plugins": [], "errors": {}, "listens": [], "policies": []}
@@ -80,8 +86,3 @@ def write(mark: str, data: dict[str, Any], now: datetime) -> bool:
                 DagFile.objects.update(reparse_requested_at=now)
         forget()
     return is_news
-
-
-def events() -> tuple[str, ...]:
-    """Events of the server that plugins may listen to."""
-    return SERVER

@@ -184,7 +184,7 @@ def _unpack(reply: ParseReply) -> dict[str, Any]:
             return {"ok": False, "value": None, "error": f"Its process sent something that cannot be read ({e})."}
     code = int(reply.header.get("code") or 0)
     why = {
-        "timeout": f"It took longer than {reply.settings.timeout:g} s and was stopped. Make it quicker, or raise TRACKSIDE_CALLBACK_TIMEOUT.",
+        "timeout": f"It took longer than {reply.settings.timeout:g} s and was stopped. Raise TRACKSIDE_CALLBACK_TIMEOUT.",
         "memory": f"It needed more than {reply.settings.memory_mb} MB of memory and was stopped. Raise TRACKSIDE_PARSE_MEMORY_MB.",
         "processes": "It started too many processes and was stopped.",
         "exit": f"It ended its process with exit code {code} (os._exit or similar).",

@@ -32,8 +32,9 @@ class AsyncErrands:
                 desk.finish(taken.errand.pk, ok=False, error=taken.job["wrong"])
                 continue
             job = taken.job
-            kwargs = {"path": job["path"], "kwargs": job.get("kwargs") or {}, "context": job.get("context") or {}, "dag_file": job.get("dag_file")}
-            ti = {"dag_id": job.get("dag_id"), "run_id": (job.get("run") or {}).get("run_id"), "task_id": "", "map_index": -1, "try_number": 0}
+            kwargs = {name: job.get(name) for name in ("path", "kwargs", "context", "dag_file")}
+            run_id = (job.get("run") or {}).get("run_id")
+            ti = {"dag_id": job.get("dag_id"), "run_id": run_id, "task_id": "", "map_index": -1, "try_number": 0}
             message: dict[str, Any] = {"do": "start", "id": number, "classpath": CLASSPATH, "kwargs": kwargs, "ti": ti, "dag_file": None}
             self.held[number] = Job(number, NOBODY, message)
         return set(self.held)
