@@ -7,7 +7,6 @@ import string
 from datetime import datetime
 from typing import Any
 
-import jsonschema
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
@@ -23,6 +22,8 @@ from trackside.core.spec import DagSpec
 from trackside.core.states import RunState, RunType
 from trackside.core.timetables import DataInterval, InvalidRunId, PlannedElsewhere, from_dict, generate_run_id, validate_run_id
 from trackside.core.timetables.partition import CronPartition
+from trackside.sdk.exceptions import ParamValidationError
+from trackside.sdk.param import check_value, merged
 
 _LETTERS = string.ascii_letters + string.digits
 
@@ -155,14 +156,14 @@ def check_conf(spec: DagSpec, conf: dict[str, Any]) -> None:
     for name, param in spec.params.items():
         if name not in conf and "value" not in param:
             raise ActionRefused(f"Invalid input for param {name}: it has no default, so conf must give it a value", field=f"conf.{name}")
-        value = conf.get(name, param.get("value"))
-        schema = param.get("schema") or {}
+        default = param.get("value")
+        value = conf.get(name, default)
+        if isinstance(value, dict) and isinstance(default, dict):
+            value = merged(default, value)
         try:
-            jsonschema.validate(value, schema, format_checker=jsonschema.FormatChecker())
-        except jsonschema.ValidationError as e:
-            raise ActionRefused(f"Invalid input for param {name}: {e.message}", field=f"conf.{name}") from e
-        except jsonschema.SchemaError as e:
-            raise ActionRefused(f"The schema of param {name} is not valid: {e.message}. Correct the DAG file.", field=f"conf.{name}") from e
+            check_value(value, param.get("schema") or {})
+        except ParamValidationError as e:
+            raise ActionRefused(f"Invalid input for param {name}: {e}", field=f"conf.{name}") from e
 
 
 def create_run(

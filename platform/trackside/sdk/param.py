@@ -163,7 +163,7 @@ class ParamsDict(MutableMapping[str, Any]):
         for name, value in _items(other):
             current = self._params[name].value if name in self._params else None
             both = isinstance(current, dict) and isinstance(value, dict)
-            self[name] = _merged(current, value) if both else value  # type: ignore[arg-type]  # both are dicts
+            self[name] = merged(current, value) if both else value  # type: ignore[arg-type]  # both are dicts
 
     def validate(self) -> dict[str, Any]:
         """All values, checked. Raises ParamValidationError naming the param."""
@@ -299,9 +299,10 @@ def _items(source: Any) -> Any:
     return source
 
 
-def _merged(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """`new` over `base`, dicts inside dicts merged in turn."""
     out = dict(base)
     for key, value in new.items():
         both = isinstance(out.get(key), dict) and isinstance(value, dict)
-        out[key] = _merged(out[key], value) if both else value
+        out[key] = merged(out[key], value) if both else value
     return out
