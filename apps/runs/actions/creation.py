@@ -59,7 +59,7 @@ def trigger(
     now = sql.now()
     interval = DataInterval(*data_interval) if data_interval else None
     if logical_date is not None and interval is None:
-        interval = _manual_interval(dag, run_after or logical_date)
+        interval = _manual_interval(dag, logical_date)
         run_after = run_after or interval.end
     run_after = run_after or now
     if run_id:
