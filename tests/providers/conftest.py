@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.providers import environment, httpserver
+from tests.providers import environment, httpserver, kubeserver
 from tests.support import server
 
 
@@ -51,17 +52,20 @@ def stack(python: Path, aws: str) -> Iterator[server.Server]:
     home = server.temporary_home("trackside-providers-")
     dags = home / "dags"
     shutil.copytree(Path(__file__).parent / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-    web = httpserver.start()
+    web, cluster = httpserver.start(), kubeserver.start()
     running = None
     try:
         running = server.start(home, dags, python=python)
         _connections(running, web.server_port, aws, home)
+        config = json.dumps({"kube_config": json.dumps(kubeserver.kubeconfig(cluster.server_port))})
+        running.add_connection("provider_kubernetes", conn_type="kubernetes", extra=config)
         yield running
     finally:
         if running is not None:
             running.stop()
-        web.shutdown()
-        web.server_close()
+        for each in (web, cluster):
+            each.shutdown()
+            each.server_close()
         server.remove(home)
 
 
