@@ -1,7 +1,7 @@
 """Runs that ended in the old Airflow, with their task instances: so that grids, durations and schedules go on where they were.
 
 For `import_airflow --history`. Only DAGs that Trackside knows, only runs that ended, none that is here already. Logs, XComs and
-tries stay where they are. Rows are inserted in their final state; no verb of the ledger moves them.
+tries stay where they are. Rows are born in their final state (`transitions.imported`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from apps.dags.models import Dag
 from apps.runs.imports.database import Source
 from apps.runs.imports.items import Line
 from apps.runs.models import Run, TaskInstance
-from trackside.core.states import FINISHED, RUN_FINISHED, RunType, TriggeredBy
+from apps.runs.transitions import imported
+from trackside.core.states import RUN_FINISHED, RunType, TriggeredBy
 from trackside.core.timetables import DataInterval
 
 BATCH = 200
@@ -73,23 +74,22 @@ def _batch(source: Source, dag: Dag, rows: list[dict[str, Any]], left: Counter[t
         here_dates.add(date)
     runs: dict[str, Run] = {}
     for row in rows:
-        run = _run(dag, row)
-        if run.run_id in here_ids:
+        run_id, date = row["run_id"], _moment(row["logical_date"] or row["execution_date"])
+        if run_id in here_ids:
             left[dag.dag_id, "here already"] += 1
-        elif run.logical_date is not None and run.logical_date in here_dates:
+        elif date is not None and date in here_dates:
             left[dag.dag_id, "another run has their logical date"] += 1
-        elif run.state not in RUN_FINISHED:
+        elif row["state"] not in RUN_FINISHED:
             left[dag.dag_id, "they have not ended; let them end, then import again"] += 1
-        elif len(run.run_id) > 250:
+        elif len(run_id) > 250:
             left[dag.dag_id, "their run id is longer than 250 characters"] += 1
         else:
-            runs[run.run_id] = run
-            here_dates.add(run.logical_date)
+            runs[run_id] = _run(dag, row)
+            here_dates.add(date)
     if dry_run or not runs:
         return len(runs)
     with transaction.atomic():
-        Run.objects.bulk_create(runs.values())
-        TaskInstance.objects.bulk_create(_tasks(source, dag.dag_id, runs), batch_size=1000)
+        imported.store(runs.values(), _tasks(source, dag.dag_id, runs))
     return len(runs)
 
 
@@ -100,12 +100,11 @@ def _run(dag: Dag, row: dict[str, Any]) -> Run:
     after = _moment(row["run_after"]) or end or began or datetime.now(UTC)
     kind = row["run_type"] if row["run_type"] in set(RunType) else RunType.MANUAL
     triggered_by = str(row["triggered_by"] or "timetable").lower()
-    return Run(
-        dag=dag, run_id=row["run_id"], run_type=kind, state=row["state"] or "", logical_date=logical,
+    return imported.ended_run(
+        row["state"], dag=dag, run_id=row["run_id"], run_type=kind, logical_date=logical,
         data_interval_start=start, data_interval_end=end, run_after=after, queued_at=_moment(row["queued_at"]), start_date=began,
         end_date=_moment(row["end_date"]) or began or after, conf=_conf(row["conf"]),
         triggered_by=triggered_by if triggered_by in set(TriggeredBy) else "timetable", clear_number=row["clear_number"] or 0,
-        expanded=True,
     )  # fmt: skip
 
 
@@ -114,9 +113,8 @@ def _tasks(source: Source, dag_id: str, runs: dict[str, Run]) -> Iterator[TaskIn
     where = f"WHERE dag_id = ? AND run_id IN ({', '.join('?' * len(ids))})"
     for row in source.rows("task_instance", _TASK, where, [dag_id, *ids]):
         run = runs[row["run_id"]]
-        state = row["state"] if row["state"] in FINISHED else "removed" if row["state"] else "none"
-        yield TaskInstance(
-            run=run, dag_id=dag_id, task_id=row["task_id"], map_index=-1 if row["map_index"] is None else row["map_index"], state=state,
+        yield imported.ended_task(
+            row["state"], run=run, dag_id=dag_id, task_id=row["task_id"], map_index=-1 if row["map_index"] is None else row["map_index"],
             try_number=row["try_number"] or 0, max_tries=max(row["max_tries"] or 0, 0), start_date=_moment(row["start_date"]),
             end_date=_moment(row["end_date"]), duration=row["duration"], operator=row["operator"] or "",
             pool=row["pool"] or "default_pool", pool_slots=max(row["pool_slots"] or 1, 1), queue=row["queue"] or "default",
