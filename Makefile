@@ -22,6 +22,9 @@ lint: .venv/ready-dev ## style, types and import contracts; needs no database
 	@$(BIN)/mypy platform/trackside platform/config apps
 	@$(BIN)/lint-imports
 
+fuzz: .venv/ready-dev ## call every REST operation with generated input as every role for 20 minutes (the nightly form)
+	@TRACKSIDE_FUZZ_SECONDS=$${TRACKSIDE_FUZZ_SECONDS:-1200} $(BIN)/python -m pytest -n0 -s tests/fuzz $(ARGS)
+
 docs: .venv/ready ## write docs/reference and the tables of docs/migrate.md from the code
 	@$(BIN)/python tools/reference_docs.py
 

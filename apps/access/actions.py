@@ -51,17 +51,17 @@ def create_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> 
     return connection
 
 
-def update_connection(conn_id: str, values: dict[str, Any], *, actor: Actor, no_password_keeps: bool = True) -> Connection:
-    """Change the given fields. A password of `***` keeps the old one; `***` inside extra keeps that secret.
+def update_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> Connection:
+    """Change the given fields. A password of null, empty or `***` keeps the old one; `***` inside extra keeps that secret.
 
-    So does one of null or nothing, as forms send it, unless `no_password_keeps` is off. Raises NotThere.
+    Raises NotThere.
     """
     with transaction.atomic():
         connection = Connection.objects.select_for_update().filter(conn_id=conn_id).first()
         if connection is None:
             raise NotThere(f"The Connection with connection_id: `{conn_id}` was not found")
         for name, value in values.items():
-            if name == "password" and (value == MASK or (no_password_keeps and not value)):
+            if name == "password" and value in (None, "", MASK):
                 continue
             if name == "extra":
                 value = _merged_extra(value, connection.extra)

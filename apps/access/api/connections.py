@@ -132,7 +132,7 @@ def bulk_connections(call: Call) -> dict[str, Any]:
         name_of=name_of,
         existing=existing,
         create=lambda body: actions.create_connection(body.connection_id, body.values(all_fields=True), actor=actor),
-        update=lambda body, mask: actions.update_connection(body.connection_id, body.values(mask), actor=actor, no_password_keeps=False),
+        update=lambda body, mask: actions.update_connection(body.connection_id, body.values(mask), actor=actor),
         delete=lambda entity: actions.delete_connection(name_of(entity), actor=actor),
     )
     return run_bulk(kind, call.body)
@@ -155,11 +155,11 @@ def get_connection(call: Call, connection_id: str) -> dict[str, Any]:
     returns=CONNECTIONS.schema,
 )
 def patch_connection(call: Call, connection_id: str) -> dict[str, Any]:
-    """Change a connection. A masked password keeps the old one, null removes it."""
+    """Change a connection. Masked or empty passwords keep the old one."""
     if call.body.connection_id != connection_id:
         raise bad_request("The connection_id in the request body does not match the URL parameter")
     values = call.body.values(call.query["update_mask"])
-    return CONNECTIONS.one(actions.update_connection(connection_id, values, actor=call.actor, no_password_keeps=False), call)
+    return CONNECTIONS.one(actions.update_connection(connection_id, values, actor=call.actor), call)
 
 
 @operation("DELETE /connections/{connection_id}", may=("delete", "connection"), status=204)
@@ -195,7 +195,12 @@ def enqueue_connection_test(call: Call) -> None:
     raise _tests_are_off()
 
 
-@operation("GET /connections/enqueue-test", may=("read", "connection"))
+@operation(
+    "GET /connections/enqueue-test",
+    may=("read", "connection"),
+    errors=(404, 422),
+    headers={"Airflow-Connection-Test-Token": "Token that the start of the test answered."},
+)
 def get_connection_test(call: Call) -> None:
     """Never finds anything: connection tests are disabled."""
     if "Airflow-Connection-Test-Token" not in call.request.headers:

@@ -24,7 +24,7 @@ recorded = pytest.mark.skipif(not RECORDED.exists(), reason=f"no recorded operat
 
 @pytest.fixture(scope="module")
 def doc():
-    import apps.runs.api.urls  # noqa: F401  (registers the operations)
+    import apps.ui.api.urls  # noqa: F401  (registers the operations)
 
     return described()
 

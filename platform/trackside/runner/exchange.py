@@ -29,6 +29,8 @@ MAX_REPORTS = 200
 """Reports in one exchange."""
 UPDATES_S = 0.2
 """Facts about running tries wait this long for company."""
+FIRST_UPDATE_S = 0.04
+"""The first facts about a try (its process) wait only this long; a try that is over sooner tells them with its report."""
 KILLS_AGAIN_S = 0.1
 """Seconds before a parked call is made again after an answer that held nothing but kills."""
 MAX_PAUSE_S = 5.0
@@ -92,12 +94,15 @@ class Exchanger:
         self._limit = MAX_REPORTS
         self._failures = 0
         self._updates_timer: asyncio.TimerHandle | None = None
+        self._introduced: set[str] = set()
+        """Tries the server knows facts of."""
 
     # What there is to say
 
     def report(self, held: HeldTry) -> None:
         """Send the report of this try now and until it is settled."""
         self._updates.pop(held.id, None)
+        self._introduced.discard(held.id)
         self._reports[id(held)] = held
         self._news.set()
 
@@ -106,8 +111,13 @@ class Exchanger:
         if held.is_over:
             return
         self._updates[held.id] = held
+        loop, delay = asyncio.get_running_loop(), UPDATES_S if held.id in self._introduced else FIRST_UPDATE_S
+        self._introduced.add(held.id)
+        if self._updates_timer is not None and self._updates_timer.when() > loop.time() + delay:
+            self._updates_timer.cancel()
+            self._updates_timer = None
         if self._updates_timer is None:
-            self._updates_timer = asyncio.get_running_loop().call_later(UPDATES_S, self._updates_due)
+            self._updates_timer = loop.call_later(delay, self._updates_due)
 
     def ask(self) -> None:
         """There is a new one among `wanted`: ask for it now."""
