@@ -55,7 +55,8 @@ def stack(python: Path, aws: str) -> Iterator[server.Server]:
     web, cluster = httpserver.start(), kubeserver.start()
     running = None
     try:
-        running = server.start(home, dags, python=python)
+        slow = {"TRACKSIDE_PARSE_TIMEOUT": "170"}  # libraries of thousands of modules, not compiled yet, on a busy machine
+        running = server.start(home, dags, python=python, environment=slow)
         _connections(running, web.server_port, aws, home)
         config = json.dumps({"kube_config": json.dumps(kubeserver.kubeconfig(cluster.server_port))})
         running.add_connection("provider_kubernetes", conn_type="kubernetes", extra=config)
