@@ -53,7 +53,7 @@ def asset(request: HttpRequest, asset_pk: int) -> HttpResponse:
     context = {
         "asset": found, "events": queries.events(found), "line": line, "cursor": position,
         "extra": json.dumps(found.extra, indent=2, ensure_ascii=False) if found.extra else "",
-        "badge": request.build_absolute_uri(reverse("data_badge", args=[_BADGE.sign(asset_pk)])),
+        "badge": request.build_absolute_uri(reverse("data_badge", args=[_BADGE.sign(str(asset_pk))])),
         "can_add": rights.allowed(request.user, "create", "asset"),
     }  # fmt: skip
     return show(request, "ui/asset.html", context, nav="assets", title=found.name, crumbs=[("Assets", reverse("assets")), (found.name, "")])
