@@ -16,7 +16,7 @@ from django.db import transaction
 
 from apps.runs import admission, claims, compiled, hooks, instances, snapshots, sql, transitions, wake
 from trackside.core.planning import Plan, plan
-from trackside.core.snapshot import Snapshot
+from trackside.core.snapshot import CompiledDag, Snapshot
 from trackside.core.states import RunState, TaskState
 
 logger = logging.getLogger(__name__)
@@ -106,10 +106,21 @@ def _apply(snapshot: Snapshot, decided: Plan, now: datetime, done: Advanced) -> 
         tasks = [(snapshot.dag.graph.tasks[g.task_id], i) for i in g.indexes]
         schedule += [r[0] for r in instances.insert(run_pk, snapshot.dag, snapshots.version_of(run_pk), tasks, now)]
     scheduled = transitions.schedule(schedule, now)
+    if any(begins_in_trigger(snapshot.dag, c.task_id) for c in scheduled):
+        from apps.runs.triggerer import direct  # it needs this module, too
+
+        deferred = {c.pk for c in direct.begin(snapshot.dag, scheduled, now)}
+        scheduled = [c for c in scheduled if c.pk not in deferred]
     done.scheduled += len(scheduled)
     instances.follow_tries([(c.pk, c.task_id, c.try_number) for c in scheduled], snapshot.dag)
     transitions.explain(decided.reasons, now)
     _settle_run(snapshot, decided, now, done)
+
+
+def begins_in_trigger(dag: CompiledDag, task_id: str) -> bool:
+    """Whether a task may begin in the triggerer (`triggerer.direct` says which do)."""
+    task = dag.graph.tasks.get(task_id)
+    return task is not None and task.start_from_trigger
 
 
 def _settle_run(snapshot: Snapshot, decided: Plan, now: datetime, done: Advanced) -> None:

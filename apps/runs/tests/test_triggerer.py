@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from apps.access.tests.resthelp import Api
 from apps.runs import logs, processes, sql
 from apps.runs.actions import clearing, marking
 from apps.runs.models import Run, TaskInstance, Trigger, XCom
-from apps.runs.tests.support import ACTOR, Worker, chain, dag, events, later, pool, reason, run, state, states, task, ti, tick, woken  # noqa: F401  # fixture
-from apps.runs.triggerer import firing, rows
+from apps.runs.tests.support import ACTOR, Worker, chain, dag, events, later, pool, reason, run, state, states, task, ti, tick, tries, woken  # noqa: F401  # fixture
+from apps.runs.triggerer import firing, rows, timeouts
 from apps.runs.triggerer.service import Triggerer
 
 pytestmark = pytest.mark.django_db
@@ -410,3 +411,40 @@ def test_a_trigger_whose_task_left_is_swept() -> None:
     assert rows.sweep() == 0
     mark(of)
     assert rows.sweep() == 1
+
+
+def begins(classpath: str, *, retries: int = 0, timeout: float | None = None, **fields: Any) -> Run:
+    """A run whose task `wait` begins in the triggerer."""
+    args = {"trigger_cls": classpath, "trigger_kwargs": fields.pop("kwargs", {}), "timeout": timeout}
+    args |= {"next_method": "go_on", "next_kwargs": {"n": 1}, "trigger_queue": fields.pop("queue", None)}
+    wait = task("wait", "after", start_from_trigger=True, start_trigger_args=args, retries=retries, **fields)
+    return run(dag([wait, task("after")]))
+
+
+def test_a_task_that_begins_in_the_triggerer_needs_no_worker_until_its_trigger_fired(make: Callable[[], Triggerer]) -> None:
+    made = begins("waits.Now")
+    waits = ti(made, "wait")
+    assert (states(made)["wait"], waits.try_number, waits.start_date is not None) == ("deferred", 1, True)
+    assert Worker().take() == {} and [t.state for t in tries(waits)] == ["parked"]
+    until(lambda: resumed(made), make())
+    order = Worker().take()["wait"]
+    assert (order["next_method"], order["next_kwargs"]["n"], order["try_number"]) == ("go_on", 1, 1) and "event" in order["next_kwargs"]
+    assert len(tries(waits)) == 1
+
+
+def test_one_that_begins_in_the_triggerer_may_end_there(folder: Path, make: Callable[[], Triggerer]) -> None:
+    made = begins("waits.Ends", kwargs={"path": str(folder / "noted"), "what": "success"})
+    until(lambda: resumed(made), make())
+    assert states(made)["wait"] == "success"
+
+
+def test_its_retry_begins_in_the_triggerer_again_and_its_wait_has_a_limit(make: Callable[[], Triggerer]) -> None:
+    made = begins("waits.Gate", kwargs={"path": "x"}, retries=1, timeout=60.0, retry_delay=0.0)
+    timeouts.run_once(sql.now() + timedelta(seconds=61))
+    tick()
+    worker = Worker()
+    order = worker.take()["wait"]
+    assert order["next_method"] == "__fail__"
+    worker.exchange([worker.report(order, "failed")])
+    tick()
+    assert (states(made)["wait"], ti(made, "wait").try_number, ti(made, "wait").next_method) == ("deferred", 2, "go_on")

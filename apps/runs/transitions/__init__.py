@@ -13,6 +13,7 @@ from __future__ import annotations
 from apps.runs.transitions.ends import (
     End,
     await_input,
+    begin_deferred,
     defer,
     end_deferred,
     fail,
@@ -33,6 +34,7 @@ __all__ = [
     "End",
     "admit",
     "await_input",
+    "begin_deferred",
     "clear",
     "complete",
     "defer",

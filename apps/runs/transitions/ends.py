@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import orjson
+from django.conf import settings
+
 from apps.runs import sql
 from apps.runs.transitions.statements import CLEAN, Changed, move, statement
 from trackside.core.states import TaskState
@@ -125,6 +128,25 @@ def reschedule(ends: Sequence[End], now: datetime) -> list[Changed]:
 def defer(ends: Sequence[End], now: datetime) -> list[Changed]:
     """Waits for a trigger; the same try goes on with next_method."""
     return _end("defer", _DEFER, ends, "parked", "deferred", now)
+
+
+_BEGIN_TRIES = """
+INSERT INTO runs_try (id, ti_id, number, state, executor, queue, queued_at, worker_epoch, hostname, kill_confirmed,
+                      dag_version_id, snapshot, log_size, log_ended)
+SELECT try_id, id, try_number, 'parked', coalesce(%(names)s::jsonb ->> executor, executor, %(default)s::text), queue, %(now)s::timestamptz,
+    0, '', true, dag_version_id, '{}', 0, false
+FROM runs_taskinstance WHERE id = ANY(%(ids)s::bigint[]) AND state = 'scheduled' AND next_method IS NULL AND reschedules = 0
+ON CONFLICT (id) DO NOTHING RETURNING ti_id
+"""
+_BEGIN_DEFERRED = statement(f"start_date = %(now)s::timestamptz, {_PARK}", **_E)
+
+
+def begin_deferred(ends: Sequence[End], now: datetime) -> list[Changed]:
+    """Scheduled → deferred: a try that begins by waiting for a trigger, without a worker. Those that go on are left alone."""
+    names = orjson.dumps(settings.EXECUTOR_NAMES).decode()
+    ids = {"ids": [e.pk for e in ends], "now": now, "names": names, "default": settings.EXECUTORS[0].alias}
+    made = {r[0] for r in sql.rows(_BEGIN_TRIES, ids)}
+    return _end("defer", _BEGIN_DEFERRED, [e for e in ends if e.pk in made], "parked", "deferred", now)
 
 
 def await_input(ends: Sequence[End], now: datetime) -> list[Changed]:

@@ -6,12 +6,14 @@ new DAG version of every difference.
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from trackside.core.spec import DagSpec, GroupSpec, TaskSpec
+from trackside.sdk import serde
 from trackside.sdk.assets import definition
 from trackside.sdk.jsonable import jsonable, plain_module, utc_text
 from trackside.sdk.operator import CALLBACKS, BaseOperatorArgs
@@ -230,7 +232,12 @@ def _group_id(task: AbstractOperator) -> str | None:
 def _trigger_args(value: Any) -> dict[str, Any] | None:
     if value is None:
         return None
-    data = vars(value) if hasattr(value, "__dict__") else {s: getattr(value, s, None) for s in getattr(value, "__slots__", ())}
+    data = dict(vars(value)) if hasattr(value, "__dict__") else {s: getattr(value, s, None) for s in getattr(value, "__slots__", ())}
+    # the triggerer and the task read them as they read those of a deferral: with envelopes
+    for name in ("trigger_kwargs", "next_kwargs"):
+        data[name] = serde.serialize(data[name]) if data.get(name) is not None else None
+    timeout = data.get("timeout")
+    data["timeout"] = timeout.total_seconds() if isinstance(timeout, dt.timedelta) else timeout
     return jsonable(data)
 
 

@@ -6,7 +6,7 @@ events into the report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trackside.core.partitions import check_key
@@ -65,6 +65,61 @@ class TriggeringEvents(Mapping[Any, list[AssetEvent]]):
         return len(self._events)
 
 
+class InletHistory(Sequence[AssetEvent]):
+    """Past events of one inlet, asked for when they are read. `after`, `before`, `ascending` and `limit` narrow it (row 1.213)."""
+
+    def __init__(self, comms: Comms, named: dict[str, Any]) -> None:
+        self._comms, self._asked = comms, named
+        self._events: list[AssetEvent] | None = None
+
+    def _also(self, **asked: Any) -> InletHistory:
+        self._asked, self._events = {**self._asked, **asked}, None
+        return self
+
+    def after(self, after: Any) -> InletHistory:
+        """Not older than this moment (text or datetime)."""
+        return self._also(after=_moment(after))
+
+    def before(self, before: Any) -> InletHistory:
+        """Not newer than this moment."""
+        return self._also(before=_moment(before))
+
+    def ascending(self, ascending: bool = True) -> InletHistory:
+        """Oldest first (the default), or newest first."""
+        return self._also(ascending="true" if ascending else "false")
+
+    def limit(self, limit: int) -> InletHistory:
+        """At most so many, the first ones of the order."""
+        return self._also(limit=limit)
+
+    def _found(self) -> list[AssetEvent]:
+        if self._events is None:
+            try:
+                answer = call(self._comms, "GET", "/asset-events", params=self._asked)
+            except AirflowNotFoundException:
+                answer = {}
+            self._events = [AssetEvent(event) for event in answer.get("asset_events", ())]
+        return self._events
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._found()[key]
+
+    def __len__(self) -> int:
+        return len(self._found())
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == (list(other) if isinstance(other, Sequence) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
+    def __repr__(self) -> str:
+        return repr(self._found())
+
+
+def _moment(value: Any) -> str:
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
+
+
 class InletEvents:
     """Past events of the task's inlets: `inlet_events[asset]`, newest last. Asked for when read."""
 
@@ -77,24 +132,18 @@ class InletEvents:
     def __iter__(self) -> Iterator[Any]:
         return iter(self._inlets)
 
-    def __getitem__(self, key: Any) -> list[AssetEvent]:
+    def __getitem__(self, key: Any) -> InletHistory:
         target = self._inlets[key] if isinstance(key, int) else key
         kind, name, uri = identity(target)
-        params = {"alias": name} if kind == "alias" else {"name": name or None, "uri": uri or None}
-        try:
-            answer = call(self._comms, "GET", "/asset-events", params=params)
-        except AirflowNotFoundException:
-            return []
-        return [AssetEvent(event) for event in answer.get("asset_events", ())]
+        return InletHistory(self._comms, {"alias": name} if kind == "alias" else {"name": name or None, "uri": uri or None})
 
-    def for_asset(self, *, name: str | None = None, uri: str | None = None) -> list[AssetEvent]:
+    def for_asset(self, *, name: str | None = None, uri: str | None = None) -> InletHistory:
         """Events of the asset of that name or URI."""
-        return self[name or uri]
+        return InletHistory(self._comms, {"name": name, "uri": uri})
 
-    def for_asset_alias(self, alias_name: str) -> list[AssetEvent]:
+    def for_asset_alias(self, alias_name: str) -> InletHistory:
         """Events of the alias of that name."""
-        answer = call(self._comms, "GET", "/asset-events", params={"alias": alias_name})
-        return [AssetEvent(event) for event in answer.get("asset_events", ())]
+        return InletHistory(self._comms, {"alias": alias_name})
 
 
 class OutletEvent:
