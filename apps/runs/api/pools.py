@@ -27,8 +27,8 @@ _COUNTED = {
     TaskState.QUEUED: "queued",
     TaskState.SCHEDULED: "scheduled",
     TaskState.DEFERRED: "deferred",
-    TaskState.AWAITING_INPUT: "deferred",
 }
+"""As admission counts: who waits for a person occupies nothing."""
 
 
 def _attach_usage(pools: list[Pool], call: Call) -> None:
