@@ -82,10 +82,8 @@ class RelayedComms:
 
 
 def join(fd: int | None) -> None:
-    """In the other process: `airflow` can be imported, and what it asks goes through `fd`."""
-    from trackside.airflow import install
+    """In the other process: what is asked goes through `fd`. The script has made `airflow` importable before."""
     from trackside.sdk.execution import current
 
-    install()
     if fd is not None:
         current._comms = RelayedComms(fd)

@@ -21,10 +21,12 @@ import sys
 
 os.environ["PYTHON_OPERATORS_VIRTUAL_ENV_MODE"] = "1"
 try:
+    from trackside.airflow import install as _trackside_install
     from trackside.sdk.operators.venv_relay import join as _trackside_join
 except ImportError:
     pass
 else:
+    _trackside_install()
     _trackside_join($relay)
 
 $source
