@@ -11,7 +11,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from trackside.cli import processes, server
+from trackside.cli import processes, remote_options, server
 from trackside.cli.words import Problem, Verb
 
 PARTS: dict[str, tuple[str, ...]] = {
@@ -20,6 +20,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "executors": ("celery",),
     "dags_local": ("dags",),
     "tasks_local": ("tasks",),
+    "remote": ("dags", "runs", "tasks", "pools", "variables", "connections", "health"),
     "coming": ("migrate", "import"),
     "scripts": ("run-file",),
 }
@@ -33,6 +34,11 @@ PASSED_ON = {*((word,) for word in processes.PASSED_ON), ("import", "airflow")}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code: 0 done, 1 could not be done (one line says why), 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        words = remote_options.take(words)
+    except Problem as error:
+        print(f"trackside: {error}", file=sys.stderr)
+        return 2
     parser = build_parser(next((word for word in words if not word.startswith("-")), None))
     own = next((n for n in (1, 2) if tuple(words[:n]) in PASSED_ON), len(words))
     given, rest = parser.parse_args(words[:own]), words[own:]

@@ -15,7 +15,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from trackside.cli import drawing, folder, output
+from trackside.cli import drawing, folder, output, remote_options
 from trackside.cli.words import Problem, Verbs, add, group
 
 
@@ -49,7 +49,11 @@ def test(given: argparse.Namespace, rest: list[str]) -> int:
 
 
 def list_(given: argparse.Namespace, rest: list[str]) -> int:
-    """The DAGs of a folder."""
+    """The DAGs of a folder; those of a server when one is named and no folder."""
+    if remote_options.is_named() and not given.dags_folder:
+        from trackside.cli import remote
+
+        return remote.list_dags(given)
     at = folder.folder_of(given)
     rows, broken = [], 0
     for result in folder.parse(at, folder.files_of(at)):
@@ -254,7 +258,7 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("--show-dagrun", action="store_true", help="print the graph with the states, as DOT")
     one.add_argument("--answer", action="append", default=[], metavar="TASK=OPTION[,…]", help="answer of a task that asks people")
     one.add_argument("--no-retry-wait", action="store_true", help="try failed tasks again at once")
-    one = add(dags, "list", list_, "the DAGs of a folder")
+    one = add(dags, "list", list_, "the DAGs of a folder, or of the server that is named")
     folder.add_folder(one)
     output.add_output(one)
     one = add(dags, "report", report, "what each DAG file costs and holds, slowest first")

@@ -53,7 +53,11 @@ def render(given: argparse.Namespace, rest: list[str]) -> int:
 
 
 def list_(given: argparse.Namespace, rest: list[str]) -> int:
-    """The tasks of a DAG in the order in which they may run."""
+    """The tasks of a DAG in the order in which they may run; with --run task instances of the server."""
+    if given.run:
+        from trackside.cli import remote
+
+        return remote.tasks_of_run(given)
     from trackside.core.snapshot import CompiledDag
     from trackside.sdk.serialization import to_spec
 
@@ -118,3 +122,4 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("-f", "--dagfile-path", dest="dagfile", help="the file with the DAG, when the folder need not be searched")
     folder.add_folder(one)
     output.add_output(one)
+    one.add_argument("--run", metavar="RUN_ID", help="the task instances of this run at the server")

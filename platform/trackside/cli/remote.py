@@ -1,0 +1,273 @@
+"""Commands for a server: `trackside --server URL --profile NAME dags|runs|tasks|pools|variables|connections|health`.
+
+For people and scripts anywhere; all go through `trackside.client`. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trackside.cli import dags_local, output
+from trackside.cli.words import Problem, Verb, Verbs, add, group
+
+if TYPE_CHECKING:
+    from trackside.client import Client, Table
+
+KINDS = {"pools": "name", "variables": "key", "connections": "connection_id"}
+"""Settings of a server and the field with their name."""
+
+
+@contextmanager
+def connected() -> Iterator[Client]:
+    """The server that was named. Raises Problem, also for what it refuses."""
+    try:
+        from trackside.client import ApiError, Client, NoProfile, Unreachable, find
+    except ImportError as error:
+        raise Problem(f"this command needs httpx ({error}); `pip install 'trackside[cli]'` brings it") from None
+    try:
+        profile = find(os.environ.get("TRACKSIDE_SERVER"), os.environ.get("TRACKSIDE_PROFILE"))
+        if profile is None:
+            raise Problem("which server? Write --server URL or --profile NAME before the command, or set TRACKSIDE_SERVER")
+        with Client.of(profile) as client:
+            yield client
+    except (ApiError, Unreachable, NoProfile, TimeoutError) as error:
+        raise Problem(str(error)) from error
+
+
+def _table(table: Table, given: argparse.Namespace) -> int:
+    output.show(table, table.columns, given.output, empty="There are none.")
+    return 0
+
+
+def list_dags(given: argparse.Namespace) -> int:
+    """DAGs of the server."""
+    with connected() as client:
+        return _table(client.dags(), given)
+
+
+def pause(given: argparse.Namespace, rest: list[str]) -> int:
+    """Pause, or unpause."""
+    with connected() as client:
+        for dag_id in given.dag_id:
+            client.pause(dag_id, given.paused)
+            print(f"{dag_id} is {'paused' if given.paused else 'unpaused'}")
+    return 0
+
+
+def trigger(given: argparse.Namespace, rest: list[str]) -> int:
+    """Make a run; with --wait its end is the exit code."""
+    with connected() as client:
+        conf = dags_local.as_object(given.conf, "--conf")
+        run = client.trigger(given.dag_id, conf, logical_date=given.logical_date, run_id=given.run_id, note=given.note)
+        if given.wait:
+            return _wait(client, given, run["dag_run_id"])
+        output.show_one(run if given.output in ("json", "yaml") else _short(run), given.output)
+    return 0
+
+
+def runs_list(given: argparse.Namespace, rest: list[str]) -> int:
+    """Newest runs."""
+    with connected() as client:
+        return _table(client.runs(given.dag_id or "~", state=given.state, limit=given.limit), given)
+
+
+def runs_show(given: argparse.Namespace, rest: list[str]) -> int:
+    """A run and its task instances."""
+    with connected() as client:
+        run, tasks = client.run(given.dag_id, given.run_id), client.tasks(given.dag_id, given.run_id)
+    if given.output in ("json", "yaml"):
+        output.show_one({**run, "task_instances": list(tasks)}, given.output)
+        return 0
+    output.show_one(_short(run), given.output)
+    print()
+    return _table(tasks, given)
+
+
+def runs_wait(given: argparse.Namespace, rest: list[str]) -> int:
+    """Until the run has ended. 0: success; 1: failed or too late."""
+    with connected() as client:
+        return _wait(client, given, given.run_id)
+
+
+def runs_clear(given: argparse.Namespace, rest: list[str]) -> int:
+    """Run it again."""
+    with connected() as client:
+        client.clear(given.dag_id, given.run_id, only_failed=given.only_failed)
+    print(f"{given.run_id} of {given.dag_id} runs again")
+    return 0
+
+
+def tasks_of_run(given: argparse.Namespace) -> int:
+    """Task instances of a run."""
+    with connected() as client:
+        return _table(client.tasks(given.dag_id, given.run), given)
+
+
+def tasks_logs(given: argparse.Namespace, rest: list[str]) -> int:
+    """A try's log."""
+    with connected() as client:
+        lines = client.logs(
+            given.dag_id, given.run_id, given.task_id, try_number=given.try_number, map_index=given.map_index, follow=given.follow
+        )
+        for line in lines:
+            print(line, flush=given.follow)
+    return 0
+
+
+def _wait(client: Client, given: argparse.Namespace, run_id: str) -> int:
+    run = client.wait(given.dag_id, run_id, timeout=given.timeout, progress=_progress)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    output.show_one(run if given.output in ("json", "yaml") else _short(run), given.output)
+    return 0 if run["state"] == "success" else 1
+
+
+def _progress(run: dict[str, Any], tasks: Table) -> None:
+    counts = Counter(task["state"] or "waiting" for task in tasks)
+    done = sum(counts[state] for state in ("success", "failed", "skipped", "upstream_failed", "removed"))
+    text = f"{run['state']}: {done}/{len(tasks)} done ({', '.join(f'{n} {state}' for state, n in sorted(counts.items()))})"
+    print(f"\r\033[K{text}" if sys.stderr.isatty() else text, end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+
+
+def _short(run: dict[str, Any]) -> dict[str, Any]:
+    names = ("dag_id", "dag_run_id", "state", "run_type", "logical_date", "start_date", "end_date", "conf", "note")
+    return {name: run[name] for name in names if run.get(name) not in (None, {}, "")}
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+def _settings(kind: str) -> dict[str, Verb]:
+    key = KINDS[kind]
+
+    def list_(given: argparse.Namespace, rest: list[str]) -> int:
+        with connected() as client:
+            return _table(getattr(client, kind)(), given)
+
+    def get(given: argparse.Namespace, rest: list[str]) -> int:
+        with connected() as client:
+            output.show_one(client.get(kind, given.name), given.output)
+        return 0
+
+    def set_(given: argparse.Namespace, rest: list[str]) -> int:
+        with connected() as client:
+            client.put(kind, key, given.name, _values(kind, given))
+        print(f"{given.name} is stored")
+        return 0
+
+    def delete(given: argparse.Namespace, rest: list[str]) -> int:
+        with connected() as client:
+            client.delete(kind, given.name)
+        print(f"{given.name} is deleted")
+        return 0
+
+    def import_(given: argparse.Namespace, rest: list[str]) -> int:
+        found = _from_file(kind, given.file)
+        with connected() as client:
+            for name, values in found.items():
+                client.put(kind, key, name, values)
+        print(f"{len(found)} {kind} are stored")
+        return 0
+
+    def export(given: argparse.Namespace, rest: list[str]) -> int:
+        with connected() as client:
+            rows = {row[key]: {name: value for name, value in row.items() if name != key} for row in getattr(client, kind)()}
+        text = json.dumps(rows, indent=2)
+        if given.file == "-":
+            print(text)
+        else:
+            Path(given.file).write_text(text + "\n", encoding="utf-8")
+        return 0
+
+    return {"list": list_, "get": get, "set": set_, "delete": delete, "import": import_, "export": export}
+
+
+def _values(kind: str, given: argparse.Namespace) -> dict[str, Any]:
+    if kind == "variables":
+        return {"value": sys.stdin.read().rstrip("\n") if given.value == "-" else given.value, "description": given.description}
+    if kind == "pools":
+        try:
+            return {"slots": int(given.value), "description": given.description or ""}
+        except ValueError:
+            raise Problem(f"slots are a number, not {given.value!r}") from None
+    from trackside.sdk.inprocess.files import UnreadableFile, connection
+
+    try:  # a connection by argument can be seen by other users: "-" reads it from standard input
+        found = connection(sys.stdin.read().strip() if given.value == "-" else given.value, given.name)
+    except UnreadableFile as error:
+        raise Problem(str(error)) from error
+    return {**{k: v for k, v in found.items() if v is not None}, **({"description": given.description} if given.description else {})}
+
+
+def _from_file(kind: str, path: str) -> dict[str, dict[str, Any]]:
+    from trackside.sdk.inprocess.files import UnreadableFile, entries, read_connections, read_variables
+
+    try:
+        if kind == "connections":
+            return {name: {k: v for k, v in values.items() if v is not None} for name, values in read_connections(path).items()}
+        if kind == "variables":
+            return {name: {"value": value} for name, value in read_variables(path).items()}
+        fields = ("slots", "description", "include_deferred")
+        return {name: {k: value[k] for k in fields if k in value} for name, value in entries(Path(path)).items()}
+    except (UnreadableFile, TypeError) as error:
+        raise Problem(str(error)) from error
+
+
+def health(given: argparse.Namespace, rest: list[str]) -> int:
+    """0: all parts are healthy; 1: one is not."""
+    with connected() as client:
+        parts = client.health()
+    output.show_one({name: part.get("status") for name, part in parts.items() if isinstance(part, dict)}, given.output)
+    return 0 if all(part.get("status") in ("healthy", None) for part in parts.values() if isinstance(part, dict)) else 1
+
+
+def add_to(verbs: Verbs) -> None:
+    """The words of these commands."""
+    dags = group(verbs, "dags", "DAGs: of a folder here, or of a server")
+    for name, paused in (("pause", True), ("unpause", False)):
+        one = _remote(dags, name, pause, f"{name} DAGs of the server", "dag_id+")
+        one.set_defaults(paused=paused)
+    one = _remote(dags, "trigger", trigger, "make a run now", "dag_id")
+    one.add_argument("-c", "--conf", help="a JSON object, or @file")
+    for option in ("--logical-date", "--run-id", "--note"):
+        one.add_argument(option)
+    one.add_argument("--wait", action="store_true", help="until it has ended; its end is the exit code")
+    one.add_argument("--timeout", type=float, metavar="SECONDS")
+    runs = group(verbs, "runs", "runs of a server")
+    one = _remote(runs, "list", runs_list, "newest runs", "dag_id?")
+    one.add_argument("--state")
+    one.add_argument("--limit", type=int, default=25)
+    _remote(runs, "show", runs_show, "a run and its task instances", "dag_id", "run_id")
+    one = _remote(runs, "wait", runs_wait, "wait for the end of a run; it is the exit code", "dag_id", "run_id")
+    one.add_argument("--timeout", type=float, metavar="SECONDS")
+    _remote(runs, "clear", runs_clear, "run a run again", "dag_id", "run_id").add_argument("--only-failed", action="store_true")
+    tasks = group(verbs, "tasks", "tasks: of a folder here, or of a server")
+    one = _remote(tasks, "logs", tasks_logs, "the log of a task", "dag_id", "run_id", "task_id")
+    one.add_argument("--try-number", type=int)
+    one.add_argument("--map-index", type=int, default=-1)
+    one.add_argument("-f", "--follow", action="store_true", help="until the task has ended")
+    for kind in KINDS:
+        words: dict[str, Callable[..., int]] = _settings(kind)
+        of = group(verbs, kind, f"{kind} of a server")
+        _remote(of, "list", words["list"], f"all {kind}")
+        for name in ("get", "delete"):
+            _remote(of, name, words[name], f"{name} one", "name")
+        one = _remote(of, "set", words["set"], "make or change one", "name", "value")
+        one.add_argument("--description")
+        for name in ("import", "export"):
+            _remote(of, name, words[name], f"{name} {kind} {'from' if name == 'import' else 'to'} a file", "file")
+    _remote(verbs, "health", health, "how the parts of a server are")
+
+
+def _remote(verbs: Verbs, name: str, verb: Verb, text: str, *positional: str) -> argparse.ArgumentParser:
+    one = add(verbs, name, verb, text)
+    for word in positional:
+        one.add_argument(word.rstrip("+?"), nargs=word[-1] if word[-1] in "+?" else None)
+    output.add_output(one)
+    return one
