@@ -200,6 +200,9 @@ class Client:
         except ApiError as error:
             if error.status != 409:
                 raise
+            if kind == "pools":  # their change has another word for the name, and the default pool keeps its description
+                values = {key: value for key, value in values.items() if name != "default_pool" or key != "description"}
+                body = {"pool": name, **values}
             found = self.call("PATCH", f"/api/v2/{kind}/{_q(name)}", json=body, params={"update_mask": list(values)})
         return found
 
