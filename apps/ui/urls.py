@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from apps.ui.views import actions, assets, backfills, bulk, dag, dags, data, dialogs, home, questions, run, task
+from apps.ui.views import actions, assets, backfills, bulk, code, dag, dags, data, dialogs, home, questions, run, task
 
 _RUN = "dags/<str:dag_id>/runs/<str:run_id>"
 _TASK = f"{_RUN}/tasks/<str:task_id>"
@@ -36,7 +36,7 @@ urlpatterns = [
     path("dags/<str:dag_id>/backfill", backfills.create, name="dag_backfill"),
     path("dags/<str:dag_id>/backfills/<int:backfill_id>", backfills.change, name="dag_backfill_change"),
     path("dags/<str:dag_id>/tasks", dag.tasks, name="dag_tasks"),
-    path("dags/<str:dag_id>/code", dag.code, name="dag_code"),
+    path("dags/<str:dag_id>/code", code.code, name="dag_code"),
     path("dags/<str:dag_id>/details", dag.details, name="dag_details"),
     path("dags/<str:dag_id>/pause", actions.pause, name="dag_pause"),
     path("dags/<str:dag_id>/star", bulk.star, name="dag_star"),

@@ -1,4 +1,4 @@
-"""One DAG: grid, graph, runs, tasks, code, details."""
+"""One DAG: grid, graph, runs, tasks, details. Next door: `code`, `trends`, `backfills`, `audit` for the other tabs."""
 
 from __future__ import annotations
 
@@ -158,34 +158,6 @@ def tasks(request: HttpRequest, dag_id: str) -> HttpResponse:
         for t in (by_id[task_id] for task_id in (structure.task_ids if structure else ()) if task_id in by_id)
     ]  # fmt: skip
     return show_tab(request, dag, "tasks", "ui/dag_tasks.html", {"tasks": lines})
-
-
-@page(read="source")
-def code(request: HttpRequest, dag_id: str) -> HttpResponse:
-    """The source of one version, with lines that can be linked to."""
-    dag = get_dag(dag_id)
-    versions = list(dag.versions.order_by("-number").only("number", "created_at", "dag_id"))
-    wanted = request.GET.get("version", "")
-    shown = next((v for v in versions if str(v.number) == wanted), versions[0] if versions else None)
-    source = DagVersion.objects.filter(pk=shown.pk).values_list("source", flat=True).first() if shown else ""
-    return show_tab(request, dag, "code", "ui/dag_code.html", {"versions": versions, "shown": shown, "code": highlighted(source or "")})
-
-
-def highlighted(source: str) -> list[Any]:
-    """The source as safe lines of markup, coloured when the highlighter is there."""
-    from django.utils.html import escape
-    from django.utils.safestring import mark_safe
-
-    if not source:
-        return []
-    try:
-        from pygments import highlight  # type: ignore[import-untyped,unused-ignore]
-        from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped,unused-ignore]
-        from pygments.lexers import PythonLexer  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        return [escape(line) for line in source.splitlines()]
-    text = highlight(source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))
-    return [mark_safe(line) for line in text.splitlines()]  # noqa: S308  (Pygments escapes)
 
 
 @page()
