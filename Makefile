@@ -1,6 +1,6 @@
 # Trackside: the verbs. `make` or `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up test lint docs bench bridge-report build clean
+.PHONY: help up test lint docs cluster cluster-down bench bridge-report build clean
 BIN := .venv/bin
 # Settings make their keys where they are loaded: checks and tests leave your own home alone.
 test lint: export TRACKSIDE_HOME = $(CURDIR)/test-artifacts/home
@@ -15,7 +15,15 @@ up: .venv/ready ## run a whole Trackside here (PORT=8080, HOME_DIR=~/.trackside,
 test: lint ## lint, unit tests and end-to-end tests: everything
 	@tools/frontend
 	@tools/browser
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@tools/redis
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS); status=$$?; tools/left-out; exit $$status
+
+cluster: .venv/ready-dev ## a one-node Kubernetes on this machine for tests (root, Linux; KUBECONFIG replaces it), with the task image
+	@tools/cluster/cluster up
+	@tools/images cluster
+
+cluster-down: ## end it and remove all it left but the binary
+	@tools/cluster/cluster wipe
 
 lint: .venv/ready-dev ## style, types and import contracts; needs no database
 	@$(BIN)/ruff check .

@@ -253,6 +253,7 @@ def start(
     seconds: float = 90.0,
     login: bool = True,
     python: Path | str = sys.executable,
+    port: int | None = None,
 ) -> Server:
     """A running Trackside with its data in `home`. `environment` is added to a clean one. Raises TookTooLong."""
     home.mkdir(parents=True, exist_ok=True)
@@ -260,7 +261,7 @@ def start(
     ready.unlink(missing_ok=True)
     clean = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED and not k.startswith(("TRACKSIDE_", "PG"))}
     argv = [
-        str(python), str(ROOT / "manage.py"), "standalone", "--home", str(home / "data"), "--port", str(free_port()),
+        str(python), str(ROOT / "manage.py"), "standalone", "--home", str(home / "data"), "--port", str(port or free_port()),
         "--dags-folder", str(dags_folder), "--ready-file", str(ready),
     ]  # fmt: skip
     with log.open("ab") as out:

@@ -101,7 +101,9 @@ class SingleTry:
                 path = await shipped.fetch(held.order, self._ask_files, shipped.cache_folder())
             else:
                 path = files.find(held.order) or await files.fetch(held.order)
-        except (BundleError, shipped.NotShipped, OSError) as error:
+        except Exception as error:  # whatever it is: somebody must hear of it
+            if not isinstance(error, (BundleError, shipped.NotShipped, OSError)):
+                log.exception("fetching the files of try %s failed", self._try_id)
             if not held.is_over:
                 held.lost(f"The DAG's files could not be fetched: {error}")
             return

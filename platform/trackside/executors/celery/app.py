@@ -17,7 +17,7 @@ DAY = 86_400
 def make_app(environment: Mapping[str, str] | None = None) -> Celery:
     """An application as TRACKSIDE_CELERY_BROKER_URL (or `…_FILE`) and TRACKSIDE_CELERY_VISIBILITY_TIMEOUT say."""
     found = os.environ if environment is None else environment
-    app = Celery("trackside", broker=broker_url(found), set_as_current=False)
+    app = Celery("trackside", broker=broker_url(found), set_as_current=False, fixups=set())  # no Django, whatever the environment says
     app.conf.update(
         task_serializer="json", accept_content=["json"], result_backend=None, task_ignore_result=True,
         # a worker that dies leaves its messages to others; a try that was started from one of them is not started again

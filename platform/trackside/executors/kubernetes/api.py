@@ -116,7 +116,8 @@ class Api:
     def watch(self, kind: str, namespace: str | None, selector: str, version: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Changes from a version on: (ADDED | MODIFIED | DELETED | BOOKMARK | ERROR, object). Ends by itself after a while."""
         query = {
-            "watch": "1", "allowWatchBookmarks": "true", "labelSelector": selector, "resourceVersion": version, "timeoutSeconds": str(WATCH_S),
+            "watch": "1", "allowWatchBookmarks": "true", "labelSelector": selector, "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_S),
         }  # fmt: skip
         answer = self._send("GET", _path(kind, namespace), query=query, read_s=QUIET_S, stream=True)
         try:
@@ -161,7 +162,8 @@ class Api:
             headers["Content-Type"] = content
         try:
             answer = self._pool.request(
-                method, url, body=json.dumps(body) if body is not None else None, headers=headers, preload_content=not stream, retries=False,
+                method, url, body=json.dumps(body) if body is not None else None, headers=headers,
+                preload_content=not stream, retries=False,
                 timeout=urllib3.Timeout(connect=CONNECT_S, read=read_s),
             )  # fmt: skip
         except (HTTPError, OSError) as error:
@@ -172,7 +174,7 @@ class Api:
 
     def _credentials(self) -> dict[str, str]:
         with self._lock:  # tokens of plugins and of pods run out and are refreshed here
-            found: dict[str, Any] = self._configuration.auth_settings()
+            found: Mapping[str, Any] = self._configuration.auth_settings()
         return {s["key"]: s["value"] for s in found.values() if s.get("in") == "header" and s.get("value")}
 
 

@@ -114,6 +114,7 @@ class KubernetesExecutor(Executor):
         seen = [one for one in self._helpers.map(self._see, pods.values()) if one is not None]
         seen += [one for pod in gone if (one := self._see_gone(pod)) is not None]
         seen += self._missing(known, {one.try_id for one in seen})
+        seen += self._unknown(known, pods)
         self._sweep_secrets(now)
         return seen
 
@@ -167,6 +168,16 @@ class KubernetesExecutor(Executor):
             return []
         have = {_try_of(pod) for pod in self.watcher.pods()}
         return [Seen(i, 0, Phase.GONE, reasons.refusal("gone", ""), Fault.INFRA) for i in known if i not in have and i not in seen]
+
+    def _unknown(self, known: Collection[UUID], judged: Collection[str]) -> list[Seen]:
+        """Pods of tries that the ledger does not count as under way: it is asked about them, and has them removed."""
+        found = []
+        for pod in self.watcher.pods():
+            uid, try_id = pod["metadata"]["uid"], _try_of(pod)
+            if try_id is None or try_id in known or uid in judged or uid in self._deleting or uid in self._again:
+                continue
+            found.append(Seen(try_id, _round_of(pod), Phase.RUNNING))
+        return found
 
     def _events(self, pod: dict[str, Any]) -> list[dict[str, Any]]:
         meta = pod["metadata"]

@@ -1,7 +1,6 @@
-"""What a pod's state means for its try: one table of causes, and the code that finds the cause in a pod's status.
+"""What a pod's state means for its try: finds the cause (`causes`) in a pod's status.
 
-The table is the documentation, too (docs/kubernetes.md is generated from it). A cause says whose budget an end is charged
-to, and what to do. `judge` is pure: a pod as the API server shows it, its events, and the time, make a `Judgement`.
+`judge` is pure: a pod as the API server shows it, its events, and the time, make a `Judgement`.
 """
 
 from __future__ import annotations
@@ -15,80 +14,12 @@ from typing import Any
 from trackside.core.reasons import Reason
 from trackside.executors.base import Fault, Phase
 from trackside.executors.kubernetes.builder import main_container
+from trackside.executors.kubernetes.causes import CAUSES, Cause
 from trackside.executors.kubernetes.settings import PodSettings
 
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One line of the table. `says` may hold {detail}, {limit}, {code}, {container}, {node}."""
-
-    code: str
-    when: str
-    says: str
-    advice: str
-    fault: Fault | None
-    """None: it waits, and may go on by itself."""
-    patience: str = ""
-    """Waiting causes: name of the setting (PodSettings) that ends the wait; "" never."""
-    after: Fault = Fault.USER
-    """Whose budget, when the patience is over."""
-
-
-_U, _I = Fault.USER, Fault.INFRA
-CAUSES = {cause.code: cause for cause in (
-    # it waits
-    Cause("pod_starting", "Container is being created", "Its pod {detail}.", "It goes on by itself.", None),
-    Cause("pod_unschedulable", "PodScheduled is false", "No node can take its pod: {detail}.",
-          "Add nodes, ask for less, or correct node selector, affinity and tolerations.", None, "pending_s", _I),
-    Cause("pod_volume", "FailedMount, FailedAttachVolume", "A volume of its pod cannot be mounted: {detail}.",
-          "Create the volume, claim, secret or config map that it names.", None, "pending_s", _I),
-    Cause("pod_sandbox", "FailedCreatePodSandBox", "The node cannot set up its pod: {detail}.",
-          "Look at the network plugin and the container runtime of node {node}.", None, "pending_s", _I),
-    Cause("image_pull", "ErrImagePull, ImagePullBackOff", "Its image cannot be pulled: {detail}.",
-          "Correct the name of the image, the pull secret, or the registry.", None, "pull_s", _U),
-    # it will never start
-    Cause("image_name", "InvalidImageName, ErrImageNeverPull, ImageInspectError", "Its image cannot be used: {detail}.",
-          "Correct the image in executor_config, in the pod template, or TRACKSIDE_KUBERNETES_IMAGE.", _U),
-    Cause("container_config", "CreateContainerConfigError", "Its container cannot be configured: {detail}.",
-          "Create what it names (secret, config map), or correct the pod.", _U),
-    Cause("container_create", "CreateContainerError, RunContainerError, StartError, ContainerCannotRun",
-          "Its container cannot be started: {detail}.", "Correct command, arguments or security context of the container.", _U),
-    # it ended without a report
-    Cause("oom", "OOMKilled", "It was killed because it used more memory than its limit{limit}.",
-          "Raise resources.limits.memory, or let the task need less.", _U),
-    Cause("signal", "Exit code above 128", "Its container was killed by {detail}.",
-          "If nobody did that by hand, look at the node's memory and at what the task starts.", _U),
-    Cause("exit_code", "Exit code", "Its container ended with exit code {code}{detail}.", "The log says what the task did last.", _U),
-    Cause("no_report", "Exit code 0 without a report", "Its container ended with exit code 0, but the task was never run by it{detail}.",
-          "The command of the container must be Trackside's runner: leave `command` out of pod_override.", _U),
-    Cause("init_failed", "An init container failed", "Init container {container} failed with exit code {code}{detail}.",
-          "Its own log says why.", _U),
-    Cause("deadline", "DeadlineExceeded", "Its pod ran longer than activeDeadlineSeconds allows.",
-          "Raise activeDeadlineSeconds in pod_override, or use execution_timeout, which lets on_kill work.", _U),
-    # the cluster's doing
-    Cause("evicted", "Evicted", "Node {node} evicted its pod: {detail}.", "Ask for the memory and ephemeral storage it uses.", _I),
-    Cause("preempted", "Preempting, PreemptionByScheduler", "Its pod made room for one of higher priority{detail}.",
-          "Give it a priorityClassName, or add nodes.", _I),
-    Cause("drained", "EvictionByEvictionAPI", "Its pod was evicted by request, as when a node is drained{detail}.", "Nothing: it starts elsewhere.", _I),
-    Cause("disrupted", "DisruptionTarget: other reasons", "The cluster took its pod away: {detail}.", "Nothing: it starts elsewhere.", _I),
-    Cause("node_refused", "Admission by the kubelet failed", "Node {node} refused its pod: {detail}.", "Nothing: it starts elsewhere.", _I),
-    Cause("node_lost", "NodeLost, ContainerStatusUnknown, node not ready", "Node {node}, where it ran, no longer answers{detail}.",
-          "Look at the node; the task starts elsewhere.", _I),
-    Cause("deleted", "Pod deleted", "Its pod was deleted{detail}.", "If nobody did that by hand: look for jobs that clean up this namespace.", _I),
-    Cause("gone", "Pod missing", "Its pod does not exist any more.", "It was deleted, or its node is gone; the task starts again.", _I),
-    # it could not be created
-    Cause("quota", "403 exceeded quota", "It waits for room in the namespace's quota: {detail}.",
-          "It goes on when other pods end; raise the ResourceQuota to run more at once.", None),
-    Cause("busy", "429, 5xx", "The API server asks to wait: {detail}.", "It goes on by itself.", None),
-    Cause("away", "No answer", "The API server cannot be reached: {detail}.", "It goes on when the API server is back.", None),
-    Cause("forbidden", "401, 403, 404", "The API server does not let Trackside create its pod: {detail}.",
-          "Give the service account of `trackside executor` the rights in docs/kubernetes.md; it goes on by itself then.", None),
-    Cause("invalid", "400, 422, 403 by policy", "The API server refuses its pod: {detail}.", "Correct pod_override or the pod template.", _U),
-)}  # fmt: skip
-"""code → cause."""
-
 _WAITING = {
-    "ErrImagePull": "image_pull", "ImagePullBackOff": "image_pull", "RegistryUnavailable": "image_pull", "SignatureValidationFailed": "image_pull",
+    "ErrImagePull": "image_pull", "ImagePullBackOff": "image_pull", "RegistryUnavailable": "image_pull",
+    "SignatureValidationFailed": "image_pull",
     "InvalidImageName": "image_name", "ErrImageNeverPull": "image_name", "ImageInspectError": "image_name",
     "CreateContainerConfigError": "container_config",
     "CreateContainerError": "container_create", "RunContainerError": "container_create", "StartError": "container_create",
@@ -99,7 +30,8 @@ _EVENTS = {
     "FailedCreatePodSandBox": "pod_sandbox", "NetworkNotReady": "pod_sandbox",
 }  # fmt: skip
 _DISRUPTIONS = {
-    "PreemptionByScheduler": "preempted", "EvictionByEvictionAPI": "drained", "DeletionByTaintManager": "node_lost", "DeletionByPodGC": "node_lost",
+    "PreemptionByScheduler": "preempted", "EvictionByEvictionAPI": "drained", "DeletionByTaintManager": "node_lost",
+    "DeletionByPodGC": "node_lost",
 }  # fmt: skip
 _POD_REASONS = {
     "Evicted": "evicted", "Preempting": "preempted", "DeadlineExceeded": "deadline", "NodeLost": "node_lost",

@@ -12,7 +12,6 @@ import yaml
 from trackside.executors.base import ExecutorProblem
 
 SHIPPED, BAKED, SHARED = "shipped", "baked", "shared"
-PREFIX = "TRACKSIDE_KUBERNETES_"
 
 
 @dataclass(slots=True)
@@ -23,7 +22,7 @@ class PodSettings:
     api_url: str
     """The server, as pods reach it."""
     namespace: str = "default"
-    namespaces: list[str] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=lambda: ["default"])
     """All in which pods of this site may be (multi-namespace mode); the first is `namespace`."""
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: list[str] = field(default_factory=list)
@@ -54,45 +53,63 @@ def read(environment: Mapping[str, str]) -> PodSettings:
     """The settings; raises ExecutorProblem, which names the one that is wrong."""
 
     def text(name: str, default: str = "") -> str:
-        return environment.get(PREFIX + name, "").strip() or default
+        return environment.get(name, "").strip() or default
 
     def number(name: str, default: float, least: float = 0) -> float:
         try:
             value = float(text(name, str(default)))
         except ValueError as error:
-            raise ExecutorProblem(f"{PREFIX}{name}={text(name)!r} is no number.") from error
+            raise ExecutorProblem(f"{name}={text(name)!r} is no number.") from error
         if value < least:
-            raise ExecutorProblem(f"{PREFIX}{name}={text(name)} must be at least {least:g}.")
+            raise ExecutorProblem(f"{name}={text(name)} must be at least {least:g}.")
         return value
 
     def words(name: str) -> list[str]:
         return [word.strip() for word in text(name).split(",") if word.strip()]
 
-    namespaces = words("NAMESPACE") or ["default"]
-    dag_files = text("DAG_FILES", SHIPPED)
+    namespaces = words("TRACKSIDE_KUBERNETES_NAMESPACE") or ["default"]
+    dag_files = text("TRACKSIDE_KUBERNETES_DAG_FILES", SHIPPED)
     if dag_files not in (SHIPPED, BAKED, SHARED):
-        raise ExecutorProblem(f"{PREFIX}DAG_FILES={dag_files!r} is not {SHIPPED}, {BAKED} or {SHARED}.")
-    if dag_files != SHIPPED and not text("DAGS_FOLDER"):
-        raise ExecutorProblem(f"{PREFIX}DAGS_FOLDER is missing: where do DAG files lie in the pod ({PREFIX}DAG_FILES={dag_files})?")
-    template = _template(text("POD_TEMPLATE_FILE"))
-    image = text("IMAGE") or _image_of(template)
+        raise ExecutorProblem(f"TRACKSIDE_KUBERNETES_DAG_FILES={dag_files!r} is not {SHIPPED}, {BAKED} or {SHARED}.")
+    if dag_files != SHIPPED and not text("TRACKSIDE_KUBERNETES_DAGS_FOLDER"):
+        raise ExecutorProblem(
+            f"TRACKSIDE_KUBERNETES_DAGS_FOLDER is missing: where do DAG files lie in the pod (TRACKSIDE_KUBERNETES_DAG_FILES={dag_files})?"
+        )
+    template = _template(text("TRACKSIDE_KUBERNETES_POD_TEMPLATE_FILE"))
+    image = text("TRACKSIDE_KUBERNETES_IMAGE") or _image_of(template)
     if not image:
         raise ExecutorProblem(
-            f"{PREFIX}IMAGE is missing: the image with Trackside's runner and what your DAGs import (deploy/images/task.Dockerfile)."
+            "TRACKSIDE_KUBERNETES_IMAGE is missing: the image with Trackside's runner and what your DAGs import "
+            "(deploy/images/task.Dockerfile)."
         )
-    api_url = text("API_URL") or environment.get("TRACKSIDE_API_URL", "")
+    api_url = text("TRACKSIDE_KUBERNETES_API_URL") or environment.get("TRACKSIDE_API_URL", "")
     if not api_url.startswith(("http://", "https://")):
-        raise ExecutorProblem(f"{PREFIX}API_URL is missing or no http(s) address: the address of the web processes as pods reach it.")
-    user = text("RUN_AS_USER", "50000")
+        raise ExecutorProblem(
+            "TRACKSIDE_KUBERNETES_API_URL is missing or no http(s) address: the address of the web processes as pods reach it."
+        )
+    user = text("TRACKSIDE_KUBERNETES_RUN_AS_USER", "50000")
     return PodSettings(
-        image=image, api_url=api_url.rstrip("/"), namespace=namespaces[0], namespaces=namespaces,
-        image_pull_policy=text("IMAGE_PULL_POLICY", "IfNotPresent"), image_pull_secrets=words("IMAGE_PULL_SECRETS"),
-        service_account=text("SERVICE_ACCOUNT"), template=template, dag_files=dag_files, dags_folder=text("DAGS_FOLDER"),
-        max_pods=int(number("MAX_PODS", 100, 1)), creators=int(number("CREATORS", 8, 1)), keep_failed_s=number("KEEP_FAILED", 600),
-        pending_s=number("PENDING_TIMEOUT", 900, 1), pull_s=number("PULL_TIMEOUT", 60), grace_s=int(number("GRACE", 15, 1)),
-        run_as_user=None if user == "image" else int(number("RUN_AS_USER", 50000)), context=text("CONTEXT"),
-        config_file=text("CONFIG_FILE") or environment.get("KUBECONFIG", ""), site=environment.get("TRACKSIDE_SITE", "trackside"),
-    )  # fmt: skip
+        image=image,
+        api_url=api_url.rstrip("/"),
+        namespace=namespaces[0],
+        namespaces=namespaces,
+        image_pull_policy=text("TRACKSIDE_KUBERNETES_IMAGE_PULL_POLICY", "IfNotPresent"),
+        image_pull_secrets=words("TRACKSIDE_KUBERNETES_IMAGE_PULL_SECRETS"),
+        service_account=text("TRACKSIDE_KUBERNETES_SERVICE_ACCOUNT"),
+        template=template,
+        dag_files=dag_files,
+        dags_folder=text("TRACKSIDE_KUBERNETES_DAGS_FOLDER"),
+        max_pods=int(number("TRACKSIDE_KUBERNETES_MAX_PODS", 100, 1)),
+        creators=int(number("TRACKSIDE_KUBERNETES_CREATORS", 8, 1)),
+        keep_failed_s=number("TRACKSIDE_KUBERNETES_KEEP_FAILED", 600),
+        pending_s=number("TRACKSIDE_KUBERNETES_PENDING_TIMEOUT", 900, 1),
+        pull_s=number("TRACKSIDE_KUBERNETES_PULL_TIMEOUT", 60),
+        grace_s=int(number("TRACKSIDE_KUBERNETES_GRACE", 15, 1)),
+        run_as_user=None if user == "image" else int(number("TRACKSIDE_KUBERNETES_RUN_AS_USER", 50000)),
+        context=text("TRACKSIDE_KUBERNETES_CONTEXT"),
+        config_file=text("TRACKSIDE_KUBERNETES_CONFIG_FILE") or environment.get("KUBECONFIG", ""),
+        site=environment.get("TRACKSIDE_SITE", "trackside"),
+    )
 
 
 def load_template(path: str) -> dict[str, Any]:
