@@ -15,7 +15,7 @@ up: .venv/ready ## run a whole Trackside here (PORT=8080, HOME_DIR=~/.trackside,
 test: lint ## lint, unit tests and end-to-end tests: everything
 	@tools/frontend
 	@tools/browser
-	@tools/redis
+	@tools/executors
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS); status=$$?; tools/left-out; exit $$status
 
 cluster: .venv/ready-dev ## a one-node Kubernetes on this machine for tests (root, Linux; KUBECONFIG replaces it), with the task image

@@ -12,6 +12,7 @@ from apps.runs.models import Run, TaskInstance, Try
 from apps.ui import logview, words
 from apps.ui.live import cursor
 from apps.ui.page import page, show
+from apps.ui.queries import places
 from apps.ui.queries import runs as run_queries
 from apps.ui.queries import tasks as queries
 from trackside.core.states import FINISHED, TRY_ENDED
@@ -100,6 +101,7 @@ def _details(ti: TaskInstance, chosen: Try | None) -> list[tuple[str, str]]:
         ("Last heartbeat", chosen.heartbeat_at if chosen else None),
     ]
     facts += [(name, words.full(at)) for name, at in moments if at]
+    facts += places.facts(chosen)
     if ti.note:
         facts.append(("Note", ti.note))
     return facts
