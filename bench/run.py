@@ -87,6 +87,29 @@ def _files(r: Results, floor: float | None) -> Row:
     return _filled(row, r, "files", words)
 
 
+def _mapped(r: Results, floor: float | None) -> Row:
+    row = Row("1,000 mapped instances, trigger to end", "–", "≤ 5 s")
+    return _filled(row, r, "mapped", lambda c: (f"{c['total_s']:.1f} s", "–", c["total_s"] <= 5 if c["instances"] == 1000 else None))
+
+
+def _deferred(r: Results, floor: float | None) -> Row:
+    row = Row("1,000 deferred: until all wait / fired until done; triggerer", "–", "≤ 10 s / ≤ 10 s; ≤ 150 MiB")
+
+    def words(c: dict[str, Any]) -> tuple[str, str, bool | None]:
+        fits = c["all_waiting_s"] <= 10 and c["all_done_s"] <= 10 and c["triggerer_pss_mib"] <= 150
+        text = f"{c['all_waiting_s']:.1f} s / {c['all_done_s']:.1f} s; {c['triggerer_pss_mib']:.0f} MiB"
+        return text, "–", fits if c["tasks"] == 1000 else None
+
+    return _filled(row, r, "deferred", words)
+
+
+def _assets(r: Results, floor: float | None) -> Row:
+    row = Row("asset events to consumer runs", "–", "≥ 200 events/s")
+    return _filled(
+        row, r, "assets", lambda c: (f"{c['events_per_s']:.0f} events/s, runs done {c['runs_done_s']:.1f} s", "–", c["events_per_s"] >= 200)
+    )
+
+
 ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _gap,
     _chain,
@@ -96,6 +119,9 @@ ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _idle,
     _cold,
     _files,
+    _mapped,
+    _deferred,
+    _assets,
 )
 
 

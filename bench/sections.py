@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench import arithmetic, floor, machine, workloads
+from bench import arithmetic, floor, machine, wide, workloads
 from config.embedded_postgres import read_server_info
 from tests.support import server as support
 
@@ -223,6 +223,9 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "cpu": measure_cpu,
     "idle": measure_idle,
     "files": measure_files,
+    "mapped": wide.measure_mapped,
+    "deferred": wide.measure_deferred,
+    "assets": wide.measure_assets,
     "cold": measure_cold,
 }
 """In the order in which they run."""
@@ -245,6 +248,8 @@ def start(wanted: set[str], reps: int, quick: bool) -> Bench:
         home.chmod(0o755)  # the embedded PostgreSQL may run under another account
         bench = Bench(None, trace, reps, quick)  # type: ignore[arg-type]
         write_workloads(home / "dags", bench.many if wanted & {"many", "cpu", "idle"} else 0)
+        if wanted & {"mapped", "deferred", "assets"}:
+            wide.write(bench, home / "dags")
         bench.server = support.start(home, home / "dags", environment={"BENCH_TRACE": str(trace)})
     except BaseException:
         support.remove(home)

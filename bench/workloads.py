@@ -78,6 +78,61 @@ def hello():
 hello()
 '''
 
+_MAPPED = (
+    _HEAD
+    + """
+@dag(dag_id="DAG_ID", schedule=None, catchup=False, max_active_tasks=1000)
+def mapped():
+    @task
+    def no_op(n):
+        note(f"n{n:04d}", time.time())
+
+    no_op.expand(n=list(range(WIDTH)))
+
+
+mapped()
+"""
+)
+_DEFERRED = '''"""Written by bench/workloads.py."""
+from airflow.providers.standard.triggers.file import FileTrigger
+from airflow.sdk import DAG, BaseOperator
+
+
+class Waits(BaseOperator):
+    def __init__(self, number, **kwargs):
+        super().__init__(**kwargs)
+        self.number = number
+
+    def execute(self, context):
+        self.defer(trigger=FileTrigger("GATE", poke_interval=1.0), method_name="go_on")
+
+    def go_on(self, context, event):
+        return None
+
+
+with DAG("DAG_ID", schedule=None, catchup=False, max_active_tasks=1000):
+    Waits.partial(task_id="wait").expand(number=list(range(WIDTH)))
+'''
+_ASSETS = '''"""Written by bench/workloads.py."""
+from airflow.sdk import DAG, Asset, PartitionedAssetTimetable, PartitionedAtRuntime, task
+
+table = Asset("DAG_ID_table")
+
+with DAG("DAG_ID", schedule=PartitionedAtRuntime(), catchup=False):
+    @task(outlets=[table])
+    def make(*, outlet_events=None):
+        outlet_events[table].add_partitions([f"k{n:05d}" for n in range(WIDTH)])
+
+    make()
+
+with DAG("DAG_ID_use", schedule=PartitionedAssetTimetable(assets=table), catchup=False, max_active_runs=1000):
+    @task
+    def use():
+        return None
+
+    use()
+'''
+
 
 def _write(folder: Path, dag_id: str, text: str, **values: object) -> str:
     for name, value in {"DAG_ID": dag_id, **values}.items():
@@ -103,3 +158,18 @@ def fan(folder: Path, dag_id: str, width: int) -> str:
 def hello(folder: Path, dag_id: str = "bench_hello") -> str:
     """One task that prints a word. The DAG's id."""
     return _write(folder, dag_id, _HELLO)
+
+
+def mapped(folder: Path, dag_id: str, width: int) -> str:
+    """`width` instances of one mapped task. The DAG's id."""
+    return _write(folder, dag_id, _MAPPED, WIDTH=width)
+
+
+def deferred(folder: Path, dag_id: str, width: int, gate: Path) -> str:
+    """`width` tasks that wait in the triggerer until the file `gate` is there. The DAG's id."""
+    return _write(folder, dag_id, _DEFERRED, WIDTH=width, GATE=gate)
+
+
+def assets(folder: Path, dag_id: str, width: int) -> str:
+    """One task with `width` events of an asset, a consumer run for each. The producer's id; the consumer's ends in _use."""
+    return _write(folder, dag_id, _ASSETS, WIDTH=width)

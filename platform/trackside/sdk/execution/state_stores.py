@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import importlib
 import json
 import logging
+import os
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -25,32 +27,27 @@ REFERENCE = "__airflow_state_ref__"
 
 @cache
 def _backend_of(classpath: str) -> BaseStoreBackend:
-    from trackside.airflow.parts.module_loading import import_string
-
+    module, _, name = classpath.rpartition(".")
     try:
-        return import_string(classpath)()  # type: ignore[no-any-return]  # what the setting names
-    except (ImportError, AttributeError) as error:
+        return getattr(importlib.import_module(module), name)()  # type: ignore[no-any-return]  # what the setting names
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"[workers] state_store_backend names {classpath!r}, which cannot be loaded: {error}") from error
 
 
 def backend() -> BaseStoreBackend | None:
     """The worker's back end, if one is named."""
-    from trackside.airflow.parts.configuration import conf
-
-    classpath = conf.get("workers", "state_store_backend", fallback="")
+    classpath = os.environ.get("AIRFLOW__WORKERS__STATE_STORE_BACKEND", "")
     return _backend_of(classpath) if classpath else None
 
 
 def _checked(key: str, value: Any) -> None:
-    from trackside.airflow.parts.configuration import conf
-
     if value is None:
         raise ValueError("Cannot set value as None")
     try:
         size = len(json.dumps(value))
     except TypeError as error:
         raise TypeError(f"The value of {key!r} must be JSON (text, number, bool, list, dict): {error}") from error
-    limit = conf.getint("state_store", "max_value_storage_bytes", fallback=65535)
+    limit = int(os.environ.get("AIRFLOW__STATE_STORE__MAX_VALUE_STORAGE_BYTES") or 65535)
     if 0 < limit < size:
         logger.warning(
             "The value of %r has %d bytes, more than max_value_storage_bytes=%d. "
