@@ -35,6 +35,34 @@ def _described(values: dict[str, Any]) -> dict[str, Any]:
     return dict(mask(shown))
 
 
+def _state_of(connection: Connection) -> dict[str, Any]:
+    """A connection for the audit trail. A secret that changed is told apart from one that did not, and not told."""
+    values = {name: getattr(connection, name) for name in CONNECTION_FIELDS}
+    shown = _described(values)
+    secret = "".join(str(values[name] or "") for name in ("password", "extra"))
+    return {**shown, "secrets": Sealed(secret)}
+
+
+class Sealed(str):
+    """Compares by the secret it stands for; shows and stores a mask."""
+
+    secret: str
+
+    def __new__(cls, secret: str) -> Sealed:
+        """A mask that remembers."""
+        made = super().__new__(cls, MASK)
+        made.secret = secret
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sealed) and self.secret == other.secret
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
 def create_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> Connection:
     """Store a new connection. `values`: some of CONNECTION_FIELDS. Raises Exists."""
     with transaction.atomic():
@@ -60,6 +88,7 @@ def update_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> 
         connection = Connection.objects.select_for_update().filter(conn_id=conn_id).first()
         if connection is None:
             raise NotThere(f"The Connection with connection_id: `{conn_id}` was not found")
+        before = _state_of(connection)
         for name, value in values.items():
             if name == "password" and value in (None, "", MASK):
                 continue
@@ -67,9 +96,8 @@ def update_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> 
                 value = _merged_extra(value, connection.extra)
             setattr(connection, name, value)
         connection.save()
-        audit.record(
-            "patch_connection", actor, object_type="connection", object_id=conn_id, extra={"after": _described(values)}
-        )
+        extra = audit.change(before, _state_of(connection))
+        audit.record("patch_connection", actor, object_type="connection", object_id=conn_id, extra=extra)
     return connection
 
 
@@ -107,7 +135,8 @@ def create_variable(key: str, values: dict[str, Any], *, actor: Actor) -> Variab
                 variable = Variable.objects.create(key=key, **{**values, "value": stored_value(values.get("value"))})
         except IntegrityError as e:
             raise Exists(f"The Variable with key: `{key}` already exists") from e
-        audit.record("post_variable", actor, object_type="variable", object_id=key)
+        extra = audit.change({}, _variable_state(variable))
+        audit.record("post_variable", actor, object_type="variable", object_id=key, extra=extra)
     return variable
 
 
@@ -117,11 +146,18 @@ def update_variable(key: str, values: dict[str, Any], *, actor: Actor) -> Variab
         variable = Variable.objects.select_for_update().filter(key=key).first()
         if variable is None:
             raise NotThere(f"The Variable with key: `{key}` was not found")
+        before = _variable_state(variable)
         for name, value in values.items():
             setattr(variable, name, _merged_value(key, value, variable.value) if name == "value" else value)
         variable.save()
-        audit.record("patch_variable", actor, object_type="variable", object_id=key, extra={"fields": sorted(values)})
+        extra = audit.change(before, _variable_state(variable))
+        audit.record("patch_variable", actor, object_type="variable", object_id=key, extra=extra)
     return variable
+
+
+def _variable_state(variable: Variable) -> dict[str, Any]:
+    """A variable for the audit trail: that the value changed, never the value."""
+    return {"value": Sealed(variable.value), "description": variable.description, "team_name": variable.team_name}
 
 
 def _merged_value(key: str, new: Any, old: str) -> str:

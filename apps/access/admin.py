@@ -11,9 +11,12 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet, TextField
 from django.db.models.functions import Cast
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 
-from apps.access import admin_people  # noqa: F401 - registers users, groups and tokens
+from apps.access import (
+    admin_people,  # noqa: F401 - registers users, groups and tokens
+    exporting,
+)
 from apps.access.adminbase import PolicyAdmin, ReadOnlyAdmin, actor_of, pretty
 from apps.access.adminsite import site
 from apps.access.audit import record
@@ -31,6 +34,7 @@ class ConnectionAdmin(PolicyAdmin):
 
     kind = "connection"
     audit_name = "connection"
+    audit_fields = ("conn_type", "description", "host", "port", "schema", "login", "team_name")
     form = ConnectionForm
     list_display = ("conn_id", "conn_type", "description", "host", "port", "has_password", "has_extra", "updated_at")
     list_filter = ("conn_type", ("team_name", admin.EmptyFieldListFilter), "updated_at")
@@ -130,6 +134,7 @@ class VariableAdmin(PolicyAdmin):
 
     kind = "variable"
     audit_name = "variable"
+    audit_fields = ("description", "team_name")
     form = VariableForm
     list_display = ("key", "shown_value", "format", "description", "updated_at")
     list_filter = (("team_name", admin.EmptyFieldListFilter), "updated_at")
@@ -196,9 +201,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     kind = "audit"
     audit_name = "audit_event"
-    list_display = ("at", "actor", "means", "action", "object_type", "object_id", "dag_id", "run_id", "task_id")
+    list_display = ("at", "actor", "means", "address", "action", "object_type", "object_id", "dag_id", "run_id", "task_id")
     list_filter = ("means", "object_type", "at")
     search_fields = ("actor", "action", "dag_id", "run_id", "task_id", "object_id")
+    search_help_text = "Who, what, or the id of a DAG, run, task or object."
+    actions = ("export_csv", "export_json")
     date_hierarchy = "at"
     ordering = ("-at", "-id")
     readonly_fields = ("details",)
@@ -206,6 +213,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "at",
         "actor",
         "means",
+        "address",
         "action",
         "object_type",
         "object_id",
@@ -222,3 +230,13 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def details(self, obj: AuditEvent) -> str:
         """Before and after, the request; masked once more."""
         return pretty(obj.extra)
+
+    @admin.action(description="Export selected as CSV", permissions=("view",))
+    def export_csv(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> StreamingHttpResponse:
+        """What is selected, or with "select all" everything the filters leave."""
+        return exporting.csv_of(queryset)
+
+    @admin.action(description="Export selected as JSON lines", permissions=("view",))
+    def export_json(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> StreamingHttpResponse:
+        """One event per line."""
+        return exporting.json_lines_of(queryset)

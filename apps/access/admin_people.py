@@ -20,8 +20,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.timezone import now
 
-from apps.access import policy, tokens
-from apps.access.adminbase import PolicyAdmin, admin_link, called, lines
+from apps.access import policy, signout, tokens
+from apps.access.adminbase import PolicyAdmin, actor_of, admin_link, called, lines
 from apps.access.adminsite import site
 from apps.access.models import ApiToken, User
 
@@ -40,6 +40,8 @@ class UserAdmin(PolicyAdmin, StockUserAdmin):
 
     kind = "user"
     audit_name = "user"
+    audit_fields = ("username", "first_name", "last_name", "email", "is_active", "is_superuser", "must_change_password")
+    actions = ("sign_out_selected",)
     list_display = ("username", "first_name", "last_name", "email", "roles", "is_active", "is_superuser", "last_login")
     list_filter = ("groups", "is_active", "is_superuser", "last_login")
     search_fields = ("username", "first_name", "last_name", "email")
@@ -92,6 +94,17 @@ class UserAdmin(PolicyAdmin, StockUserAdmin):
         actions.pop("delete_selected", None)
         return actions
 
+    def audit_state(self, obj: User) -> dict[str, Any]:
+        """With the roles."""
+        return {**super().audit_state(obj), "groups": sorted(Group.objects.filter(user=obj).values_list("name", flat=True))}
+
+    @admin.action(description="Sign selected people out everywhere", permissions=("change",))
+    def sign_out_selected(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """Sessions, signed tokens and tokens for scripts; superusers only by superusers."""
+        for user in queryset:
+            if self.has_change_permission(request, user):
+                signout.everywhere(user, actor=actor_of(request), api_tokens=True)
+
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """Change and audit in one transaction."""
         with transaction.atomic():
@@ -104,6 +117,7 @@ class GroupAdmin(PolicyAdmin, StockGroupAdmin):
 
     kind = "user"
     audit_name = "group"
+    audit_fields = ("name",)
     fields = ("name", "meaning")
     readonly_fields = ("meaning",)
     filter_horizontal = ()

@@ -1,8 +1,8 @@
 """What all our model admins share: rights from the policy, an audit event for every change, cheap lists.
 
 Used by `apps/*/admin.py`. Django calls `log_addition`, `log_change` and `log_deletions` once per change, inside the
-transaction of the change: that is where the audit event is written. Neither it nor Django's own history holds values,
-only names of fields.
+transaction of the change: that is where the audit event is written: names of the changed fields, and what `audit_fields`
+were before and are after. Fields that hold secrets are never among them. Django's own history holds names only.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class PolicyAdmin(admin.ModelAdmin):
 
     kind: str
     """One of `policy.KINDS`."""
+    audit_fields: tuple[str, ...] = ()
+    """Attributes whose values the trail shows before and after a change."""
     audit_name: str
     """What the audit trail calls such an object; also the end of the action's name: post_connection …"""
     list_per_page = PAGE
@@ -99,9 +101,25 @@ class PolicyAdmin(admin.ModelAdmin):
         """How the trail names the object."""
         return str(obj)
 
+    def audit_state(self, obj: Any) -> dict[str, Any]:
+        """What the trail may show of an object; JSON."""
+        return {name: masking.mask(getattr(obj, name), name) for name in self.audit_fields}
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Remembers what a change starts from."""
+        obj = super().get_object(request, object_id, from_field)
+        if obj is not None and request.method == "POST":
+            request.audit_before = self.audit_state(obj)  # type: ignore[attr-defined]
+        return obj
+
     def audit(self, request: HttpRequest, verb: str, obj: Any, message: Any = None) -> None:
-        """Write the event: who, what, which fields; no values."""
-        extra = {"fields": fields} if (fields := _fields(message)) else {}
+        """Write the event: who, what, which fields, before and after."""
+        extra: dict[str, Any] = {"fields": fields} if (fields := _fields(message)) else {}
+        if verb == "delete":
+            extra |= {"before": state} if (state := self.audit_state(obj)) else {}
+        else:
+            change = audit.change(getattr(request, "audit_before", {}), self.audit_state(obj))
+            extra |= {name: values for name, values in change.items() if values}
         audit.record(
             f"{verb}_{self.audit_name}",
             actor_of(request),

@@ -6,12 +6,15 @@ call; they are kept beside what the domain call itself says, under the key `requ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any
+
+from django.db import connection, transaction
 
 from apps.access.models import AuditEvent
 
@@ -27,6 +30,22 @@ class Actor:
 SYSTEM = Actor("system")
 
 _request: ContextVar[dict[str, Any] | None] = ContextVar("request", default=None)
+_address: ContextVar[str | None] = ContextVar("address", default=None)
+
+
+def note_address(*, scope: Mapping[str, Any] | None = None, environ: Mapping[str, Any] | None = None, **_signal: Any) -> None:
+    """Receiver of `request_started`: events recorded in this request carry the address it came from."""
+    client = (scope or {}).get("client")
+    address = client[0] if client else (environ or {}).get("REMOTE_ADDR")
+    try:
+        _address.set(str(ip_address(address)) if address else None)
+    except ValueError:  # a Unix socket
+        _address.set(None)
+
+
+def forget_address(**_signal: Any) -> None:
+    """Receiver of `request_finished`."""
+    _address.set(None)
 
 
 @contextmanager
@@ -67,5 +86,36 @@ def record(
         logical_date=logical_date,
         object_type=object_type,
         object_id=object_id,
+        address=_address.get(),
         extra={**(extra or {}), **({"request": request} if request is not None else {})},
     )
+
+
+def change(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """`extra` of an edit: the fields that differ, before and after. Values must not be secrets (see `masking.mask`)."""
+    names = [name for name in after if not _same(before.get(name), after[name])]
+    return {"before": {name: before.get(name) for name in names}, "after": {name: after[name] for name in names}}
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Forms write an empty text where there was nothing."""
+    return bool(old == new) or (old in (None, "") and new in (None, ""))
+
+
+def prune(days: int, bite: int = 20_000) -> int:
+    """Retention: the only way events go. Deletes those older than `days` (at least 1; 0 keeps everything); how many went."""
+    total = 0
+    while days > 0:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL trackside.audit_retention = 'on'")
+            cursor.execute(
+                "DELETE FROM access_auditevent WHERE id IN (SELECT id FROM access_auditevent"
+                " WHERE at < clock_timestamp() - make_interval(days => %s) AND at < now() - interval '1 day' ORDER BY id LIMIT %s)",
+                [days, bite],
+            )
+            gone = cursor.rowcount
+            cursor.execute("SET LOCAL trackside.audit_retention = 'off'")
+        total += gone
+        if gone < bite:
+            break
+    return total

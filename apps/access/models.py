@@ -6,8 +6,12 @@ AuditEvent in the same transaction (`apps.access.audit.record`). Next door: `pol
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.models import AbstractUser
-from django.db import models
+from django.db import models, transaction
+from django.db.models import F
+from django.utils.crypto import salted_hmac
 from django.utils.timezone import now
 
 from apps.access.fields import EncryptedTextField
@@ -20,6 +24,42 @@ class User(AbstractUser):
     """Set for generated passwords."""
     preferences = models.JSONField(default=dict, blank=True)
     """What the pages remember for this person: theme, time zone, density, saved views."""
+    sign_in_epoch = models.IntegerField(default=0, editable=False)
+    """Raised to end all sessions and signed tokens of this person (see `apps.access.signout`)."""
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> User:
+        """Remembers what was loaded, to notice a change when it is saved."""
+        user = super().from_db(*args, **kwargs)
+        user._loaded = {"is_active": user.__dict__.get("is_active"), "is_superuser": user.__dict__.get("is_superuser")}  # type: ignore[attr-defined]
+        return user
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """A new password, a disabled account or another superuser flag ends what the person is signed in with."""
+        loaded: dict[str, Any] = getattr(self, "_loaded", {})
+        new_password = self._password is not None and not self._state.adding  # type: ignore[attr-defined]
+        disabled = loaded.get("is_active") is True and not self.is_active
+        other_rights = loaded.get("is_superuser") not in (None, self.is_superuser)
+        if not self._state.adding and not args and kwargs.get("update_fields") is None:  # an epoch read long ago is not written back
+            kept = self.get_deferred_fields() | {"id", "sign_in_epoch"}
+            kwargs["update_fields"] = [f.name for f in self._meta.concrete_fields if f.attname not in kept]
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if new_password or disabled:
+                self.api_tokens.filter(revoked_at=None).update(revoked_at=now())
+            if disabled or other_rights:
+                User.objects.filter(pk=self.pk).update(sign_in_epoch=F("sign_in_epoch") + 1)
+                self.refresh_from_db(fields=["sign_in_epoch"])
+        if loaded:
+            self._loaded = {"is_active": self.is_active, "is_superuser": self.is_superuser}
+
+    def get_session_auth_hash(self) -> str:
+        """What sessions and signed tokens must still carry: changes with the password and the epoch."""
+        return self._get_session_auth_hash()
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        salt = "apps.access.models.User.get_session_auth_hash"
+        return salted_hmac(salt, f"{self.password}:{self.sign_in_epoch}", secret=secret, algorithm="sha256").hexdigest()
 
 
 class ApiToken(models.Model):
@@ -126,8 +166,10 @@ class AuditEvent(models.Model):
     logical_date = models.DateTimeField(null=True)
     object_type = models.CharField(max_length=50, null=True)
     object_id = models.CharField(max_length=500, null=True)
+    address = models.GenericIPAddressField(null=True)
+    """Where the request came from; null for what no request asked for."""
     extra = models.JSONField(default=dict)
-    """Before and after, request id, address. Never a secret."""
+    """Before and after. Never a secret."""
 
     class Meta:
         indexes = (

@@ -11,14 +11,16 @@ import hmac
 import secrets
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import jwt
 from django.conf import settings
-from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Exists, Q
+from django.contrib.auth.models import Group
+from django.db import connection
 from django.utils.timezone import now
 
+from apps.access import prepared
 from apps.access.models import ApiToken, RevokedToken, User
 
 AUDIENCE = "trackside:rest"
@@ -73,9 +75,30 @@ def _claims(token: str) -> dict[str, Any]:
         raise BadToken("Invalid token.") from e
 
 
-def _people() -> Any:
-    """Users with the names of their groups, in one query."""
-    return User.objects.annotate(group_names=ArrayAgg("groups__name", filter=Q(groups__isnull=False), default=[]))
+@cache
+def _find_user() -> tuple[str, list[str], list[Any]]:
+    """The statement that every call begins with, the names of the user's columns it gives, and what reads each of them."""
+    columns = [str(f.column) for f in User._meta.concrete_fields]
+    member, group = User.groups.through._meta.db_table, Group._meta.db_table
+    statement = (
+        f"SELECT {', '.join(f'u.{c}' for c in columns)}, "  # noqa: S608
+        f"ARRAY(SELECT g.name FROM {member} m JOIN {group} g ON g.id = m.group_id WHERE m.user_id = u.id), "
+        f"EXISTS (SELECT 1 FROM {RevokedToken._meta.db_table} r WHERE r.jti = %s::text) FROM {User._meta.db_table} u WHERE u.id = %s::bigint"
+    )
+    fields = User._meta.concrete_fields
+    return statement, [f.attname for f in fields], [getattr(f, "from_db_value", lambda value, *_: value) for f in fields]
+
+
+def _user(pk: int, jti: str | None = None) -> User | None:
+    """An active user who knows the names of their groups; None if there is none, or `jti` was signed out. One statement."""
+    statement, names, readers = _find_user()
+    found = prepared.rows(statement, [jti, pk])
+    if not found:
+        return None
+    *values, groups, revoked = found[0]
+    user = User.from_db("default", names, [read(v, None, connection) for read, v in zip(readers, values, strict=True)])
+    user._group_names = frozenset(groups)  # type: ignore[attr-defined]
+    return user if user.is_active and not revoked else None
 
 
 def user_of(token: str) -> User:
@@ -85,17 +108,11 @@ def user_of(token: str) -> User:
     claims = _claims(token)
     if not claims["sub"].isdecimal() or len(claims["sub"]) > 18:
         raise BadToken("Invalid token.")
-    revoked = Exists(RevokedToken.objects.filter(jti=claims["jti"]))
-    user: User | None = _people().annotate(revoked=revoked).filter(pk=int(claims["sub"])).first()
-    if user is None or not user.is_active or user.revoked:  # type: ignore[attr-defined]
+    user = _user(int(claims["sub"]), str(claims["jti"]))
+    if user is None:
         raise DeadToken("The token was revoked. Sign in again.")
     if not hmac.compare_digest(_fingerprint(user), str(claims.get("pwd", ""))):
         raise DeadToken("The password changed since this token was made. Sign in again.")
-    return _with_groups(user)
-
-
-def _with_groups(user: User) -> User:
-    user._group_names = frozenset(user.group_names)  # type: ignore[attr-defined]
     return user
 
 
@@ -107,13 +124,13 @@ def _user_of_api_token(token: str) -> User:
     at = now()
     if found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= at):
         raise DeadToken("The token has expired or was revoked.")
-    user: User | None = _people().filter(pk=found.user_id, is_active=True).first()
+    user = _user(found.user_id)
     if user is None:
         raise DeadToken("The owner of the token may no longer sign in.")
     if found.last_used_at is None or at - found.last_used_at > _USED_EVERY:
         ApiToken.objects.filter(pk=found.pk).update(last_used_at=at)
     user.token_scopes = frozenset(found.scopes)  # type: ignore[attr-defined]
-    return _with_groups(user)
+    return user
 
 
 def hash_of(secret: str) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from apps.ui.views import actions, assets, backfills, bulk, code, dag, dags, data, dialogs, home, questions, run, task
+from apps.ui.views import actions, assets, backfills, bulk, code, compare, dag, dags, data, dialogs, home, questions, run, task, trends
 
 _RUN = "dags/<str:dag_id>/runs/<str:run_id>"
 _TASK = f"{_RUN}/tasks/<str:task_id>"
 
 urlpatterns = [
     path("", home.home, name="home"),
-    path("login", auth_views.LoginView.as_view(), name="login"),
-    path("logout", auth_views.LogoutView.as_view(), name="logout"),
     path("dags", dags.dags, name="dags"),
     path("dags-bulk", bulk.dags, name="dags_bulk"),
     path("runs", run.runs, name="runs"),
@@ -36,6 +33,7 @@ urlpatterns = [
     path("dags/<str:dag_id>/backfill", backfills.create, name="dag_backfill"),
     path("dags/<str:dag_id>/backfills/<int:backfill_id>", backfills.change, name="dag_backfill_change"),
     path("dags/<str:dag_id>/tasks", dag.tasks, name="dag_tasks"),
+    path("dags/<str:dag_id>/trends", trends.trends, name="dag_trends"),
     path("dags/<str:dag_id>/code", code.code, name="dag_code"),
     path("dags/<str:dag_id>/details", dag.details, name="dag_details"),
     path("dags/<str:dag_id>/pause", actions.pause, name="dag_pause"),
@@ -44,6 +42,7 @@ urlpatterns = [
     # one run
     path(_RUN, run.run, name="run"),
     path(f"{_RUN}/panel", run.panel, name="run_panel"),
+    path(f"{_RUN}/compare", compare.compare, name="run_compare"),
     path(f"{_RUN}/clear", dialogs.clear_run, name="run_clear"),
     path(f"{_RUN}/mark", dialogs.mark_run, name="run_mark"),
     path(f"{_RUN}/note", dialogs.run_note, name="run_note"),

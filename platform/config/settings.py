@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -64,6 +65,7 @@ if SELF_FENCE + KILL_GRACE >= LEASE or LEASE < 3 * HEARTBEAT:
         f"({LEASE}), and the lease at least 3 × TRACKSIDE_HEARTBEAT ({HEARTBEAT}): else live tasks would count as lost."
     )
 EVENT_RETENTION_DAYS = env_int("TRACKSIDE_EVENT_RETENTION_DAYS", 14, low=1)
+AUDIT_RETENTION_DAYS = env_int("TRACKSIDE_AUDIT_RETENTION_DAYS", 0, low=0)
 MAX_BODY_BYTES = env_int("TRACKSIDE_MAX_BODY_BYTES", 1_048_576, low=1024)
 MAX_XCOM_BYTES = env_int("TRACKSIDE_MAX_XCOM_BYTES", 32 * 1_048_576, low=1024)
 MAX_PARTITION_KEYS = env_int("TRACKSIDE_MAX_PARTITION_KEYS", 1000, low=1)
@@ -84,6 +86,16 @@ CSRF_TRUSTED_ORIGINS = env_list("TRACKSIDE_TRUSTED_ORIGINS")
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 AUTH_USER_MODEL = "access.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = env_int("TRACKSIDE_LOGIN_FAILURES", 5, low=1)
+AXES_COOLOFF_TIME = timedelta(seconds=env_int("TRACKSIDE_LOGIN_LOCKOUT", 900, low=1))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_DISABLE_ACCESS_LOG = True  # the audit trail has the sign-ins
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+SILENCED_SYSTEM_CHECKS = ["axes.W002"]  # the two doors answer for themselves (apps.access.lockout): no middleware for all requests
 INSTALLED_APPS = [
     "apps.ui",
     "apps.runs",
@@ -100,6 +112,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "channels",
     "csp",
+    "axes",
     "django_htmx",
 ]
 MIDDLEWARE = [
@@ -229,6 +242,7 @@ LOGGING = {
     "handlers": {"err": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
     "root": {"handlers": ["err"], "level": os.environ.get("TRACKSIDE_LOG_LEVEL", "INFO").upper()},
     "loggers": {
+        "axes": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
         "uvicorn.access": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import Field as Constraint
 
-from apps.access import tokens
+from apps.access import lockout, tokens
 from apps.access.models import User
 from apps.access.rest.body import Body, check, read_body
 from apps.access.rest.errors import Problem, bad_request, problem_of
@@ -42,7 +42,10 @@ def _sign_in(request: HttpRequest, lifetime: timedelta | None) -> HttpResponse:
         raise Problem(422, wrong)
     user = authenticate(request, username=body.username, password=body.password)
     if not isinstance(user, User):
+        if wait := lockout.locked_seconds(request, body.username):
+            raise Problem(429, lockout.sentence(wait), {"Retry-After": str(wait)})
         raise Problem(401, "Invalid credentials")
+    lockout.forget(request, body.username)
     return json_answer({"access_token": tokens.issue(user, lifetime=lifetime)}, 201, {"Cache-Control": "no-store"})
 
 

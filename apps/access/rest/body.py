@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import cache
 from typing import Annotated, Any, NoReturn
 
 from django.conf import settings
@@ -140,6 +141,11 @@ def read_body(request: HttpRequest) -> Any:
     return parse_json(data) if _JSON_TYPE.match(media) else data
 
 
+@cache
+def _adapter(model: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
+
+
 def check(model: Any, value: Any, *, place: tuple[str | int, ...] = ("body",)) -> tuple[Any, list[dict[str, Any]]]:
     """(the validated body, nothing) or (None, what is wrong with it)."""
     if value is None:
@@ -147,6 +153,6 @@ def check(model: Any, value: Any, *, place: tuple[str | int, ...] = ("body",)) -
     if isinstance(value, bytes):
         return None, [flaw(place, "Input should be a valid dictionary or object to extract fields from", "model_attributes_type")]
     try:
-        return TypeAdapter(model).validate_python(value), []
+        return _adapter(model).validate_python(value), []
     except ValidationError as e:
         return None, flaws_of(e, place)

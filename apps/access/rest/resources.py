@@ -87,6 +87,10 @@ class Resource:
             self.attach(rows, call)
         return [self._show(row) for row in rows]
 
+    def shown(self, row: Any) -> dict[str, Any]:
+        """Wire object of a row that has all its fields need, without `attach`."""
+        return self._show(row)
+
     def one(self, row: Any, call: Call) -> dict[str, Any]:
         """Wire object of one row."""
         return self.show([row], call)[0]
