@@ -27,16 +27,18 @@ class User(AbstractUser):
     sign_in_epoch = models.IntegerField(default=0, editable=False)
     """Raised to end all sessions and signed tokens of this person (see `apps.access.signout`)."""
 
+    _loaded: dict[str, Any] | None = None
+
     @classmethod
     def from_db(cls, *args: Any, **kwargs: Any) -> User:
         """Remembers what was loaded, to notice a change when it is saved."""
         user = super().from_db(*args, **kwargs)
-        user._loaded = {"is_active": user.__dict__.get("is_active"), "is_superuser": user.__dict__.get("is_superuser")}  # type: ignore[attr-defined]
+        user._loaded = {name: user.__dict__.get(name) for name in ("is_active", "is_superuser")}
         return user
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """A new password, a disabled account or another superuser flag ends what the person is signed in with."""
-        loaded: dict[str, Any] = getattr(self, "_loaded", {})
+        loaded = self._loaded or {}
         new_password = self._password is not None and not self._state.adding  # type: ignore[attr-defined]
         disabled = loaded.get("is_active") is True and not self.is_active
         other_rights = loaded.get("is_superuser") not in (None, self.is_superuser)
