@@ -262,14 +262,17 @@ def test_a_finish_without_outlets_costs_no_statement_more(monkeypatch: pytest.Mo
     costs = []
     nothing: list[dict[str, Any]] = []
     plain, mute, loud = ("plain", "plain", nothing), ("producer", "make", nothing), ("producer", "make", [said("a")])
-    for dag_id, task_id, entries in (plain, plain, mute, loud):
-        worker = Worker()
-        run(dag_id)
-        report = worker.report(worker.take()[task_id], asset_events=entries)
-        statements.clear()
-        worker.exchange([report], free=0)
-        costs.append(len(statements))
-    assert costs[1] == costs[2] < costs[3]
+    for dag_id, task_id, entries in (plain, mute, loud):
+        several = []
+        for _ in range(3):  # now and then one comes on top by the clock: a lease is renewed, a cache is filled
+            worker = Worker()
+            run(dag_id)
+            report = worker.report(worker.take()[task_id], asset_events=entries)
+            statements.clear()
+            worker.exchange([report], free=0)
+            several.append(len(statements))
+        costs.append(min(several))
+    assert costs[0] == costs[1] < costs[2]
 
 
 def test_an_event_that_comes_while_a_run_is_made_is_kept_for_the_next_one() -> None:
