@@ -83,7 +83,8 @@ def _find_user() -> tuple[str, list[str], list[Any]]:
     statement = (
         f"SELECT {', '.join(f'u.{c}' for c in columns)}, "  # noqa: S608
         f"ARRAY(SELECT g.name FROM {member} m JOIN {group} g ON g.id = m.group_id WHERE m.user_id = u.id), "
-        f"EXISTS (SELECT 1 FROM {RevokedToken._meta.db_table} r WHERE r.jti = %s::text) FROM {User._meta.db_table} u WHERE u.id = %s::bigint"
+        f"EXISTS (SELECT 1 FROM {RevokedToken._meta.db_table} r WHERE r.jti = %s::text) "
+        f"FROM {User._meta.db_table} u WHERE u.id = %s::bigint"
     )
     fields = User._meta.concrete_fields
     return statement, [f.attname for f in fields], [getattr(f, "from_db_value", lambda value, *_: value) for f in fields]

@@ -150,7 +150,7 @@ def _create_for(dag_id: str, now: datetime) -> int:
         with transaction.atomic():
             if not claims.take_dags([dag_id]):
                 return 0
-            dag = Dag.objects.select_related("current_version").get(dag_id=dag_id)
+            dag = creation.plannable().get(dag_id=dag_id)
             return _create_runs(dag, now)
     except Exception as e:
         # this DAG waits and says why; the others go on

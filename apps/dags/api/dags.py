@@ -91,6 +91,22 @@ def can_backfill(dag: Dag) -> bool:
     return is_periodic(dag) and (kinds is None or "backfill" in kinds)
 
 
+def tags_of(dag: Any) -> list[DagTag]:
+    """The tags `attach_tags` brought, else asked for."""
+    known: list[DagTag] | None = getattr(dag, "shown_tags", None)
+    return list(dag.tags.select_related("dag")) if known is None else known
+
+
+def attach_tags(dags: list[Any], call: Call) -> None:
+    """Give each DAG of a page its tags: one statement (a prefetch makes a manager for every row, which costs more than the rest)."""
+    by_id = {dag.dag_id: dag for dag in dags}
+    for dag in dags:
+        dag.shown_tags = []
+    for tag in DagTag.objects.filter(dag__in=list(by_id)).order_by("id"):
+        tag.dag = by_id[tag.dag_id]
+        tag.dag.shown_tags.append(tag)  # type: ignore[attr-defined]
+
+
 FIELDS = (
     text("dag_id"),
     text("dag_display_name"),
@@ -108,7 +124,7 @@ FIELDS = (
     text("timetable_description", null=True),
     flag("timetable_partitioned", is_partitioned),
     flag("timetable_periodic", is_periodic),
-    listed("tags", TAG_FIELDS, lambda d: d.tags.all()),
+    listed("tags", TAG_FIELDS, tags_of),
     whole("max_active_tasks"),
     whole("max_active_runs", null=True),
     whole("max_consecutive_failed_dag_runs"),
@@ -162,7 +178,7 @@ def wire_params(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(call: Call) -> QuerySet[Dag]:
-    rows = Dag.objects.filter(policy.visible_dags(call.user)).prefetch_related("tags", "tags__dag")
+    rows = Dag.objects.filter(policy.visible_dags(call.user))
     rows = rows.annotate(allowed_run_types=KeyTransform("allowed_run_types", "current_version__spec", output_field=JSONField()))
     favorite = call.query.get("is_favorite")
     if favorite is not None:
@@ -236,6 +252,7 @@ DAGS = Resource(
     "dags",
     rows=_rows,
     fields=FIELDS,
+    attach=attach_tags,
     filters=(
         *_SELECTION,
         Pattern("dag_display_name"),
@@ -257,8 +274,10 @@ DAGS = Resource(
     orders={"dag_id": "dag_id", "dag_display_name": "dag_display_name", "next_dagrun": "next_run_after", **_RUN_ORDERS},
     default_order=("dag_id",),
 )
-DAG_DETAILS = Resource("dags", fields=DETAIL_FIELDS)
-SELECTED_DAGS = Resource("dags", rows=_rows, fields=FIELDS, filters=_SELECTION, orders={"dag_id": "dag_id"}, default_order=("dag_id",))
+DAG_DETAILS = Resource("dags", fields=DETAIL_FIELDS, attach=attach_tags)
+SELECTED_DAGS = Resource(
+    "dags", rows=_rows, fields=FIELDS, attach=attach_tags, filters=_SELECTION, orders={"dag_id": "dag_id"}, default_order=("dag_id",)
+)
 
 
 class DagPatchBody(Body):

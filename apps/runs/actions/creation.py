@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
+from django.db.models import QuerySet
 
 from apps.access import audit
 from apps.dags.models import Dag
@@ -33,6 +34,11 @@ def random_suffix() -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(8))
 
 
+def plannable() -> QuerySet[Dag]:
+    """DAGs with their current version as `checked_of` wants them: what a spec says is in memory (`compiled`), not read for each run."""
+    return Dag.objects.select_related("current_version").defer("current_version__spec", "current_version__source")
+
+
 def trigger(
     dag_id: str,
     *,
@@ -46,13 +52,14 @@ def trigger(
     partition_key: str | None = None,
     run_type: str = RunType.MANUAL,
     triggered_by: str = "rest_api",
+    dag: Dag | None = None,
 ) -> Run:
-    """Create a queued run now and wake the scheduler.
+    """Create a queued run now and wake the scheduler. `dag`: the DAG, from `plannable`, if the caller has it already.
 
     Raises NotFound (no such DAG), ActionRefused 400 (import errors, conf against params, run type, run id), Conflict
     (run id or logical date taken).
     """
-    dag = Dag.objects.select_related("current_version").filter(dag_id=dag_id).first()
+    dag = dag or plannable().filter(dag_id=dag_id).first()
     if dag is None:
         raise NotFound(f"DAG with dag_id: '{dag_id}' not found")
     spec = _check_dag(dag, run_type)
@@ -185,45 +192,36 @@ def create_run(
 ) -> Run:
     """Insert the run and its task instances in the caller's transaction; Conflict if run id or logical date is taken."""
     version = dag.current_version
-    try:
-        with transaction.atomic():
-            run = Run.objects.create(
-                dag=dag,
-                run_id=run_id,
-                run_type=run_type,
-                state=RunState.QUEUED,
-                logical_date=logical_date,
-                data_interval_start=interval.start if interval else None,
-                data_interval_end=interval.end if interval else None,
-                run_after=run_after,
-                queued_at=now,
-                updated_at=now,
-                conf=conf or {},
-                note=note,
-                note_user=user if note else None,
-                triggered_by=triggered_by,
-                triggering_user_name=user,
-                partition_key=partition_key,
-                partition_date=partition_date,
-                dag_version=version,
-                bundle_version=version_to_keep(dag, checked.dag),
-                expanded=True,
-                advance_at=run_after,
-            )
-    except IntegrityError as e:
-        raise Conflict(_taken(dag.dag_id, run_id, logical_date, str(e))) from e
+    run = Run(
+        dag=dag,
+        run_id=run_id,
+        run_type=run_type,
+        state=RunState.QUEUED,
+        logical_date=logical_date,
+        data_interval_start=interval.start if interval else None,
+        data_interval_end=interval.end if interval else None,
+        run_after=run_after,
+        queued_at=now,
+        updated_at=now,
+        conf=conf or {},
+        note=note,
+        note_user=user if note else None,
+        triggered_by=triggered_by,
+        triggering_user_name=user,
+        partition_key=partition_key,
+        partition_date=partition_date,
+        dag_version=version,
+        bundle_version=version_to_keep(dag, checked.dag),
+        expanded=True,
+        advance_at=run_after,
+    )
+    if not sql.insert(run, unless_taken=True):
+        raise Conflict(_taken(dag.dag_id, run_id, logical_date))
     instances.create_for_run(run.pk, checked.compiled, version.id if version else None, logical_date, now, run_type=run_type)
     if checked.compiled.spec.deadlines:
         deadlines.create(run, checked.compiled.spec, now)
-    Event.objects.create(
-        at=now,
-        kind="run",
-        verb="create",
-        dag_id=dag.dag_id,
-        run_pk=run.pk,
-        run_id=run_id,
-        payload={"state": "queued", "run_type": run_type},
-    )
+    payload = {"state": "queued", "run_type": run_type}
+    sql.insert(Event(at=now, kind="run", verb="create", dag_id=dag.dag_id, run_pk=run.pk, run_id=run_id, payload=payload))
     return run
 
 
@@ -232,8 +230,9 @@ def version_to_keep(dag: Dag, spec: DagSpec) -> str | None:
     return None if settings.DISABLE_BUNDLE_VERSIONING or spec.disable_bundle_versioning else dag.bundle_version
 
 
-def _taken(dag_id: str, run_id: str, logical_date: datetime | None, database_says: str) -> dict[str, str]:
-    what = f"logical_date {logical_date.isoformat()}" if "logical_date" in database_says and logical_date else f"run id {run_id}"
+def _taken(dag_id: str, run_id: str, logical_date: datetime | None) -> dict[str, str]:
+    same_id = logical_date is None or Run.objects.filter(dag_id=dag_id, run_id=run_id).exists()
+    what = f"run id {run_id}" if logical_date is None or same_id else f"logical_date {logical_date.isoformat()}"
     return {
         "reason": "Unique constraint violation",
         "statement": "hidden",

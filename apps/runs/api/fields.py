@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from datetime import UTC
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -14,8 +15,8 @@ from django.utils import timezone
 from apps.access.rest.fields import anything, constant, listed, moment, nested, number, text, whole
 from apps.access.rest.operations import Call
 from apps.dags.api.fields import VERSION_FIELDS
-from apps.dags.models import DagVersion
-from apps.runs import compiled
+from apps.runs import compiled, sql
+from apps.runs.api import sharing
 from apps.runs.models import Process, Run, TaskInstance, Trigger
 from trackside.core.spec import TaskSpec
 from trackside.core.states import RunState, RunType, TaskState, TriggeredBy
@@ -46,20 +47,32 @@ RUN_FIELDS = (
 )
 
 
+_VERSIONS_USED = """
+SELECT DISTINCT run_id, dag_version_id FROM runs_taskinstance WHERE run_id = ANY(%s::bigint[]) AND dag_version_id IS NOT NULL
+"""
+
+
 def attach_versions(runs: list[Run], call: Call) -> None:
-    """Give each run the versions its task instances ran with, oldest first: two queries for a page."""
+    """Give each run its DAG and the versions its task instances ran with, oldest first: three statements for a page."""
     by_run: dict[int, set[UUID]] = {run.pk: {run.dag_version_id} if run.dag_version_id else set() for run in runs}
-    pairs = TaskInstance.objects.filter(run__in=by_run, dag_version__isnull=False).values_list("run_id", "dag_version_id")
-    for run_pk, version_id in pairs.distinct():
-        if version_id is not None:
-            by_run[run_pk].add(version_id)
-    known = {run.dag_version_id: run.dag_version for run in runs if run.dag_version is not None}
-    wanted = set().union(*by_run.values()) - known.keys()
-    if wanted:
-        known |= DagVersion.objects.select_related("dag").defer("spec", "source").in_bulk(list(wanted))
+    for run_pk, version_id in sql.rows(_VERSIONS_USED, [list(by_run)]):
+        by_run[run_pk].add(version_id)
+    sharing.give_dags(runs)
+    known = sharing.versions(set().union(*by_run.values()), [run.dag for run in runs])
     for run in runs:
         versions = [known[v] for v in by_run[run.pk] if v in known]
-        run.shown_versions = sorted(versions, key=lambda v: v.number)  # type: ignore[attr-defined, union-attr]
+        run.shown_versions = sorted(versions, key=lambda v: v.number)  # type: ignore[attr-defined]
+
+
+def as_made(run: Run) -> Run:
+    """A run just created, ready to be shown as it was made: what a row read back would say, without reading it back."""
+    for name in ("logical_date", "data_interval_start", "data_interval_end", "run_after", "partition_date"):
+        moment_ = getattr(run, name)
+        setattr(run, name, moment_ and moment_.astimezone(UTC))
+    if (version := run.dag_version) is not None:
+        version.dag = run.dag
+    run.duration, run.shown_versions = None, [version] if version is not None else []  # type: ignore[attr-defined]
+    return run
 
 
 @cache
@@ -177,6 +190,7 @@ TRY_FIELDS = (
 
 def attach_specs(tis: list[Any], call: Call) -> None:
     """Give each instance what only the DAG's spec knows: class of the operator, executor_config. From memory, as a rule."""
+    sharing.give_runs_and_versions(tis)
     attach_triggers([t for t in tis if isinstance(t, TaskInstance)])
     versions = {v.pk: v.spec_hash for t in tis if (v := t.dag_version or t.run.dag_version) is not None}
     dags = compiled.get_many(versions.items()) if versions else {}

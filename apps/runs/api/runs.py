@@ -23,7 +23,7 @@ from apps.access.rest.resources import Resource
 from apps.dags.api.dags import is_partitioned
 from apps.dags.api.lookups import check_dag, the_dag, timetable_zone
 from apps.runs.api.fields import RUN_FIELDS, attach_versions
-from apps.runs.api.lookups import run_rows, the_run
+from apps.runs.api.lookups import listed_runs, run_rows, the_run
 from apps.runs.models import AssetEvent, Run, TaskInstance
 from trackside.core.states import RunState, RunType
 
@@ -53,7 +53,7 @@ _PARTITION_DAYS = (
 
 RUNS = Resource(
     "dag_runs",
-    rows=run_rows,
+    rows=listed_runs,
     fields=RUN_FIELDS,
     attach=attach_versions,
     cursors=True,
@@ -99,7 +99,7 @@ RUNS = Resource(
 def get_dag_runs(call: Call, dag_id: str) -> dict[str, Any]:
     """List runs of a DAG, `~` for all DAGs."""
     check_dag(call, dag_id)
-    rows = run_rows(call)
+    rows = listed_runs(call)
     return RUNS.page(call, _of_days(call, dag_id, rows if dag_id == "~" else rows.filter(dag_id=dag_id)))
 
 
@@ -157,7 +157,7 @@ def only_tilde(**parts: str) -> None:
 def get_list_dag_runs_batch(call: Call, dag_id: str) -> dict[str, Any]:
     """List runs of several DAGs, with filters in the body."""
     only_tilde(dag_id=dag_id)
-    rows = run_rows(call)
+    rows = listed_runs(call)
     if call.body.dag_ids:
         rows = rows.filter(dag_id__in=call.body.dag_ids)
     values = batch_values(call.body)

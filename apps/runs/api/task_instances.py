@@ -14,7 +14,7 @@ from apps.access.rest.params import Param
 from apps.access.rest.resources import Resource
 from apps.dags.api.lookups import check_dag, the_spec
 from apps.runs.api.fields import TI_FIELDS, WireTaskState, attach_specs
-from apps.runs.api.lookups import run_not_found, the_run, the_ti, ti_rows
+from apps.runs.api.lookups import listed_tis, run_not_found, the_run, the_ti
 from apps.runs.api.runs import only_tilde
 from apps.runs.models import Run, TaskInstance
 from trackside.core.states import TaskState
@@ -120,7 +120,7 @@ def tasks_of_group(spec: Any, group_id: str) -> list[str] | None:
 )
 def get_task_instances(call: Call, dag_id: str, dag_run_id: str) -> dict[str, Any]:
     """List task instances of a run; `~` for all runs, or all runs of all DAGs."""
-    rows = ti_rows(call)
+    rows = listed_tis(call)
     if dag_run_id != "~":
         if dag_id == "~":
             raise bad_request("dag_id is required when dag_run_id is specified")
@@ -175,7 +175,7 @@ def get_task_instances_batch(call: Call, dag_id: str, dag_run_id: str) -> dict[s
     """List task instances of several DAGs and runs, with filters in the body."""
     only_tilde(dag_id=dag_id, dag_run_id=dag_run_id)
     body: Any = call.body
-    rows = ti_rows(call)
+    rows = listed_tis(call)
     for column, wanted in (("dag_id", body.dag_ids), ("run__run_id", body.dag_run_ids), ("task_id", body.task_ids)):
         if wanted:
             rows = rows.filter(**{f"{column}__in": wanted})
@@ -211,7 +211,7 @@ def get_mapped_task_instance(call: Call, dag_id: str, dag_run_id: str, task_id: 
 )
 def get_mapped_task_instances(call: Call, dag_id: str, dag_run_id: str, task_id: str) -> dict[str, Any]:
     """List the instances of a mapped task."""
-    rows: QuerySet[TaskInstance] = ti_rows(call).filter(run__dag_id=dag_id, run__run_id=dag_run_id, task_id=task_id)
+    rows: QuerySet[TaskInstance] = listed_tis(call).filter(run__dag_id=dag_id, run__run_id=dag_run_id, task_id=task_id)
     rows = rows.filter(map_index__gte=0)
     if not rows.exists():
         _explain_no_mapped(call, dag_id, dag_run_id, task_id)

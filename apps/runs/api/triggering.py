@@ -8,17 +8,19 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, transaction
+from django.db import close_old_connections
 from django.http import StreamingHttpResponse
 from django.utils.timezone import now
 from pydantic import Field as Constraint
 from pydantic import model_validator
 
+from apps.access import policy
 from apps.access.rest.body import Body, Moment
 from apps.access.rest.errors import Problem
 from apps.access.rest.operations import Call, operation
 from apps.access.rest.params import Param
-from apps.dags.api.lookups import check_dag
+from apps.dags.api.lookups import dag_not_found
+from apps.runs.api.fields import as_made
 from apps.runs.api.lookups import the_run
 from apps.runs.api.runs import RUNS
 from apps.runs.models import Run, XCom
@@ -60,24 +62,27 @@ def trigger_dag_run(call: Call, dag_id: str) -> dict[str, Any]:
     from apps.runs.actions import creation
 
     body: TriggerBody = call.body
+    dag = None
     if dag_id != "~":
-        check_dag(call, dag_id)
+        dag = creation.plannable().filter(policy.visible_dags(call.user), pk=dag_id).first()
+        if dag is None:
+            raise dag_not_found(dag_id)
     if body.note is not None and len(body.note) > MAX_NOTE:
         message = f"note: at most {MAX_NOTE} characters"
         raise Problem(422, {"reason": "Data too long", "statement": "hidden", "orig_error": "hidden", "message": message})
-    with transaction.atomic():  # the answer shows the run queued, as it was made
-        run = creation.trigger(
-            dag_id,
-            actor=call.actor,
-            run_id=body.dag_run_id or None,
-            logical_date=body.logical_date,
-            data_interval=body.interval,
-            run_after=body.run_after,
-            conf=body.conf,
-            note=body.note,
-            partition_key=body.partition_key,
-        )
-        return RUNS.one(the_run(call, dag_id, run.run_id), call)
+    run = creation.trigger(
+        dag_id,
+        actor=call.actor,
+        run_id=body.dag_run_id or None,
+        logical_date=body.logical_date,
+        data_interval=body.interval,
+        run_after=body.run_after,
+        conf=body.conf,
+        note=body.note,
+        partition_key=body.partition_key,
+        dag=dag,
+    )
+    return RUNS.shown(as_made(run))
 
 
 _WAIT_SCHEMA = {"type": "object", "properties": {"state": {"type": "string"}, "results": {"type": "object"}}}
