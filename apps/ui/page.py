@@ -44,6 +44,7 @@ def page(*, read: str = "dag", action: str = "read") -> Callable[[Callable[..., 
                         return missing(request, str(e.detail))
                     raise
 
+        inner.needs = (action, read)  # type: ignore[attr-defined]  # the permission matrix is made from it
         return inner
 
     return decorate
@@ -103,7 +104,8 @@ def shell(user: Any) -> dict[str, Any]:
             {"all": rights.allowed(user, "read", "dag")},
         )
         row = cursor.fetchone()
-    return dict(zip(("dags", "running", "problems", "questions", "schedulers"), row or (0, 0, 0, 0, 0), strict=True))
+    counts = dict(zip(("dags", "running", "problems", "questions", "schedulers"), row or (0, 0, 0, 0, 0), strict=True))
+    return {**counts, **{f"may_{kind}": rights.allowed(user, "read", kind) for kind in ("audit", "monitor")}}
 
 
 def zone_label() -> str:

@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.ui.views import actions, assets, backfills, bulk, code, compare, dag, dags, data, dialogs, home, questions, run, task, trends
+from apps.ui.views import (
+    actions,
+    assets,
+    audit,
+    backfills,
+    browse,
+    bulk,
+    code,
+    compare,
+    dag,
+    dags,
+    data,
+    dialogs,
+    home,
+    processes,
+    questions,
+    run,
+    task,
+    trends,
+)
 
 _RUN = "dags/<str:dag_id>/runs/<str:run_id>"
 _TASK = f"{_RUN}/tasks/<str:task_id>"
@@ -14,6 +33,9 @@ urlpatterns = [
     path("dags", dags.dags, name="dags"),
     path("dags-bulk", bulk.dags, name="dags_bulk"),
     path("runs", run.runs, name="runs"),
+    path("tasks", browse.tasks, name="tasks"),
+    path("audit", audit.trail, name="audit"),
+    path("processes", processes.processes, name="processes"),
     path("data", assets.status, name="data_status"),
     path("data/badge/<str:signed>.svg", assets.badge, name="data_badge"),
     path("assets", assets.assets, name="assets"),
@@ -35,6 +57,7 @@ urlpatterns = [
     path("dags/<str:dag_id>/tasks", dag.tasks, name="dag_tasks"),
     path("dags/<str:dag_id>/trends", trends.trends, name="dag_trends"),
     path("dags/<str:dag_id>/code", code.code, name="dag_code"),
+    path("dags/<str:dag_id>/audit", audit.of_dag, name="dag_audit"),
     path("dags/<str:dag_id>/details", dag.details, name="dag_details"),
     path("dags/<str:dag_id>/pause", actions.pause, name="dag_pause"),
     path("dags/<str:dag_id>/star", bulk.star, name="dag_star"),

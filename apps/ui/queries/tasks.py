@@ -9,9 +9,10 @@ from django.db.models import Count
 
 from apps.runs.errors import NotFound
 from apps.runs.models import Run, TaskInstance, Try, XCom
-from apps.ui import words
+from apps.ui import valuetree, words
 
 MAPPED_SHOWN = 500
+XCOMS = 200
 XCOM_SHOWN = 4000
 """Characters of one value on the page; the rest is a download away through REST."""
 
@@ -57,7 +58,19 @@ def choose(all_tries: list[Try], wanted: str | None) -> Try | None:
 def xcoms(ti: TaskInstance) -> list[dict[str, Any]]:
     """Values it left, readable. One statement."""
     rows = XCom.objects.filter(run_id=ti.run_id, task_id=ti.task_id, map_index=ti.map_index).order_by("key")
-    return [{"key": x.key, "text": readable(x.value), "at": x.timestamp, "size": len(x.value)} for x in rows[:200]]
+    return [{"key": x.key, "value": x.value, "at": x.timestamp, "size": len(x.value)} for x in rows[:XCOMS]]
+
+
+def draw(found: list[dict[str, Any]]) -> None:
+    """Make the values readable: a tree (`tree`), or the beginning of one that is too long or no JSON (`text`)."""
+    for x in found:
+        if x["size"] > valuetree.PARSED:
+            x["text"] = f"{x['value'][:XCOM_SHOWN]}… ({words.number(x['size'])} characters)"
+            continue
+        try:
+            x["tree"] = valuetree.tree(unwrap(json.loads(x["value"])))
+        except (ValueError, RecursionError):
+            x["text"] = readable(x["value"]) if not x["value"].startswith(("[", "{")) else x["value"][:XCOM_SHOWN]
 
 
 def readable(text: str) -> str:

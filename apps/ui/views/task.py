@@ -71,6 +71,8 @@ def task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpRe
     if mapped:
         tabs.insert(1, ("mapped", "Mapped", sum(n for _, n in mapped_counts)))
     tab = tab if tab in [t[0] for t in tabs] else "log"
+    if tab == "xcom":
+        queries.draw(xcoms)
     context = {
         **facts, "cursor": position, "tab": tab, "tabs": tabs, "xcoms": xcoms, "mapped": mapped, "mapped_counts": mapped_counts,
         "log": logview.first(chosen) if chosen and tab == "log" else None,

@@ -1,0 +1,148 @@
+"""The audit trail as people read it: who did what to what, newest first. For the page `/audit` and the tab of a DAG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Q
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+
+from apps.access import policy
+from apps.access.models import AuditEvent
+from apps.dags.models import Dag
+from apps.ui.queries.versions import shown
+
+PAGE = 50
+ACTIONS = {
+    "trigger_dag_run": "triggered a run", "patch_dag_run": "changed a run", "clear_dag_run": "cleared a run",
+    "delete_dag_run": "deleted a run", "clear_task_instances": "cleared tasks", "patch_task_instance": "changed a task",
+    "delete_task_instance": "deleted a task", "update_hitl_detail": "answered a task", "paused": "paused or unpaused",
+    "patch_dag": "changed a DAG", "delete_dag": "deleted a DAG", "reparse_dag_file": "had a file read again",
+    "create_backfill": "made a backfill", "pause_backfill": "paused a backfill", "unpause_backfill": "let a backfill go on",
+    "cancel_backfill": "cancelled a backfill", "undo": "undid", "create_asset_event": "told news of an asset",
+    "delete_queued_asset_events": "dropped news of assets", "clear_partition": "cleared a partition", "import_history": "imported history",
+    "set_asset_state": "set what an asset keeps", "delete_asset_state": "deleted what an asset keeps",
+    "clear_asset_state": "cleared what an asset keeps", "post_pool": "made a pool", "patch_pool": "changed a pool",
+    "delete_pool": "deleted a pool", "post_connection": "made a connection", "patch_connection": "changed a connection",
+    "delete_connection": "deleted a connection", "post_variable": "made a variable", "patch_variable": "changed a variable",
+    "delete_variable": "deleted a variable", "login": "signed in", "locked_out": "was locked out", "password_changed": "changed a password",
+    "sign_out_everywhere": "ended all sessions",
+}  # fmt: skip
+"""Actions that people look for, in words; others are shown by their name."""
+
+MEANS = {"ui": "on the pages", "rest": "over REST", "admin": "in the administration", "cli": "on the command line"}
+_ADMIN = {"pool": "admin:runs_pool_changelist", "connection": "admin:access_connection_changelist",
+          "variable": "admin:access_variable_changelist", "user": "admin:access_user_changelist"}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Filters:
+    """What the person asked for; each empty field filters nothing."""
+
+    who: str = ""
+    what: str = ""
+    dag: str = ""
+    since: date | None = None
+    until: date | None = None
+    before: int | None = None
+    """Only events older than this one: the key of a page."""
+
+    def __bool__(self) -> bool:
+        return bool(self.who or self.what or self.dag or self.since or self.until)
+
+
+@dataclass(slots=True)
+class Line:
+    """One event in words."""
+
+    event: AuditEvent
+    action: str
+    means: str
+    links: list[tuple[str, str]] = field(default_factory=list)
+    """Text and URL; an empty URL for what has no page or is gone."""
+    changes: list[dict[str, str]] = field(default_factory=list)
+
+
+def trail(user: Any, wanted: Filters, *, dag_id: str | None = None) -> tuple[list[Line], int | None]:
+    """A page of the trail, and the key of the next one. One statement (and one for people who see only some DAGs)."""
+    events = AuditEvent.objects.all()
+    if policy.visible_dags(user) != Q():
+        events = events.filter(dag_id__in=Dag.objects.filter(policy.visible_dags(user)).values("pk"))
+    if dag_id is not None:
+        events = events.filter(dag_id=dag_id)
+    elif wanted.dag:
+        events = events.filter(dag_id=wanted.dag)
+    if wanted.who:
+        events = events.filter(actor__icontains=wanted.who)
+    if wanted.what:
+        events = events.filter(action=wanted.what)
+    if wanted.since:
+        events = events.filter(at__gte=_midnight(wanted.since))
+    if wanted.until:
+        events = events.filter(at__lt=_midnight(wanted.until + timedelta(days=1)))
+    if wanted.before is not None:
+        events = events.extra(where=["(at, id) < (SELECT at, id FROM access_auditevent WHERE id = %s)"], params=[wanted.before])
+    found = list(events.order_by("-at", "-id")[: PAGE + 1])
+    lines = [_line(e, staff=bool(user.is_staff), alone=dag_id is not None) for e in found[:PAGE]]
+    return lines, found[PAGE - 1].pk if len(found) > PAGE else None
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
+
+
+def _line(event: AuditEvent, *, staff: bool, alone: bool) -> Line:
+    line = Line(event, ACTIONS.get(event.action, event.action.replace("_", " ")), MEANS.get(event.means, f"by {event.means}"))
+    line.links = list(_links(event, staff=staff, alone=alone))
+    line.changes = _changes(event.extra)
+    return line
+
+
+def _links(event: AuditEvent, *, staff: bool, alone: bool) -> Iterable[tuple[str, str]]:
+    """What it was done to, from the DAG down. What was deleted is named without a link."""
+    gone = event.action.startswith("delete_")
+    if event.dag_id and not (alone and (event.run_id or event.task_id)):
+        yield event.dag_id, "" if gone and not event.run_id else reverse("dag", args=[event.dag_id])
+    if event.dag_id and event.run_id:
+        yield f"run {event.run_id}", "" if gone and not event.task_id else _url("run", event.dag_id, event.run_id)
+    if event.task_id:
+        index = event.map_index if event.map_index is not None and event.map_index >= 0 else None
+        href = "" if gone or not (event.dag_id and event.run_id) else _url("task", event.dag_id, event.run_id, event.task_id)
+        mapped = index is not None
+        yield event.task_id + (f" [{index}]" if mapped else ""), f"{href}?map_index={index}" if href and mapped else href
+    if event.object_type and event.object_id:
+        yield f"{event.object_type.replace('_', ' ')} {event.object_id}", "" if gone else _object(event, staff)
+
+
+def _url(name: str, *args: str) -> str:
+    try:
+        return reverse(name, args=args)
+    except NoReverseMatch:  # a name with a slash
+        return ""
+
+
+def _object(event: AuditEvent, staff: bool) -> str:
+    kind, name = str(event.object_type), str(event.object_id)
+    if kind == "asset" and name.isdecimal():
+        return _url("asset", name)
+    if kind == "backfill" and event.dag_id:
+        return _url("dag_backfills", event.dag_id)
+    if kind in _ADMIN and staff:
+        return f"{reverse(_ADMIN[kind])}?{urlencode({'q': name})}"
+    return ""
+
+
+def _changes(extra: dict[str, Any]) -> list[dict[str, str]]:
+    """Fields before and after, then whatever else was noted."""
+    before, after = extra.get("before"), extra.get("after")
+    found: list[dict[str, str]] = []
+    if isinstance(before, dict) or isinstance(after, dict):
+        old, new = before if isinstance(before, dict) else {}, after if isinstance(after, dict) else {}
+        found = [{"name": str(k), "old": shown(old.get(k)), "new": shown(new.get(k))} for k in sorted({*old, *new})]
+    rest = {k: v for k, v in extra.items() if k not in ("before", "after") or not found}
+    return found + [{"name": str(k), "old": "", "new": shown(v)} for k, v in rest.items() if v not in (None, "", [], {})]

@@ -1,0 +1,96 @@
+"""The processes of Trackside with their leases and load. Two statements for any number of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from apps.runs.models import Process, Try
+from apps.ui import words
+from apps.ui.queries.home import KINDS
+
+PAST = timedelta(days=1)
+LISTED = 500
+
+
+@dataclass(slots=True)
+class Line:
+    """One process."""
+
+    process: Process
+    state: str
+    """Glyph: success, failed (silent), removed (ended)."""
+    word: str
+    used: int | None = None
+    total: int = 0
+    load: str = ""
+    other_version: bool = False
+
+
+@dataclass(slots=True)
+class Kind:
+    """All processes of one kind that should be there."""
+
+    key: str
+    name: str
+    what: str
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def living(self) -> int:
+        return sum(x.state == "success" for x in self.lines)
+
+
+def board() -> dict[str, Any]:
+    """Kinds with their processes, those that ended within a day apart."""
+    now = timezone.now()
+    rows = Process.objects.filter(Q(ended_at=None) | Q(ended_at__gt=now - PAST)).order_by("kind", "hostname", "started_at")[:LISTED]
+    busy = dict(Try.objects.filter(state="running", worker__isnull=False).values_list("worker").annotate(n=Count("id")))
+    kinds = {key: Kind(key, name, what) for key, name, what in KINDS}
+    ended: list[Line] = []
+    for process in rows:
+        line = _line(process, busy.get(process.pk, 0), process.lease_until > now)
+        if process.ended_at is not None:
+            ended.append(line)
+        else:
+            kinds.setdefault(process.kind, Kind(process.kind, process.kind.replace("_", " ").capitalize(), "")).lines.append(line)
+    ended.sort(key=lambda x: x.process.ended_at or now, reverse=True)
+    return {"kinds": list(kinds.values()), "ended": ended, "verdict": _verdict(list(kinds.values()))}
+
+
+def _line(process: Process, busy: int, holds: bool) -> Line:
+    if process.ended_at is not None:
+        line = Line(process, "removed", "Ended")
+    elif holds:
+        line = Line(process, "success", "Answers")
+    else:
+        line = Line(process, "failed", "Silent")
+    line.other_version = bool(process.version) and process.version != settings.VERSION
+    info = process.info if isinstance(process.info, dict) else {}
+    if process.kind == "worker":
+        line.used, line.total = busy, process.slots
+        line.load = f"{words.number(busy)} of {words.plural(process.slots, 'slot')}"
+    elif process.kind == "triggerer":
+        line.used, line.total = sum(v for v in info.values() if isinstance(v, int)), process.slots
+        of = f"{words.number(line.used)} of {words.plural(process.slots, 'trigger')}"
+        line.load = of if process.slots else words.plural(line.used, "trigger")
+    else:
+        line.load = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in sorted(info.items()) if isinstance(v, int | float | str))
+    return line
+
+
+def _verdict(kinds: list[Kind]) -> str:
+    """The answer first: does everything that is needed answer?"""
+    lacking = [k for k in kinds if not k.living and k.key in ("scheduler", "dag_processor", "worker")]
+    silent = sum(x.state == "failed" for k in kinds for x in k.lines)
+    if lacking:
+        without = " and ".join(f"no {k.key.replace('_', ' ').replace('dag', 'DAG')}" for k in lacking)
+        return f"There is {without}. Start {'one' if len(lacking) == 1 else 'them'}: {', '.join(f'manage.py {k.key}' for k in lacking)}."
+    if silent:
+        return f"{words.plural(silent, 'process is', 'processes are')} silent; what they held is taken over when their lease ends."
+    return f"Everything answers: {words.plural(sum(k.living for k in kinds), 'process', 'processes')}."
