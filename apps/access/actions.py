@@ -79,10 +79,12 @@ def create_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> 
     return connection
 
 
-def update_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> Connection:
+def update_connection(
+    conn_id: str, values: dict[str, Any], *, actor: Actor, no_password_keeps: bool = True
+) -> Connection:
     """Change the given fields. A password of null, empty or `***` keeps the old one; `***` inside extra keeps that secret.
 
-    Raises NotThere.
+    `no_password_keeps=False`: null and empty take the password away (an import says all there is). Raises NotThere.
     """
     with transaction.atomic():
         connection = Connection.objects.select_for_update().filter(conn_id=conn_id).first()
@@ -90,7 +92,7 @@ def update_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> 
             raise NotThere(f"The Connection with connection_id: `{conn_id}` was not found")
         before = _state_of(connection)
         for name, value in values.items():
-            if name == "password" and value in (None, "", MASK):
+            if name == "password" and (value == MASK or (no_password_keeps and value in (None, ""))):
                 continue
             if name == "extra":
                 value = _merged_extra(value, connection.extra)

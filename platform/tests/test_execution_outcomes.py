@@ -336,8 +336,8 @@ def test_a_retry_policy_can_forbid_or_move_the_retry(tmp_path):
         """
         from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
         P = ExceptionRetryPolicy(rules=[RetryRule(exception=KeyError, action=RetryAction.FAIL),
-                                        RetryRule(["requests.exceptions.HTTPError", "builtins.ValueError"], retry_delay=dt.timedelta(seconds=7),
-                                                  reason="busy")])
+                                        RetryRule(["requests.exceptions.HTTPError", "builtins.ValueError"],
+                                                  retry_delay=dt.timedelta(seconds=7), reason="busy")])
         with DAG("d", schedule=None, default_args={"retries": 2, "retry_policy": P}):
             @task
             def fail(): raise KeyError

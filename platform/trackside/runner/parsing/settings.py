@@ -26,7 +26,10 @@ _SECRET = re.compile(
     r"(DATABASE_URL(_FILE)?|PG[A-Z]+|DJANGO_[A-Z_]+|AIRFLOW__DATABASE__.*|AIRFLOW__CORE__FERNET_KEY.*)$"
 )
 _HARMLESS = frozenset(
-    {"TRACKSIDE_DAGS_FOLDER", "TRACKSIDE_PLUGINS_FOLDER", "TRACKSIDE_CREATE_CRON_DATA_INTERVALS", "TRACKSIDE_PARSE_TIMEOUT", "TRACKSIDE_LOG_LEVEL"}
+    {
+        "TRACKSIDE_DAGS_FOLDER", "TRACKSIDE_PLUGINS_FOLDER", "TRACKSIDE_CREATE_CRON_DATA_INTERVALS", "TRACKSIDE_PARSE_TIMEOUT",
+        "TRACKSIDE_LOG_LEVEL",
+    }  # fmt: skip
 )
 """Of Trackside's own variables these alone are handed on; the rest are keys, tokens or ways to them."""
 
