@@ -34,5 +34,17 @@ def decrypt(stored: str) -> str:
 
 
 def rotate(stored: str) -> str:
-    """The same secret under the newest key."""
-    return "v1:" + _fernet(tuple(settings.FERNET_KEYS)).rotate(stored.removeprefix("v1:").encode()).decode()
+    """The same secret under the newest key; raises WrongKey."""
+    try:
+        return "v1:" + _fernet(tuple(settings.FERNET_KEYS)).rotate(stored.removeprefix("v1:").encode()).decode()
+    except InvalidToken as e:
+        raise WrongKey from e
+
+
+def is_current(stored: str) -> bool:
+    """Whether the newest key wrote it."""
+    try:
+        _fernet(tuple(settings.FERNET_KEYS[:1])).decrypt(stored.removeprefix("v1:").encode())
+    except InvalidToken:
+        return False
+    return True

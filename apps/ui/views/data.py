@@ -16,7 +16,7 @@ from apps.runs.errors import NotFound
 from apps.runs.models import Run, TaskInstance, Try
 from apps.ui import logview, rights, words
 from apps.ui.live import cursor
-from apps.ui.page import missing, page, refuse
+from apps.ui.page import missing, page
 from apps.ui.queries import grid as grid_queries
 from apps.ui.queries import runs as run_queries
 from apps.ui.views.dag import get_dag, structure_of
@@ -84,10 +84,8 @@ def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
 def tip(request: HttpRequest, run_pk: int, task_id: str) -> HttpResponse:
     """What the tooltip of one tile says: state, reason, how long."""
     run = Run.objects.filter(pk=run_pk).only("dag_id", "run_after").first()
-    if run is None:
-        raise NotFound("That run is gone.")
-    if not rights.allowed(request.user, "read", "run", run.dag_id):
-        return refuse(request, "read", "run", run.dag_id)
+    if run is None or not rights.allowed(request.user, "read", "run", run.dag_id):
+        raise NotFound("That run is gone.")  # the same words for both: ids can be guessed, names of DAGs must not come back
     rows = list(
         TaskInstance.objects.filter(run_id=run_pk, task_id=task_id).values_list("state", "reason", "start_date", "end_date", "try_number")[
             :1000
@@ -124,10 +122,8 @@ def find(request: HttpRequest) -> HttpResponse:
 def log_text(request: HttpRequest, try_id: Any) -> HttpResponse | StreamingHttpResponse:
     """The whole log of one try as plain text."""
     row = Try.objects.filter(pk=try_id).select_related("ti").first()
-    if row is None:
+    if row is None or not rights.allowed(request.user, "read", "log", row.ti.dag_id):
         return missing(request, "There is no such try.")
-    if not rights.allowed(request.user, "read", "log", row.ti.dag_id):
-        return refuse(request, "read", "log", row.ti.dag_id)
     response = StreamingHttpResponse(logview.as_text(row), content_type="text/plain; charset=utf-8")
     response["Content-Disposition"] = f'inline; filename="{row.ti.task_id}-try-{row.number}.log"'
     return response

@@ -15,7 +15,7 @@ from trackside.cli import processes, remote_options, server
 from trackside.cli.words import Problem, Verb
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "processes": (*processes.PASSED_ON, "worker", "version", "db", "users"),
+    "processes": (*processes.PASSED_ON, "worker", "version", "db", "users", "secrets"),
     "providers": ("providers",),
     "executors": ("celery",),
     "dags_local": ("dags",),

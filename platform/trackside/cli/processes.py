@@ -91,6 +91,11 @@ def users_create(given: argparse.Namespace, rest: list[str]) -> int:
     server.manage("create_user", *options, *(["--random-password"] if given.random_password else []))
 
 
+def secrets_rotate(given: argparse.Namespace, rest: list[str]) -> int:
+    """All stored secrets under the newest key."""
+    server.manage("rotate_secrets", *(["--dry-run"] if given.dry_run else []))
+
+
 def add_to(verbs: Verbs) -> None:
     """The words of these commands."""
     for name, (verb, text) in PASSED_ON.items():
@@ -112,3 +117,5 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("--role", choices=("Viewer", "User", "Op", "Admin"), default="Viewer")
     one.add_argument("--email", default="")
     one.add_argument("--random-password", action="store_true", help="make one up, show it once, ask for a new one")
+    one = add(group(verbs, "secrets", "stored connections and variables"), "rotate", secrets_rotate, "encrypt them with the newest key")
+    one.add_argument("--dry-run", action="store_true", help="only count")
