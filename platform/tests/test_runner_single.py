@@ -83,6 +83,6 @@ def test_a_stopped_runner_reports_its_try_lost(tmp_path: Path) -> None:
             await until((tmp_path / "pid").exists)
             process.send_signal(signal.SIGTERM)
             assert (await server.report_of(try_id))["outcome"] == "lost"
-            assert await process.wait() == 0
+            assert await process.wait() == 1, "the pod of a task that was stopped is no success"
 
     asyncio.run(main())

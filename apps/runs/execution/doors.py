@@ -12,6 +12,7 @@ from django.db import transaction
 from apps.runs import logs, processes, reaper, sql, wake
 from apps.runs.execution import checking, exchange, orders, reports, tokens
 from apps.runs.execution.refusal import Refused
+from trackside.core.messages import FinishReport
 
 
 def _uuid(text: str) -> UUID:
@@ -77,6 +78,8 @@ def finish(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: s
     identity = _own(try_id, token, running=False)
     report = reports.read({**body, "try_id": str(identity), "token": token})
     assert report is not None  # it names its try
+    if report.outcome == "lost" and _executor_will_judge(identity, report):
+        return {"try_id": str(identity), "status": 200}
     with transaction.atomic():
         now = sql.now()
         settled = reports.settle([report], now)
@@ -93,6 +96,19 @@ SELECT a.hash, a.content FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.
 JOIN dags_dag d ON d.dag_id = ti.dag_id JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
 JOIN dags_filesarchive a ON a.hash = v.files_hash WHERE t.id = %s
 """
+
+
+_SAID = """
+UPDATE runs_try t SET facts = coalesce(t.facts, '{}'::jsonb) || jsonb_build_object('runner_said', %(said)s::text), log_size = greatest(t.log_size, %(size)s)
+FROM runs_taskinstance ti WHERE t.id = %(id)s AND t.state = 'running' AND t.worker_id IS NULL AND ti.id = t.ti_id AND ti.try_id = t.id
+"""
+
+
+def _executor_will_judge(identity: UUID, report: FinishReport) -> bool:
+    """A runner of a try of its own was told to stop, or could not begin. Why, its executor sees in a moment (evicted, deleted,
+    over its deadline), and ends the try with that; if nobody looks, its lease ends."""
+    said = (report.error or "it was stopped").replace("\x00", "")[:500]
+    return sql.run(_SAID, {"id": identity, "said": said, "size": report.log_size or 0}) == 1
 
 
 def files(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:

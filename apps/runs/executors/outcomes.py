@@ -60,6 +60,8 @@ def end(seen: Sequence[Seen], live: Mapping[UUID, Live], now: datetime) -> None:
             continue
         why = one.reason.text if one.reason else "It ended without saying why."
         outcome = "lost" if one.fault is Fault.INFRA else "failed"
+        if one.vague and row.runner_said:
+            outcome, why = "lost", f"Its runner ended it ({row.runner_said.strip().rstrip('.')})."
         ends[one.try_id] = FinishReport(str(one.try_id), outcome=outcome, error=why, exit_code=one.exit_code, signal=one.signal)
     if not ends:
         return

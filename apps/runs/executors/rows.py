@@ -16,7 +16,7 @@ from trackside.executors.base import TryRef
 
 _LIVE = """
 SELECT t.id, t.round, t.state, t.kill_confirmed, t.submitted_at, t.start_date IS NOT NULL, t.heartbeat_at,
-       ti.id, ti.state, ti.try_id = t.id, ti.run_id, ti.queued_at
+       ti.id, ti.state, ti.try_id = t.id, ti.run_id, ti.queued_at, t.facts ->> 'runner_said'
 FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
 WHERE t.executor = %(alias)s AND ((t.state = 'queued' AND t.submitted_at IS NOT NULL) OR t.state = 'running' OR NOT t.kill_confirmed)
 """
@@ -38,6 +38,8 @@ class Live:
     current: bool
     run_pk: int
     queued_at: datetime | None
+    runner_said: str | None
+    """Why its runner stopped, if it could say that much."""
 
 
 def live(alias: str) -> dict[UUID, Live]:

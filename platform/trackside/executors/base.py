@@ -113,6 +113,8 @@ class Seen:
     facts: dict[str, Any] = field(default_factory=dict)
     log: str = ""
     """Words for the try's log: events, and the last lines of what never reached the server by itself."""
+    vague: bool = False
+    """It ended, and the executor cannot say why: what its runner said counts, if it said anything."""
 
 
 class Executor(ABC):

@@ -6,7 +6,8 @@ The single-use start token comes on stdin or from `--token-file` (a mounted secr
 the try and brings its order; from then on this is `agent` for one try: the same fork server, process, log and kill, with
 the try's own doors (`/tries/{id}/heartbeat`, `/update`, `/logs`, `/finish`) instead of the exchange.
 
-Exit code: 0 the try ended and its report was accepted (however the try ended), 1 the report was not accepted, 2 it could
+Exit code: 0 the try ended and its report was accepted (however the task ended), 1 the report was not accepted, or the try was
+stopped through no fault of the task, 2 it could
 not be started (409, 410: somebody else has it or it is not wanted any more).
 """
 
@@ -91,7 +92,8 @@ class SingleTry:
             self._log_talk.close()
         if status not in (200, 201, 202, 204):
             log.error("the report of try %s was not accepted (%s): %s", self._try_id, status, answer)
-        return 0 if status < 300 else 1
+        # a stopped task is no success of the pod: who looks at the pod's end must not take it for one
+        return 0 if status < 300 and held.report is not None and held.report.get("outcome") != "lost" else 1
 
     async def _launch(self, held: HeldTry, order: dict[str, Any]) -> None:
         """Have the DAG's files here, then start the process."""

@@ -45,6 +45,8 @@ class KubernetesExecutor(Executor):
         """Pods to be judged again at a (monotonic) moment, by UID."""
         self._ended_at: dict[str, float] = {}
         self._deleting: set[str] = set()
+        self._kept: dict[str, float] = {}
+        """Pods of failed tries that stay until then."""
         self._swept = time.monotonic()
 
     def open(self, wake: Callable[[], None]) -> None:
@@ -135,6 +137,7 @@ class KubernetesExecutor(Executor):
         log = self._log_of(pod, judged, events) if judged.fault is not None else ""
         return Seen(
             try_id, _round_of(pod), judged.phase, judged.reason, judged.fault, judged.exit_code, judged.signal, facts=facts, log=log,
+            vague=judged.is_vague,
         )  # fmt: skip
 
     def _settle_silence(self, judged: reasons.Judgement, uid: str) -> None:
@@ -154,6 +157,7 @@ class KubernetesExecutor(Executor):
         self._again.pop(uid, None)
         self._ended_at.pop(uid, None)
         self._deleting.discard(uid)
+        self._kept.pop(uid, None)
         judged = reasons.judge(pod, [], self.config, datetime.now(UTC))
         if judged.phase is Phase.ENDED or judged.phase is Phase.WAITING:
             # its containers ended, or never began: nothing of it runs
@@ -174,7 +178,7 @@ class KubernetesExecutor(Executor):
         found = []
         for pod in self.watcher.pods():
             uid, try_id = pod["metadata"]["uid"], _try_of(pod)
-            if try_id is None or try_id in known or uid in judged or uid in self._deleting or uid in self._again:
+            if try_id is None or try_id in known or uid in judged or uid in self._deleting or self._kept.get(uid, 0.0) > time.monotonic():
                 continue
             found.append(Seen(try_id, _round_of(pod), Phase.RUNNING))
         return found
@@ -222,7 +226,7 @@ class KubernetesExecutor(Executor):
             ended = (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
             left = self.config.keep_failed_s - (time.monotonic() - self._ended_at.setdefault(uid, time.monotonic()))
             if _try_of(pod) in kept and ended and left > 0:
-                self._again[uid] = time.monotonic() + left + 0.5
+                self._kept[uid] = time.monotonic() + left
             else:
                 due.append(pod)
         self._delete(due)

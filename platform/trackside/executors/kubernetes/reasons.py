@@ -62,6 +62,11 @@ class Judgement:
     """Seconds after which time alone changes the judgement."""
 
     @property
+    def is_vague(self) -> bool:
+        """Whether the pod says only that it ended."""
+        return self.cause is not None and self.cause.code in ("exit_code", "no_report")
+
+    @property
     def reason(self) -> Reason | None:
         """Code and sentence, with what to do."""
         return reason_of(self.cause, self) if self.cause else None
