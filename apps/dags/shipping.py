@@ -70,7 +70,8 @@ class Shipper:
     def _stamp(self) -> None:
         current = DagVersion.objects.filter(dag__bundle_name=self.bundle_name, dag__current_version__isnull=False, dag__is_stale=False)
         rows = current.filter(dag__current_version__id=F("id")).exclude(files_hash=self._hash)
-        mine = [pk for pk, relative, digest in rows.values_list("id", "dag__relative_fileloc", "file_hash") if self._holds(relative, digest)]
+        found = rows.values_list("id", "dag__relative_fileloc", "file_hash")
+        mine = [pk for pk, relative, digest in found if self._holds(relative, digest)]
         if mine:
             DagVersion.objects.filter(pk__in=mine).update(files_hash=self._hash)
 

@@ -205,7 +205,8 @@ def test_envelopes_of_objects_are_refused_on_every_way_in(run, method):
 def test_pools_count_their_slots_from_live_rows(run):
     api = Api("Op")
     assert api("POST", "/pools", {"name": "p", "slots": 5})[0] == 201
-    for i, (state, slots) in enumerate((("running", 2), ("queued", 1), ("scheduled", 4), ("deferred", 1), ("awaiting_input", 3), ("success", 9))):
+    taken = (("running", 2), ("queued", 1), ("scheduled", 4), ("deferred", 1), ("awaiting_input", 3), ("success", 9))
+    for i, (state, slots) in enumerate(taken):
         make_ti(run, "x", map_index=i, state=state, pool="p", pool_slots=slots)
     _, pool = api.get("/pools/p")
     counted = {k.removesuffix("_slots"): v for k, v in pool.items() if k.endswith("_slots")}

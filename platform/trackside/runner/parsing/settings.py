@@ -29,7 +29,7 @@ _HARMLESS = frozenset(
     {
         "TRACKSIDE_DAGS_FOLDER", "TRACKSIDE_PLUGINS_FOLDER", "TRACKSIDE_CREATE_CRON_DATA_INTERVALS", "TRACKSIDE_PARSE_TIMEOUT",
         "TRACKSIDE_LOG_LEVEL",
-    }  # fmt: skip
+    }
 )
 """Of Trackside's own variables these alone are handed on; the rest are keys, tokens or ways to them."""
 
