@@ -17,6 +17,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from apps.access.models import AuditEvent
+from apps.access.prepared import insert
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def record(
 ) -> AuditEvent:
     """Write one event. `extra` must not contain secrets."""
     request = _request.get()
-    return AuditEvent.objects.create(
+    event = AuditEvent(
         action=action,
         actor=actor.name,
         means=actor.means,
@@ -89,6 +90,8 @@ def record(
         address=_address.get(),
         extra={**(extra or {}), **({"request": request} if request is not None else {})},
     )
+    insert(event)
+    return event
 
 
 def change(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ exceptions: whoever catches `django.db.OperationalError` to reconnect catches ou
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from django.db import connection
@@ -19,6 +19,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models import Model
 from django.dispatch import receiver
+
+M = TypeVar("M", bound=Model)
 
 MAX_PREPARED = 400
 """Statements a session keeps prepared; more than there are."""
@@ -67,6 +69,29 @@ def insert(row: Model, *, unless_taken: bool = False) -> bool:
         setattr(row, key.attname, found[0][0])
     row._state.adding, row._state.db = False, connection.alias
     return True
+
+
+def by_key(model: type[M], key: Any, without: tuple[str, ...] = ()) -> M | None:
+    """One object by its primary key, as `defer(*without).get()` gives it; None if there is none."""
+    statement, names, readers = _select_of(model, without)
+    found = rows(statement, [key])
+    if not found:
+        return None
+    return model.from_db(connection.alias, names, [read(v, None, connection) for read, v in zip(readers, found[0], strict=True)])
+
+
+@cache
+def _select_of(model: type[Model], without: tuple[str, ...]) -> tuple[str, list[str], list[Callable[..., Any]]]:
+    """The statement, the names of the columns it gives, and what reads each of them."""
+    meta, quoted = model._meta, connection.ops.quote_name
+    fields = [f for f in meta.concrete_fields if f.name not in without]
+    names = ", ".join(quoted(str(f.column)) for f in fields)
+    statement = f"SELECT {names} FROM {quoted(meta.db_table)} WHERE {quoted(str(meta.pk.column))} = %s"  # noqa: S608
+    return statement, [f.attname for f in fields], [getattr(f, "from_db_value", _as_is) for f in fields]
+
+
+def _as_is(value: Any, *_: Any) -> Any:
+    return value
 
 
 @cache

@@ -150,8 +150,8 @@ def _create_for(dag_id: str, now: datetime) -> int:
         with transaction.atomic():
             if not claims.take_dags([dag_id]):
                 return 0
-            dag = creation.plannable().get(dag_id=dag_id)
-            return _create_runs(dag, now)
+            dag = creation.find(dag_id)
+            return _create_runs(dag, now) if dag is not None else 0
     except Exception as e:
         # this DAG waits and says why; the others go on
         logger.exception("creating runs of %s failed", dag_id)

@@ -9,10 +9,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
 
-from apps.access import audit
-from apps.dags.models import Dag
+from apps.access import audit, prepared
+from apps.dags.models import Dag, DagVersion
 from apps.runs import compiled, instances, sql, wake
 from apps.runs.errands import asking, deadlines
 from apps.runs.errors import ActionRefused, Conflict, Invalid, NotFound
@@ -34,9 +33,13 @@ def random_suffix() -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(8))
 
 
-def plannable() -> QuerySet[Dag]:
-    """DAGs with their current version as `checked_of` wants them: what a spec says is in memory (`compiled`), not read for each run."""
-    return Dag.objects.select_related("current_version").defer("current_version__spec", "current_version__source")
+def find(dag_id: str) -> Dag | None:
+    """A DAG with its current version as `checked_of` wants it, or None. The version comes without its spec: that is in memory
+    (`compiled`), and reading it for each run costs more than the run."""
+    dag = prepared.by_key(Dag, dag_id)
+    if dag is not None and dag.current_version_id is not None:
+        dag.current_version = prepared.by_key(DagVersion, dag.current_version_id, without=("spec", "source"))
+    return dag
 
 
 def trigger(
@@ -54,12 +57,12 @@ def trigger(
     triggered_by: str = "rest_api",
     dag: Dag | None = None,
 ) -> Run:
-    """Create a queued run now and wake the scheduler. `dag`: the DAG, from `plannable`, if the caller has it already.
+    """Create a queued run now and wake the scheduler. `dag`: the DAG, from `find`, if the caller has it already.
 
     Raises NotFound (no such DAG), ActionRefused 400 (import errors, conf against params, run type, run id), Conflict
     (run id or logical date taken).
     """
-    dag = dag or plannable().filter(dag_id=dag_id).first()
+    dag = dag or find(dag_id)
     if dag is None:
         raise NotFound(f"DAG with dag_id: '{dag_id}' not found")
     spec = _check_dag(dag, run_type)

@@ -20,6 +20,7 @@ from apps.access.rest.errors import Problem
 from apps.access.rest.operations import Call, operation
 from apps.access.rest.params import Param
 from apps.dags.api.lookups import dag_not_found
+from apps.dags.models import Dag
 from apps.runs.api.fields import as_made
 from apps.runs.api.lookups import the_run
 from apps.runs.api.runs import RUNS
@@ -64,7 +65,8 @@ def trigger_dag_run(call: Call, dag_id: str) -> dict[str, Any]:
     body: TriggerBody = call.body
     dag = None
     if dag_id != "~":
-        dag = creation.plannable().filter(policy.visible_dags(call.user), pk=dag_id).first()
+        seen = policy.visible_dags(call.user)
+        dag = creation.find(dag_id) if not seen or Dag.objects.filter(seen, pk=dag_id).exists() else None
         if dag is None:
             raise dag_not_found(dag_id)
     if body.note is not None and len(body.note) > MAX_NOTE:
