@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils.timezone import now
 
 from apps.access.models import AuditEvent
-from apps.dags.models import Asset, AssetUse, Dag, DagFile, ImportProblem
+from apps.dags.models import Asset, AssetUse, Dag, DagFile, DagVersion, ImportProblem
 from apps.runs import logs
 from apps.runs.models import HITLDetail, Process, Run, TaskInstance, Try, XCom
 from apps.ui import assets
@@ -63,7 +65,25 @@ def seeded(page: Any, tmp_path: Any, settings: Any) -> Run:
     TaskInstance.objects.filter(pk=asking.pk).update(state="awaiting_input")
     HITLDetail.objects.create(ti=asking, try_id=asking.try_id, subject="Ship it?", options=["Yes", "No"])
     factories.tell(ti, "failed")
+    spread(run, dag)
     return run
+
+
+def spread(run: Run, dag: Dag) -> None:
+    """What the pages of trends, comparisons, processes, audit and values draw beside the plain rows."""
+    made = factories.spec("orders", ["a", "g.b", "g.d"], {"g": ["g.b", "g.d"]})
+    DagVersion.objects.create(dag=dag, number=2, spec=made.to_dict(), spec_hash="2", source="import os\nprint('hello, ' + 'x' * 200)\n")
+    Run.objects.filter(pk=run.pk).update(conf={"day": "2026-11-18", "deep": {"rows": [1, 2]}})
+    moments = {"name": "w" * 40, "hostname": "worker-7f9c.example.internal", "lease_until": now() + timedelta(minutes=1), "slots": 8}
+    Process.objects.create(kind="worker", version="0.0.1", queues=["default", "gpu"], **moments)
+    Process.objects.create(kind="worker", ended_at=now(), **moments)
+    AuditEvent.objects.create(
+        action="patch_pool", actor="a.person@example.com", means="rest", object_type="pool", object_id="etl", dag_id=dag.dag_id,
+        run_id=run.run_id, extra={"before": {"slots": 1}, "after": {"slots": "x" * 90}},
+    )  # fmt: skip
+    records = [{"id": k, "name": "n" * 60, "more": {"x": [k]}} for k in range(3)]
+    value = json.dumps({"records": records, "text": "t" * 300, "deep": {"er": {"yes": True}}})
+    XCom.objects.create(run=run, dag_id="orders", task_id="a", key="report", value=value)
 
 
 def pages(run: Run) -> list[str]:
@@ -71,9 +91,10 @@ def pages(run: Run) -> list[str]:
     return [
         "/", "/dags", "/dags?view=failing", "/dags?view=starred", "/dags?q=nothing-like-this", "/runs", "/import-errors", "/no-such-page",
         "/required-actions", "/required-actions?view=answered", "/assets", f"/assets/{Asset.objects.get().pk}", "/data",
-        "/dags/orders/backfills", "/dags/orders/backfill",
+        "/dags/orders/backfills", "/dags/orders/backfill", "/dags/orders/trends", "/dags/resting/trends", "/dags/orders/audit",
+        "/dags/orders/code?v=2&diff=1", "/tasks", "/tasks?state=removed", "/audit", "/audit?who=nobody&since=soon", "/processes",
         *(f"/dags/orders{tab}" for tab in ("", "?view=table", "/graph", "/calendar", "/runs", "/tasks", "/code", "/details", "/trigger")),
-        *(f"{of_run}{tab}" for tab in ("", "?tab=gantt", "?tab=events", "/clear", "/mark", "/note")),
+        *(f"{of_run}{tab}" for tab in ("", "?tab=gantt", "?tab=events", "/clear", "/mark", "/note", "/compare", "/compare?show=all")),
         *(f"{of_task}{tab}" for tab in ("", "?tab=xcom", "?tab=rendered", "?tab=details", "/clear", "/mark", "/note")),
     ]  # fmt: skip
 

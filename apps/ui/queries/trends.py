@@ -55,7 +55,8 @@ def runs(dag_id: str) -> list[Bar]:
 
 def chart(found: list[Bar]) -> dict[str, Any]:
     """Bars with their geometry (the wait below, the run on top of it), the line of the median and marks of the axis."""
-    done = [b.took for b in found if b.took is not None and b.state == "success"] or [b.took for b in found if b.took is not None]
+    ended = [b for b in found if b.took is not None]
+    done = [b.wait + (b.took or 0.0) for b in ended if b.state == "success"] or [b.wait + (b.took or 0.0) for b in ended]
     usual = words.usual(done)
     totals = [b.wait + (b.took or 0.0) for b in found]
     top = max(totals, default=0.0) or 1.0
@@ -73,10 +74,10 @@ def chart(found: list[Bar]) -> dict[str, Any]:
             replace(bar, x=round(k * slot, 3), width=round(slot * 0.78, 3), wait_y=round(floor - wait_height, 1), wait_height=wait_height,
                     took_y=took_y, took_height=took_height, notch_y=took_y - 4, cut=totals[k] > top * 1.001)
         )  # fmt: skip
-    marks = [{"y": round(floor - share * HEIGHT, 1), "text": words.duration(top * share)} for share in (0.5, 1.0)]
+    marks = [(round(floor - share * HEIGHT, 1), words.duration(top * share)) for share in (0.5, 1.0)]
     return {
         "bars": drawn, "usual": usual, "usual_y": round(floor - min(usual * scale, HEIGHT), 1) if usual else None, "height": floor,
-        "marks": [{**m, "text_y": m["y"] - 3} for m in marks], "cut": top if any(b.cut for b in drawn) else None,
+        "marks": [{"y": y, "text_y": y - 3, "text": text} for y, text in marks], "cut": top if any(b.cut for b in drawn) else None,
     }  # fmt: skip
 
 
