@@ -110,6 +110,19 @@ def _assets(r: Results, floor: float | None) -> Row:
     )
 
 
+def _reads(r: Results, floor: float | None) -> Row:
+    row = Row("server's CPU: a trigger; 100 runs of 1,000,000, by cursor; 100 instances of 10,000", "–", "≤ 10 / 15 / 15 ms of web")
+
+    def words(c: dict[str, Any]) -> tuple[str, str, bool | None]:
+        calls = [c[name] for name in ("trigger", "runs", "runs_by_cursor", "instances")]
+        web = [call.get("web_ms", 0.0) for call in calls]
+        text = " / ".join(f"{call['cpu_ms']:.0f} (web {w:.0f})" for call, w in zip(calls, web, strict=True))
+        fits = web[0] <= 10 and max(web[1:]) <= 15
+        return f"{text} ms", "–", fits if c["rows"] == 1_000_000 else None
+
+    return _filled(row, r, "reads", words)
+
+
 ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _gap,
     _chain,
@@ -122,6 +135,7 @@ ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _mapped,
     _deferred,
     _assets,
+    _reads,
 )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench import arithmetic, floor, machine, wide, workloads
+from bench import arithmetic, floor, machine, reads, wide, workloads
 from config.embedded_postgres import read_server_info
 from tests.support import server as support
 
@@ -226,6 +226,7 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "mapped": wide.measure_mapped,
     "deferred": wide.measure_deferred,
     "assets": wide.measure_assets,
+    "reads": reads.measure_reads,
     "cold": measure_cold,
 }
 """In the order in which they run."""
@@ -250,6 +251,8 @@ def start(wanted: set[str], reps: int, quick: bool) -> Bench:
         write_workloads(home / "dags", bench.many if wanted & {"many", "cpu", "idle"} else 0)
         if wanted & {"mapped", "deferred", "assets"}:
             wide.write(bench, home / "dags")
+        if "reads" in wanted:
+            reads.write(home / "dags")
         bench.server = support.start(home, home / "dags", environment={"BENCH_TRACE": str(trace)})
     except BaseException:
         support.remove(home)
