@@ -174,7 +174,7 @@ def test_a_task_shows_its_error_its_tries_and_its_values(mara: Client) -> None:
     shown = text(mara.get(url))
     assert "ValueError: no rows." in shown and "Try 1" in shown and "code 1" in shown
     values = mara.get(url + "?tab=xcom").content.decode()
-    assert "&quot;rows&quot;: 7" in values and "__classname__" not in values
+    assert '<span class="vk">rows</span> <span class="v-number">7</span>' in values and "__classname__" not in values
 
 
 def test_markup_in_names_notes_and_errors_stays_text(mara: Client) -> None:
