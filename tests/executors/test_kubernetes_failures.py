@@ -90,6 +90,9 @@ loud()
 """
 
 
+REASON = "SELECT ti.reason FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id WHERE r.run_id = %s"
+
+
 @pytest.fixture(scope="module")
 def site(cluster: Cluster) -> Iterator[Site]:
     settings = {
@@ -127,7 +130,7 @@ def stop(site: Site, dag: str, run: str) -> None:
 
 def test_01_a_pod_that_stays_pending_says_why_and_ends_in_time(site: Site) -> None:
     run = site.runs("pending")
-    reason = "SELECT reason FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id WHERE r.run_id = %s AND task_id = %s"
+    reason = REASON + " AND task_id = %s"
     for task, words in (("unschedulable", "No node can take its pod"), ("volume", "volume of its pod cannot be mounted")):
         until(lambda t=task, w=words: w in str(site.sql(reason, run, t)[0][0]), f"{task} says {words!r}", LONG)
         until(lambda t=task: [x for x in site.tries("pending", t) if x["state"] == "lost"], f"{task} was given up", LONG)
@@ -247,7 +250,7 @@ def test_11_a_full_quota_is_a_wait_and_no_failure(site: Site, cluster: Cluster) 
             lambda: (cluster.api.get("resourcequotas", cluster.namespace, "small").get("status") or {}).get("hard"), "the quota held", LONG
         )
         run = site.runs("many")
-        reason = "SELECT reason FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id WHERE r.run_id = %s AND state = 'queued'"
+        reason = REASON + " AND ti.state = 'queued'"
         until(lambda: any("quota" in str(r[0]) for r in site.sql(reason, run)), "a task says that it waits for the quota", LONG)
         assert site.server.wait_run("many", run, LONG)["state"] == "success"
     finally:

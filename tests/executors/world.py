@@ -42,6 +42,11 @@ def can_have_kubernetes() -> bool:
     return sys.platform == "linux" and os.geteuid() == 0 and (_binary().exists() or _has_go())
 
 
+def helm() -> str | None:
+    """A Helm: on the path, or the one that `tools/cluster/cluster prepare` built."""
+    return shutil.which("helm") or next((str(found) for found in sorted(_binary().parent.glob("helm-*"))), None)
+
+
 def _binary() -> Path:
     cache = os.environ.get("CLUSTER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "trackside-cluster")
     version = re.search(r"k8s.io/kubernetes v(\S+)", (CLUSTER.parent / "go.mod").read_text())

@@ -14,6 +14,7 @@ import time
 from typing import Any, Protocol
 
 from trackside.core.messages import FinishReport, StartOrder
+from trackside.runner import memory
 from trackside.runner.channel import Kind, frame
 from trackside.runner.jsonio import dumps, loads
 from trackside.runner.logs import TryLog
@@ -319,6 +320,11 @@ def describe_exit(status: int | None) -> str:
         return (
             f"The task process ended by itself with exit code {code} before the task was finished "
             "(os._exit, or a library that ends the process)"
+        )
+    if -code == signal.SIGKILL and memory.was_killed_for_memory():
+        return (
+            f"The task was killed because it used more memory than its limit{memory.limit()}. "
+            "Raise the memory limit (in pods resources.limits.memory), or let the task need less"
         )
     name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
     hints: dict[int, str] = {

@@ -1,0 +1,27 @@
+# The image of Trackside's own processes: web, scheduler, executor, dag-processor, triggerer, migrations.
+# Build from the checkout's root, after `make build` (front end) and `tools/images wheelhouse server`:
+#   docker build -f deploy/images/server.Dockerfile -t trackside-server:0.1.0 .
+ARG BASE=python:3.11-slim
+FROM ${BASE} AS build
+COPY deploy/images/wheelhouse/server /wheelhouse
+RUN python3 -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --no-index /wheelhouse/*.whl
+COPY manage.py requirements.txt /opt/trackside/
+COPY platform /opt/trackside/platform
+COPY apps /opt/trackside/apps
+COPY templates /opt/trackside/templates
+COPY static /opt/trackside/static
+COPY examples /opt/trackside/examples
+# the checkout is the installation: both source roots on the path, no code of ours copied into site-packages
+RUN echo /opt/trackside/platform > "$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/trackside.pth" \
+ && echo /opt/trackside >> "$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/trackside.pth" \
+ && rm -rf /opt/trackside/platform/tests && find /opt/trackside -name tests -type d -prune -exec rm -rf {} + \
+ && /opt/venv/bin/pip uninstall -q -y pip setuptools
+
+FROM ${BASE}
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/trackside /opt/trackside
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DJANGO_SETTINGS_MODULE=config.settings HOME=/tmp
+USER 50000:50000
+WORKDIR /opt/trackside
+ENTRYPOINT ["python3", "-m", "trackside.cli"]
+CMD ["web"]
