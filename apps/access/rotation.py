@@ -30,7 +30,7 @@ def columns() -> Iterator[tuple[type[models.Model], str]]:
     """Every encrypted column of every model: a new one is found by itself."""
     for model in apps.get_models():
         for f in model._meta.concrete_fields:
-            if isinstance(f, EncryptedTextField):
+            if isinstance(f, EncryptedTextField) and f.column is not None:
                 yield model, f.column
 
 
@@ -49,7 +49,7 @@ def run(*, actor: audit.Actor, dry_run: bool = False, bite: int = 200) -> Result
 def _bite(model: type[models.Model], column: str, after: Any, size: int, dry_run: bool, done: Result) -> Any:
     quote, table = connection.ops.quote_name, model._meta.db_table
     pk = model._meta.pk
-    assert pk is not None
+    assert pk is not None and pk.column is not None
     key, name, table = quote(pk.column), quote(column), quote(table)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
