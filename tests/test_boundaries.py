@@ -20,6 +20,8 @@ PLATFORM = ROOT / "platform"
 NOT_FOR_AUTHORS = {"django", "rest_framework", "channels", "asgiref", "kubernetes", "celery"}
 LEDGER = {"Run", "TaskInstance", "Try"}
 WRITERS = {"update", "create", "get_or_create", "update_or_create", *LEDGER}
+ONE_EXECUTOR = ("trackside.executors.celery.", "trackside.executors.kubernetes.")
+"""Modules loaded for their executor only, by whoever runs it; which libraries they speak is a contract of .importlinter."""
 AT_BIRTH = {"RunState.QUEUED", "TaskState.NONE"}
 """What a new row may be given: nothing has moved yet."""
 
@@ -60,8 +62,10 @@ def test_no_module_of_trackside_brings_django_or_a_cluster_client_along() -> Non
         "for name in json.loads(sys.argv[1]): importlib.import_module(name)\n"
         "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     )
+    modules = [name for name in modules_of_trackside() if not name.startswith(ONE_EXECUTOR)]
+    assert len(modules) > 100
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, json.dumps(modules_of_trackside())],
+        [sys.executable, "-W", "error", "-c", code, json.dumps(modules)],
         cwd="/", capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
