@@ -23,6 +23,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "remote": ("dags", "runs", "tasks", "pools", "variables", "connections", "health"),
     "coming": ("migrate", "import"),
     "scripts": ("run-file",),
+    "completion": ("completion",),
 }
 """Module of this package → first words it adds to the command, in the order of the help. Several may share a word."""
 
