@@ -26,6 +26,15 @@ with DAG("said", params={"n": 1}):
     say()
 """
 
+PLANNED = """
+from datetime import datetime
+from airflow.sdk import DAG, Asset, task
+with DAG("planned", schedule="@daily", start_date=datetime(2026, 1, 1), catchup=False, is_paused_upon_creation=False):
+    @task(outlets=[Asset("planned_table")])
+    def write(): pass
+    write()
+"""
+
 
 def command(server: Server, *words: str, code: int = 0) -> str:
     environment = os.environ | {"TRACKSIDE_USERNAME": server.user, "TRACKSIDE_PASSWORD": server.password, "TRACKSIDE_TOKEN": ""}
@@ -63,6 +72,16 @@ def test_settings_are_set_shown_exported_imported_and_deleted(trackside: Server,
     command(trackside, "pools", "delete", "small")
     command(trackside, "pools", "import", str(tmp_path / "p.json"))
     assert "small" in command(trackside, "pools", "list")
+
+
+def test_a_backfill_is_previewed_made_and_listed(trackside: Server) -> None:
+    (Path(trackside.dags_folder) / "planned.py").write_text(PLANNED)
+    trackside.wait_dag("planned")
+    days = ("--from-date", "2026-01-01T00:00:00Z", "--to-date", "2026-01-03T00:00:00Z", "-o", "json")
+    assert len(json.loads(command(trackside, "backfill", "create", "planned", *days, "--dry-run"))) == 3
+    assert json.loads(command(trackside, "backfill", "list", "planned", "-o", "json")) == []
+    made = json.loads(command(trackside, "backfill", "create", "planned", *days, "--max-active-runs", "1"))
+    assert [row["id"] for row in json.loads(command(trackside, "backfill", "list", "planned", "-o", "json"))] == [made["id"]]
 
 
 def test_the_client_says_who_refused_and_why_and_shows_tables(trackside: Server) -> None:

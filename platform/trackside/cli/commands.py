@@ -21,6 +21,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "dags_local": ("dags",),
     "tasks_local": ("tasks",),
     "remote": ("dags", "runs", "tasks", "pools", "variables", "connections", "health"),
+    "remote_plans": ("backfill", "assets"),
     "coming": ("migrate", "import"),
     "scripts": ("run-file",),
     "completion": ("completion",),
