@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 from try_harness import harness
+
+from trackside.core.messages import XComRecord
+from trackside.sdk.execution.ti import RuntimeTaskInstance
 
 HEAD = """
 import datetime as dt, sys
@@ -114,7 +118,7 @@ with DAG("d", schedule=None):
     @task
     def nothing(): return None
     @task(multiple_outputs=True)
-    def split(): return {"a": 1, "b": [2]}
+    def split(): return {"a": 1, "b": [2], "c": None}
     @task(multiple_outputs=True)
     def wrong(): return [1]
     @task(do_xcom_push=False)
@@ -134,7 +138,9 @@ with DAG("d", schedule=None):
     def use(v): return v
     s = split()
     use(s["b"])
-    use.override(task_id="bad_key")(s["zzz"])
+    use.override(task_id="none_key")(s["c"])
+    use.override(task_id="unmade_key")(s["zzz"])
+    use.override(task_id="bad_key")(put()["zzz"])
     [put(), nothing()] >> pull()
     wrong(); silent()
 """
@@ -148,7 +154,8 @@ def test_pulling_gives_what_airflow_gives(tmp_path):
     }  # fmt: skip
     assert run.xcom("use") == [2]
     assert outcomes["wrong"] == outcomes["bad_key"] == "failed"
-    assert run.reports[("bad_key", -1)].error.startswith('XComNotFound: XComArg result from split at d with key="zzz" is not found!')
+    assert outcomes["none_key"] == outcomes["unmade_key"] == "success", "keys of multiple outputs read as None"
+    assert run.reports[("bad_key", -1)].error.startswith('XComNotFound: XComArg result from put at d with key="zzz" is not found!')
     published = {(key[2], key[4]) for key in run.comms.xcoms}
     assert {("split", "a"), ("split", "b"), ("split", "return_value")} <= published
     assert not {("silent", "return_value"), ("nothing", "return_value"), ("wrong", "return_value")} & published
@@ -377,3 +384,43 @@ def test_a_retry_policy_of_the_users_is_asked_by_keyword_and_its_own_failure_cou
     assert run.attempt_all(max_tries=2) == {"fine": "failed", "crash": "failed", "never": "failed_no_retry"}
     found = {t: (run.reports[(t, -1)].retry_delay_s, run.reports[(t, -1)].retry_reason) for t in ("fine", "crash", "never")}
     assert found == {"fine": (2.0, "fine"), "crash": (None, None), "never": (None, None)}
+
+
+def test_prior_dates_give_the_values_of_all_runs_oldest_first():
+    newest_first = [XComRecord(dag_id="d", run_id=r, task_id="f", key="return_value", value=r) for r in ("r1", "r0")]
+    ti = SimpleNamespace(_records=lambda *_: newest_first)
+    assert RuntimeTaskInstance.xcom_values(ti, "f", include_prior_dates=True) == ["r0", "r1"]
+
+
+def test_a_mapped_branch_keeps_its_value_and_its_decision(tmp_path):
+    run = made(
+        tmp_path,
+        """
+        with DAG('d', schedule=None):
+            @task.branch
+            def choose(n): return "left"
+            @task
+            def left(): pass
+            @task
+            def right(): pass
+            choose.expand(n=[1]) >> [left(), right()]
+        """,
+    )
+    report = run.attempt("choose", map_index=0)
+    assert (report.outcome, run.xcom("choose", map_index=0)) == ("success", "left")
+    assert run.xcom("choose", "skipmixin_key", map_index=0) == {"followed": ["left"]}
+
+
+def test_a_wrong_exit_code_of_a_bash_sensor_is_final_and_so_skips_a_soft_one(tmp_path):
+    run = made(
+        tmp_path,
+        """
+        from airflow.providers.standard.sensors.bash import BashSensor
+        with DAG('d', schedule=None):
+            BashSensor(task_id="hard", bash_command="exit 3", retry_exit_code=1, retries=2)
+            BashSensor(task_id="soft", bash_command="exit 3", retry_exit_code=1, soft_fail=True)
+        """,
+    )
+    hard = run.attempt("hard")
+    assert (hard.outcome, run.attempt("soft").outcome) == ("failed_no_retry", "skipped")
+    assert "AirflowFailException" in hard.error

@@ -81,6 +81,14 @@ def test_a_branch_leaves_out_what_it_did_not_choose_whatever_the_rule_says(decis
     assert named(s, p.schedule) == {"b", "c"} - skipped
 
 
+def test_a_mapped_branch_decides_only_for_the_same_index():
+    dag = compiled(TaskSpec("a", downstream=["b"], skips="branch", mapped=True), TaskSpec("b"))
+    rows = [TaskRow(0, "a", map_index=0, state="success"), TaskRow(1, "a", map_index=1, state="success"), TaskRow(2, "b")]
+    s = Snapshot(dag, RunRow(1, start_date=NOW), rows, decisions={("a", 0): {"followed": []}, ("a", 1): {"followed": ["b"]}})
+    p = plan(s, NOW)
+    assert (named(s, p.skip), named(s, p.schedule)) == (set(), {"b"})
+
+
 def test_a_cleared_branch_decides_anew_before_its_children_move():
     dag = compiled(TaskSpec("a", downstream=["b"], skips="branch"), TaskSpec("b"))
     s = snapshot(dag, {"a": "running"}, decisions={("a", -1): {"followed": []}})

@@ -275,3 +275,9 @@ def test_blocks_of_results_work_the_same(d):
 def test_a_block_over_ordinary_tasks_is_refused(d):
     with pytest.raises(ValueError, match="Only setup/teardown tasks"), e("a"):
         pass
+
+
+def test_an_arrow_through_an_empty_group_connects_what_stands_around_it(d):
+    empty = TaskGroup("empty")
+    e("before") >> empty >> e("after")
+    assert edges(d) == {"before": ["after"]}

@@ -143,3 +143,7 @@ def test_an_error_says_which_field_of_which_task():
     with pytest.raises(jinja2.UndefinedError) as caught:
         Thing("fine", "{{ nope }}").render_template_fields({})
     assert "while rendering the template field 'b' of Thing" in caught.value.__notes__[0]
+
+
+def test_empty_text_stays_text_in_a_native_environment():
+    assert native("") == ""

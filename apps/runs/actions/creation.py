@@ -56,8 +56,12 @@ def trigger(
     run_type: str = RunType.MANUAL,
     triggered_by: str = "rest_api",
     dag: Dag | None = None,
+    interval_by_run_after: bool = False,
 ) -> Run:
     """Create a queued run now and wake the scheduler. `dag`: the DAG, from `find`, if the caller has it already.
+
+    The data interval of a run with a logical date is the timetable's at that date; `interval_by_run_after`: at
+    `run_after`, as tasks that trigger runs do (row 2.008).
 
     Raises NotFound (no such DAG), ActionRefused 400 (import errors, conf against params, run type, run id), Conflict
     (run id or logical date taken).
@@ -69,8 +73,8 @@ def trigger(
     now = sql.now()
     interval = DataInterval(*data_interval) if data_interval else None
     if logical_date is not None and interval is None:
-        interval = _manual_interval(dag, logical_date)
-        run_after = run_after or interval.end
+        interval = _manual_interval(dag, (run_after or now) if interval_by_run_after else logical_date)
+        run_after = run_after or (now if interval_by_run_after else interval.end)
     run_after = run_after or now
     if run_id:
         try:

@@ -229,12 +229,13 @@ def task_states(*, token: str | Caller, body: Any, query: dict[str, str]) -> dic
 def trigger_run(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
     """Trigger a run of another DAG (TriggerDagRunOperator)."""
     me = caller(token)
-    date, run_id = body.get("logical_date"), checking.field(body, "run_id", str)
+    date, after, run_id = body.get("logical_date"), body.get("run_after"), checking.field(body, "run_id", str)
     conf, note = checking.field(body, "conf", dict), checking.field(body, "note", str)
     try:
         run = creation.trigger(
             str(body.get("dag_id")), actor=Actor(me.user or "operator", "worker"), run_id=run_id,
             logical_date=checking.moment(date, "logical_date") if date else None, conf=conf or {}, note=note,
+            run_after=checking.moment(after, "run_after") if after else None, interval_by_run_after=True,
             run_type=RunType.OPERATOR_TRIGGERED, triggered_by=TriggeredBy.OPERATOR,
         )  # fmt: skip
     except Conflict as e:

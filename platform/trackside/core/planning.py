@@ -341,9 +341,12 @@ class _Planner:
     def _left_out_by(self, row: TaskRow, task: TaskSpec) -> str | None:
         """The branch or short circuit directly upstream whose standing decision leaves this task out."""
         for upstream_id in self.graph.upstream[task.task_id]:
-            if self.graph.tasks[upstream_id].skips is None:
+            upstream = self.graph.tasks[upstream_id]
+            if upstream.skips is None:
                 continue
             for r in self._relevant(row, task, upstream_id):
+                if upstream.mapped and r.map_index != row.map_index:
+                    continue  # an instance of a mapped branch decides for its own index only (observed on Airflow 3.3.2)
                 decision = self.snapshot.decisions.get((upstream_id, r.map_index))
                 if decision is None or r.state != TaskState.SUCCESS:
                     continue

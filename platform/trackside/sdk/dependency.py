@@ -51,6 +51,9 @@ class Dependable:
 
     is_edge_modifier = False
 
+    def pass_on(self, sources: Sequence[AbstractOperator]) -> None:
+        """Told to wait without having tasks: a group remembers whom, so that what follows it waits instead."""
+
     def as_setup(self) -> Dependable:
         """Mark as setup: what follows needs it, and it is cleared together with it."""
         for task in self.leaves:
@@ -102,6 +105,8 @@ def link(first: Dependable, then: Dependable, label: EdgeModifier | None = None)
     """Make the roots of `then` wait for the leaves of `first`, and remember the label of the edge."""
     sources, targets = list(first.leaves), list(then.roots)
     dag = _common_dag([*sources, *targets])
+    if not targets:
+        then.pass_on(sources)
     for source in sources:
         for target in targets:
             source.downstream_task_ids.add(target.task_id)

@@ -69,6 +69,7 @@ class TaskGroup(Dependable):
         self.group_display_name = name
         self.doc_md = doc_md
         self.children: dict[str, AbstractOperator | TaskGroup] = {}
+        self._passed_on: list[AbstractOperator] = []
         self.parent_group = None
         self.default_args = {}
         self._defined_at = author_line(3)
@@ -209,7 +210,11 @@ class TaskGroup(Dependable):
 
     @property
     def leaves(self) -> Sequence[AbstractOperator]:
-        return self.get_leaves()
+        return self.get_leaves() or self._passed_on
+
+    def pass_on(self, sources: Sequence[AbstractOperator]) -> None:
+        """`a >> empty_group >> b` is `a >> b`."""
+        self._passed_on = [*self._passed_on, *sources]
 
     def iter_mapped_task_groups(self) -> Iterator[MappedTaskGroup]:
         """This group and those around it, as far as they are mapped; innermost first."""

@@ -163,6 +163,8 @@ def _searchpath(dag: Any) -> list[str]:
 def render_text(text: str, context: Mapping[str, Any], env: jinja2.Environment) -> Any:
     """One template string."""
     native = getattr(env, "is_native", False)
+    if not text:
+        return text  # Jinja's native environment would make None of it
     if not native and not ("{{" in text or "{%" in text or "{#" in text) and env.variable_start_string == "{{":
         # what Jinja would do to text without markers
         text = text.replace("\r\n", "\n").replace("\r", "\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,10 @@ from trackside.sdk.log import redact
 def rendered_fields(task: Any) -> dict[str, Any]:
     """Template field → JSON value of the (rendered) task."""
     return {name: _shown(getattr(task, name, None), name) for name in sorted(getattr(task, "template_fields", ()))}
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where an object lies in memory: differs with every try and says nothing."""
 
 
 def _shown(value: Any, name: str) -> Any:
@@ -42,4 +47,4 @@ def jsonable(value: Any) -> Any:
         return sorted((jsonable(item) for item in value), key=str)
     if callable(value):
         return f"<callable {getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}>"
-    return str(value)
+    return _ADDRESS.sub("", str(value))

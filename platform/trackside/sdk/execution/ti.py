@@ -167,6 +167,9 @@ class RuntimeTaskInstance:
     ) -> list[Any]:
         """Values of all map indexes of one task, in their order; indexes that published nothing are left out."""
         records = self._records(task_id, key, dag_id, run_id, include_prior_dates, None)
+        if include_prior_dates:  # all runs count here, the oldest first; asked by map index, only the newest does
+            oldest_first = records[::-1]
+            records = sorted(oldest_first, key=lambda record: record.map_index)
         return [xcom_backend.from_stored(record) for record in records]
 
     async def axcom_push(self, key: str, value: Any) -> None:
@@ -192,6 +195,8 @@ class RuntimeTaskInstance:
             map_index=index,
             include_prior_dates=prior,
         )
+        if index is None:
+            return list(found)
         return [record for record in found if record.run_id == found[0].run_id]  # newest run first; older ones are not meant
 
     @cached_property

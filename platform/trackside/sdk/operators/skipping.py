@@ -21,12 +21,13 @@ class SkipMixin(LoggingMixin):
     """Mixin of operators that skip tasks downstream."""
 
     def skip(self, ti: Any, tasks: Iterable[Any]) -> None:
-        """End the try well and have `tasks` skipped. Raises DownstreamTasksSkipped unless there is nothing to skip."""
+        """End the try well and have `tasks` skipped. Raises DownstreamTasksSkipped if there are any and this is no mapped instance."""
         ids = [getattr(task, "task_id", task) for task in tasks]
         if not ids:
             return
         _decide(ti, XCOM_SKIPMIXIN_SKIPPED, ids)
-        raise DownstreamTasksSkipped(tasks=ids)
+        if _ends_by_skipping(ti):
+            raise DownstreamTasksSkipped(tasks=ids)
 
     def skip_all_except(self, ti: Any, branch_task_ids: str | Iterable[str] | None) -> None:
         """Follow these direct downstream tasks and have the others skipped.
@@ -53,8 +54,13 @@ class SkipMixin(LoggingMixin):
             return
         self.log.info("Skipping tasks %s", skipped)
         _decide(ti, XCOM_SKIPMIXIN_FOLLOWED, followed)
-        if skipped:
+        if skipped and _ends_by_skipping(ti):
             raise DownstreamTasksSkipped(tasks=skipped)
+
+
+def _ends_by_skipping(ti: Any) -> bool:
+    """Mapped instances go on to return their value: only their decision tells what is skipped (observed on Airflow 3.3.2)."""
+    return getattr(ti, "map_index", -1) < 0
 
 
 def _decide(ti: Any, mode: str, ids: list[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
-from trackside.sdk.exceptions import AirflowException
+from trackside.sdk.exceptions import AirflowFailException
 from trackside.sdk.operators.subprocess import SubprocessHook
 from trackside.sdk.sensor import BaseSensorOperator
 
@@ -45,7 +45,7 @@ class BashSensor(BaseSensorOperator):
         if code == 0:
             return True
         if self.retry_exit_code is not None and code != self.retry_exit_code:
-            raise AirflowException(f"Command exited with return code {code}")
+            raise AirflowFailException(f"Command exited with return code {code}")
         self.log.info("Non-zero return code and no retry code set. Will retry later")
         return False
 
