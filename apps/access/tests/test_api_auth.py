@@ -124,7 +124,7 @@ def test_sign_in_leads_to_the_page_but_never_to_another_site():
 
 def test_only_version_health_and_the_sign_in_pages_need_no_credentials():
     from apps.access.rest.operations import PUBLIC, REGISTRY
-    from apps.runs.api import urls
+    from apps.ui.api import urls
 
     assert urls.urlpatterns
     public = {op.id for op in REGISTRY if op.may == PUBLIC}

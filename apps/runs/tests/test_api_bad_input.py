@@ -10,9 +10,9 @@ from django.test import Client
 
 from apps.access.rest.operations import REGISTRY
 from apps.access.tests.resthelp import Api
-from apps.runs.api import urls
 from apps.runs.models import Pool, Run
 from apps.runs.tests.restworld import make_dag, make_run
+from apps.ui.api import urls
 
 pytestmark = pytest.mark.django_db
 RUNS = "/dags/d/dagRuns"

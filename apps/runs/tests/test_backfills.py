@@ -217,7 +217,7 @@ def test_what_cannot_be_backfilled_is_refused(change: dict[str, Any], error: typ
     assert not Backfill.objects.exists() and not Run.objects.exists()
 
 
-@pytest.mark.parametrize("timetable", [{"kind": "null"}, {"kind": "once"}, {"kind": "asset"}, {"kind": "custom", "classpath": "x.Y"}])
+@pytest.mark.parametrize("timetable", [{"kind": "null"}, {"kind": "once"}, {"kind": "asset"}])
 def test_a_dag_without_regular_slots_cannot_be_backfilled(timetable: dict[str, Any]) -> None:
     row = daily()
     row.timetable = timetable

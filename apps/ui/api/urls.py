@@ -1,15 +1,30 @@
-"""The URL table of the whole REST API: the operations declared here, then those of the apps below."""
+"""The URL table of the whole REST API: signing in, all operations of all apps, the published description.
+
+Made here, above all apps, so that every operation is registered before the first pattern is built.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 
-MODULES = ("actions", "events", "logs", "waiting", "why")
-"""Modules that register operations. A new family is a module and a name here."""
+from django.urls import path
+
+from apps.access.api.auth import token_patterns
+from apps.access.rest import docs
+from apps.access.rest.routes import operation_patterns, unknown_patterns
+from apps.runs.api.families import MODULES as BELOW
+
+MODULES = (*BELOW, *(f"apps.ui.api.{name}" for name in ("actions", "events", "logs", "waiting", "why")))
+"""Modules that register operations. A new family is a module and a name here, or in `apps.runs.api.families`."""
 
 for _module in MODULES:
-    import_module(f"apps.ui.api.{_module}")
+    import_module(_module)
 
-from apps.runs.api.urls import urlpatterns  # noqa: E402  (after everything is registered)
-
-__all__ = ("urlpatterns",)
+urlpatterns = [
+    *token_patterns,
+    *operation_patterns(),
+    path("openapi.json", docs.description, name="openapi"),
+    path("docs", docs.page, name="api_docs"),
+    path("redoc", docs.page),
+    *unknown_patterns,
+]

@@ -1,10 +1,6 @@
-"""The URL table of the REST API: signing in, all operations, the published description."""
+"""Which modules of the apps below the pages register REST operations. `apps.ui.api.urls` makes the URL table of them."""
 
 from __future__ import annotations
-
-from importlib import import_module
-
-from django.urls import path
 
 MODULES = (
     "apps.access.api.auth",
@@ -38,21 +34,3 @@ MODULES = (
     "apps.runs.api.xcoms",
 )
 """Modules that register operations. A new family is a module and a line here."""
-
-for _module in MODULES:
-    import_module(_module)
-
-from apps.access.api.auth import token_patterns  # noqa: E402  (after the modules it belongs to)
-from apps.access.rest import docs  # noqa: E402
-from apps.access.rest.routes import operation_patterns, unknown_patterns  # noqa: E402
-
-_operations = operation_patterns()
-
-urlpatterns = [
-    *token_patterns,
-    *_operations,
-    path("openapi.json", docs.description, name="openapi"),
-    path("docs", docs.page, name="api_docs"),
-    path("redoc", docs.page),
-    *unknown_patterns,
-]
