@@ -99,6 +99,13 @@ SELECT ti.id, t.executor FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.
 WHERE t.state = 'queued' AND ti.state = 'queued' AND NOT t.executor = ANY(%(known)s::text[]) AND ti.reason_code IS DISTINCT FROM 'no_executor' LIMIT 2000
 """
 
+_UNBROUGHT = """
+SELECT ti.id, t.executor FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id AND ti.try_id = t.id
+WHERE t.state = 'queued' AND ti.state = 'queued' AND t.submitted_at IS NULL AND t.executor = ANY(%(remote)s::text[]) AND t.queued_at < %(before)s
+  AND ti.reason_code IS DISTINCT FROM 'no_executor_process'
+  AND NOT EXISTS (SELECT 1 FROM runs_process p WHERE p.kind = 'executor' AND p.ended_at IS NULL AND p.lease_until > clock_timestamp()) LIMIT 2000
+"""
+
 
 def explain_unserved(now: datetime) -> None:
     """Queued tries whose queue no living worker serves say so, and those whose executor this site does not have."""
@@ -108,6 +115,9 @@ def explain_unserved(now: datetime) -> None:
         command = "trackside worker" if executor == registry.LOCAL else "trackside celery worker"
         kind = "worker" if executor == registry.LOCAL else f"worker of executor {executor}"
         why[pk] = Reason("no_worker", f"No {kind} serves queue {queue}. Start one: {command} --queues {queue}")
+    remote = [e.alias for e in settings.EXECUTORS if e.kind != registry.LOCAL]
+    for pk, executor in sql.rows(_UNBROUGHT, {"before": now - timedelta(seconds=3), "remote": remote}) if remote else ():
+        why[pk] = Reason("no_executor_process", f"Nobody brings tasks to executor {executor}. Start its process: trackside executor")
     have = ", ".join(e.alias for e in settings.EXECUTORS)
     for pk, executor in sql.rows(_HOMELESS, {"known": [e.alias for e in settings.EXECUTORS]}):
         text = f"Executor {executor} is not configured here; there is {have}. Add it to TRACKSIDE_EXECUTOR, or change the DAG and clear the task."
