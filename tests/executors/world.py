@@ -39,7 +39,8 @@ def can_have_kubernetes() -> bool:
     """Whether the cluster's tests can run here: somebody's cluster, or what it takes to start one."""
     if os.environ.get("KUBECONFIG"):
         return bool(os.environ.get("TRACKSIDE_TEST_TASK_IMAGE"))
-    return sys.platform == "linux" and os.geteuid() == 0 and (_binary().exists() or _has_go())
+    wanted = os.environ.get("TRACKSIDE_TEST_KUBERNETES") == "1"
+    return wanted and sys.platform == "linux" and os.geteuid() == 0 and (_binary().exists() or _has_go())
 
 
 def helm() -> str | None:
