@@ -26,6 +26,8 @@ from trackside.runner.zygotes import ForkServer
 
 log = logging.getLogger(__name__)
 
+ASK_AGAIN_S = 0.05
+"""First pause after which a wanted try that has not come is asked for again."""
 TICK_S = 0.5
 """How often the self-fence is checked."""
 
@@ -128,7 +130,13 @@ class Agent:
         if self._wanted is None or try_id in self._wanted or try_id in self.tries:
             return
         self._wanted[try_id] = None
-        self.exchanger.ask()
+        self._ask_for(try_id, ASK_AGAIN_S)
+
+    def _ask_for(self, try_id: str, pause: float) -> None:
+        """The server passes over a row that somebody else is just writing to: ask again until it has an answer."""
+        if self._wanted is not None and try_id in self._wanted and not self._stopping.is_set():
+            self.exchanger.ask()
+            asyncio.get_running_loop().call_later(pause, self._ask_for, try_id, min(pause * 2, self.config.heartbeat_s))
 
     # exchange.Holder
 

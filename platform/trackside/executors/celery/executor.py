@@ -73,7 +73,7 @@ class CeleryExecutor(Executor):
                 for ref in refs:
                     self._send(producer, ref)
                     answers.append(
-                        Submission(ref.id, Verdict.TAKEN, self._waiting(ref), facts={"broker": self._broker, "queue": ref.queue})
+                        Submission(ref.id, Verdict.TAKEN, self._waiting(ref))
                     )
         except TROUBLE as error:
             self._pause(error)
