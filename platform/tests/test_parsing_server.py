@@ -211,9 +211,15 @@ def test_memory_of_child_processes_counts_together(parse) -> None:
     assert "more than 200 MB" in message
 
 
-def test_too_many_processes_are_stopped(parse) -> None:
-    source = "import os, time\nfor _ in range(30):\n    if os.fork() == 0: break\ntime.sleep(1000)"
-    assert "more than 20 processes" in only_error(parse(source))
+def test_too_many_processes_are_stopped(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(place))
+    path = tmp_path / "x.py"
+    path.write_text("import os, time\nfor _ in range(30):\n    if os.fork() == 0: break\ntime.sleep(1000)")
+    server = ParseServer(stand_in(place, memory_mb=4000))
+    try:
+        assert "more than 20 processes" in only_error(server.parse(str(path)))
+    finally:
+        server.close()
 
 
 def test_a_fork_bomb_is_stopped_and_leaves_nothing(parse) -> None:

@@ -61,4 +61,6 @@ def test_task_processes_do_not_see_the_worker_s_secrets() -> None:
         "DATABASE_URL": "x",
         "SECRET_KEY": "x",
     }
-    assert sorted(scrubbed(given)) == ["AIRFLOW_CONN_DB", "PATH", "TRACKSIDE_DAGS_FOLDER", "TRACKSIDE_VAR_COLOUR"]
+    assert sorted(scrubbed(given)) == [
+        "AIRFLOW_CONN_DB", "PATH", "TRACKSIDE_DAGS_FOLDER", "TRACKSIDE_PLUGINS_FOLDER", "TRACKSIDE_VAR_COLOUR",
+    ]  # fmt: skip
