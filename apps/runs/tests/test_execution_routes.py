@@ -152,6 +152,7 @@ def test_a_try_that_was_ended_is_refused_on_every_route_and_changes_nothing(
 
 def test_every_route_answers_the_running_try(order: dict[str, Any]) -> None:
     bodies: dict[str, Any] = {"/xcoms": {"key": "k", "value": 1}, "/runs": {"dag_id": "orders"}, "/variables/{key}": {"value": "new"}}
+    bodies["/state/task"] = bodies["/state/asset"] = {"value": 1}
     for method, path in TRY_ROUTES:
         if path in LATE:
             continue
