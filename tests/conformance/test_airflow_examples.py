@@ -251,9 +251,14 @@ def test_sensors_end_by_their_own_rules(stack: server.Server, runs: dict[str, st
         "timeout_after_second_date_in_the_future_async": "deferred",  # for an hour: this kind of wait has no timeout in Airflow
     }  # fmt: skip
 
+    # two of them wait for the time of day that was an hour ahead when the file was read: around midnight that is past already
+    at_night = {"timeout_after_second_date_in_the_future", "timeout_after_second_date_in_the_future_async"}
+    midnight = dt.datetime.now(dt.UTC).hour in (23, 0)
+
     def there() -> bool:
         states = stack.states(dag_id, runs[dag_id])
-        return {task_id: states[task_id] for task_id in wanted} == wanted
+        other = {task_id for task_id, state in wanted.items() if states[task_id] != state}
+        return not other or (midnight and other <= at_night and all(states[task_id] == "success" for task_id in other))
 
     server.until(there, "the sensors ended", 240)
     if SLOW:
