@@ -49,6 +49,7 @@ def _topic(call: Call) -> tuple[topics.Topic, int | None]:
 @own(
     "GET /events",
     may=("read", "dag"),
+    errors=(404,),
     query=(
         Param("dag_id", help="Only this DAG; without it short news of all DAGs."),
         Param("run_id", help="Only this run."),
