@@ -6,6 +6,9 @@ instance is only taken with SKIP LOCKED, or as the single row of a transaction.
 
 All of them are NO KEY locks: foreign keys are checked at COMMIT, when KEY SHARE on the run is asked for by transactions
 that hold admission already; a plain FOR UPDATE would make them wait for somebody who waits for admission.
+
+A LIMIT under SKIP LOCKED always stands in a materialized CTE. As `id IN (SELECT … LIMIT n … SKIP LOCKED)` the planner may run
+it once per row of the outer side of a nested loop, each time taking n more.
 """
 
 from __future__ import annotations
@@ -41,35 +44,38 @@ PICK_ONE_TRY = """
 
 # Tries that their executor must send on their way: new ones, and those it knows to have been lost on the way.
 TAKE_UNSUBMITTED = """
-    UPDATE runs_try s SET submitted_at = clock_timestamp(), submissions = s.submissions + 1 FROM runs_taskinstance i WHERE i.id = s.ti_id AND s.id IN (
+    WITH picked AS MATERIALIZED (
         SELECT t.id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
         WHERE t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id AND t.executor = %(executor)s::text
             AND (t.submitted_at IS NULL OR t.id = ANY(%(again)s::uuid[]))
             AND NOT EXISTS (SELECT 1 FROM runs_try o WHERE o.ti_id = t.ti_id AND NOT o.kill_confirmed)
         ORDER BY ti.priority_weight DESC, t.queued_at, ti.id LIMIT %(limit)s::int FOR NO KEY UPDATE OF t SKIP LOCKED)
+    UPDATE runs_try s SET submitted_at = clock_timestamp(), submissions = s.submissions + 1 FROM picked WHERE s.id = picked.id
     RETURNING s.id
 """
 
 
 # Triggers nobody alive waits for, most important first; the rows are the claimer's from here on.
 TAKE_TRIGGERS = """
-    UPDATE runs_trigger g SET triggerer_id = %(me)s::uuid, claimed_at = %(now)s::timestamptz
-    FROM runs_taskinstance ti WHERE ti.id = g.ti_id AND g.id IN (
+    WITH picked AS MATERIALIZED (
         SELECT t.id FROM runs_trigger t JOIN runs_taskinstance i ON i.id = t.ti_id AND i.state = 'deferred' AND i.try_id = t.try_id
         LEFT JOIN runs_process p ON p.id = t.triggerer_id
         WHERE (p.id IS NULL OR p.ended_at IS NOT NULL OR p.lease_until < clock_timestamp())
             AND (t.queue = ANY(%(queues)s::text[]) OR (%(queues)s::text[] IS NULL))
         ORDER BY i.priority_weight DESC, t.id LIMIT %(limit)s::int FOR NO KEY UPDATE OF t SKIP LOCKED)
+    UPDATE runs_trigger g SET triggerer_id = %(me)s::uuid, claimed_at = %(now)s::timestamptz
+    FROM picked, runs_taskinstance ti WHERE g.id = picked.id AND ti.id = g.ti_id
     RETURNING g.id, ti.id, ti.run_id, g.classpath, ti.reason_code
 """
 
 _TAKE_WATCHERS = """
-    UPDATE runs_watcher SET triggerer_id = %(me)s::uuid, claimed_at = %(now)s::timestamptz WHERE id IN (
+    WITH picked AS MATERIALIZED (
         SELECT w.id FROM runs_watcher w LEFT JOIN runs_process p ON p.id = w.triggerer_id
         WHERE (p.id IS NULL OR p.ended_at IS NOT NULL OR p.lease_until < clock_timestamp())
             AND (w.failed_at IS NULL OR w.failed_at < %(now)s::timestamptz - interval '30 seconds')
         ORDER BY w.id LIMIT %(limit)s::int FOR NO KEY UPDATE OF w SKIP LOCKED)
-    RETURNING id
+    UPDATE runs_watcher w SET triggerer_id = %(me)s::uuid, claimed_at = %(now)s::timestamptz FROM picked WHERE w.id = picked.id
+    RETURNING w.id
 """
 WATCHERS_KEY = 0x7472_6B36
 """Advisory lock of whoever makes the rows of watchers what the assets say."""
@@ -87,9 +93,10 @@ def try_watchers() -> bool:
 
 # Triggers whose instance does not wait for them any more; those just being fired are left to whoever fires them.
 DELETE_DEAD_TRIGGERS = """
-    DELETE FROM runs_trigger WHERE id IN (
+    WITH picked AS MATERIALIZED (
         SELECT t.id FROM runs_trigger t JOIN runs_taskinstance i ON i.id = t.ti_id
         WHERE i.state <> 'deferred' OR i.try_id <> t.try_id LIMIT 1000 FOR NO KEY UPDATE OF t SKIP LOCKED)
+    DELETE FROM runs_trigger g USING picked WHERE g.id = picked.id
 """
 
 
@@ -181,11 +188,13 @@ def lock_admission() -> None:
 
 
 _TAKE_ERRANDS = """
-    UPDATE runs_errand e SET status = 'running', process_id = %(me)s::uuid, started_at = clock_timestamp(), attempts = attempts + 1
-    WHERE e.id IN (SELECT o.id FROM runs_errand o LEFT JOIN runs_process p ON p.id = o.process_id
+    WITH picked AS MATERIALIZED (
+        SELECT o.id FROM runs_errand o LEFT JOIN runs_process p ON p.id = o.process_id
         WHERE o.runs_in = %(where)s AND (o.status = 'queued' OR (o.status = 'running'
             AND (p.id IS NULL OR p.ended_at IS NOT NULL OR p.lease_until < clock_timestamp())))
         ORDER BY o.id LIMIT %(limit)s FOR NO KEY UPDATE OF o SKIP LOCKED)
+    UPDATE runs_errand e SET status = 'running', process_id = %(me)s::uuid, started_at = clock_timestamp(), attempts = attempts + 1
+    FROM picked WHERE e.id = picked.id
     RETURNING e.id, e.attempts
 """
 

@@ -18,7 +18,7 @@ import pytest
 from tests.support import server
 from tests.support.server import Server, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundles")]
 
 FROM_GIT = """
 from airflow.sdk import dag, task
@@ -178,8 +178,8 @@ def test_a_run_keeps_its_commit_on_every_worker_until_it_is_cleared_to_the_lates
     assert running.value("from_git", run_id, "second").startswith("two two ")
 
 
-def test_a_remote_that_is_gone_takes_no_dag_away_and_says_so(running: Server, repo: Path) -> None:
-    running.wait_dag("from_git")
+def test_a_remote_that_is_gone_takes_no_dag_away_and_says_so(running: Server, repo: Path, elsewhere: None) -> None:
+    assert running.run_dag("from_git")["state"] == "success"  # from here on every worker has the commit
     away = repo.with_name("away")
 
     def problems() -> list[str]:

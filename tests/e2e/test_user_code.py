@@ -16,7 +16,7 @@ import pytest
 from tests.support import server
 from tests.support.server import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("user code")]
 
 PLUGIN = """
 import pathlib

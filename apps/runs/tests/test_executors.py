@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import pytest
+from django.db import connection
 from django.test import override_settings
 
 from apps.runs import sql, transitions
@@ -126,6 +127,15 @@ def test_no_more_are_submitted_than_there_is_room_for_and_the_rest_says_so(told:
     reasons = list(TaskInstance.objects.filter(run=of, reason_code="executor_full").values_list("reason", flat=True))
     assert len(reasons) == 3
     assert "has 2 tries under way, its limit" in reasons[0]
+
+
+def test_the_room_is_kept_whatever_plan_postgresql_makes(told: Told) -> None:
+    support.run(support.dag([support.task(f"t{n}") for n in range(5)]))
+    told.room = 2
+    for way in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "memoize"):  # what is left is a nested loop that asks again
+        connection.cursor().execute(f"SET LOCAL enable_{way} = off")
+    Service(told).step()
+    assert len(told.submitted) == 2
 
 
 def test_what_can_never_start_fails_in_the_executors_words(told: Told) -> None:
