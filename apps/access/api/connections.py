@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from typing import Annotated, Any
 
 from pydantic import Field as Constraint
@@ -14,7 +13,7 @@ from apps.access.errors import Exists
 from apps.access.masking import MASK, mask_text
 from apps.access.models import Connection
 from apps.access.rest.body import Body, SmallInt
-from apps.access.rest.bulk import BULK_SCHEMA, BulkBody, BulkKind, named_by, run_bulk
+from apps.access.rest.bulk import BULK_SCHEMA, BulkBody, bulk_by_name, run_bulk
 from apps.access.rest.errors import Problem, bad_request, not_found
 from apps.access.rest.fields import text, whole
 from apps.access.rest.filters import Pattern
@@ -121,19 +120,15 @@ def _as_conflict(e: Exists) -> Problem:
 @operation("PATCH /connections", may=("edit", "connection"), body=BulkBody[ConnectionBody], returns=BULK_SCHEMA)
 def bulk_connections(call: Call) -> dict[str, Any]:
     """Create, change and delete connections in one call."""
-    actor, name_of = call.actor, named_by("connection_id")
-
-    def existing(entities: Collection[Any]) -> set[str]:
-        rows = Connection.objects.filter(conn_id__in={name_of(e) for e in entities})
-        return set(rows.values_list("conn_id", flat=True))
-
-    kind = BulkKind(
+    actor = call.actor
+    kind = bulk_by_name(
         "connections",
-        name_of=name_of,
-        existing=existing,
-        create=lambda body: actions.create_connection(body.connection_id, body.values(all_fields=True), actor=actor),
-        update=lambda body, mask: actions.update_connection(body.connection_id, body.values(mask), actor=actor),
-        delete=lambda entity: actions.delete_connection(name_of(entity), actor=actor),
+        "connection_id",
+        Connection.objects.all(),
+        "conn_id",
+        create=lambda name, body: actions.create_connection(name, body.values(all_fields=True), actor=actor),
+        update=lambda name, body, mask: actions.update_connection(name, body.values(mask), actor=actor),
+        delete=lambda name: actions.delete_connection(name, actor=actor),
     )
     return run_bulk(kind, call.body)
 

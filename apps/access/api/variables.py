@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Annotated, Any
 
 from pydantic import Field as Constraint
@@ -12,7 +11,7 @@ from apps.access import actions
 from apps.access.masking import mask_text
 from apps.access.models import Variable
 from apps.access.rest.body import Body
-from apps.access.rest.bulk import BULK_SCHEMA, BulkBody, BulkKind, named_by, run_bulk
+from apps.access.rest.bulk import BULK_SCHEMA, BulkBody, bulk_by_name, run_bulk
 from apps.access.rest.errors import bad_request, not_found
 from apps.access.rest.fields import constant, text
 from apps.access.rest.filters import Pattern
@@ -73,18 +72,15 @@ def post_variable(call: Call) -> dict[str, Any]:
 @operation("PATCH /variables", may=("edit", "variable"), body=BulkBody[VariableBody], returns=BULK_SCHEMA)
 def bulk_variables(call: Call) -> dict[str, Any]:
     """Create, change and delete variables in one call."""
-    actor, name_of = call.actor, named_by("key")
-
-    def existing(entities: Collection[Any]) -> set[str]:
-        return set(Variable.objects.filter(key__in={name_of(e) for e in entities}).values_list("key", flat=True))
-
-    kind = BulkKind(
+    actor = call.actor
+    kind = bulk_by_name(
         "variables",
-        name_of=name_of,
-        existing=existing,
-        create=lambda body: actions.create_variable(body.key, body.values(all_fields=True), actor=actor),
-        update=lambda body, mask: actions.update_variable(body.key, body.values(mask), actor=actor),
-        delete=lambda entity: actions.delete_variable(name_of(entity), actor=actor),
+        "key",
+        Variable.objects.all(),
+        "key",
+        create=lambda name, body: actions.create_variable(name, body.values(all_fields=True), actor=actor),
+        update=lambda name, body, mask: actions.update_variable(name, body.values(mask), actor=actor),
+        delete=lambda name: actions.delete_variable(name, actor=actor),
         sees_own_work=True,
     )
     return run_bulk(kind, call.body)

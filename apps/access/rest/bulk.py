@@ -1,8 +1,8 @@
 """Bulk calls (PATCH on a collection): `{"actions": [{"action": "create", "entities": […], …}]}` → what worked, what did not.
 
-One resource gives a `BulkKind`: how its objects are named and how one is created, changed and deleted. Per action the whole
-list works or, with `fail` (the default), one name that is in the way stops all of it with one error; `skip` leaves such names
-out, `overwrite` changes what exists. The answer is 200 with the errors inside.
+One resource gives a `BulkKind` (most by `bulk_by_name`): how its objects are named and how one is created, changed and
+deleted. Per action the whole list works or, with `fail` (the default), one name that is in the way stops all of it with one
+error; `skip` leaves such names out, `overwrite` changes what exists. The answer is 200 with the errors inside.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from django.db import transaction
+from django.db.models import QuerySet
 from pydantic import Discriminator, Tag
 
 from apps.access.rest.body import Body
@@ -76,9 +77,34 @@ class BulkKind:
     """Whether an action finds what an earlier action of the same call made (in Airflow this differs by resource)."""
 
 
-def named_by(field: str) -> Callable[[Any], str]:
-    """`name_of` for objects with one field that names them."""
-    return lambda entity: entity if isinstance(entity, str) else getattr(entity, field)
+def bulk_by_name(
+    noun: str,
+    field: str,
+    rows: QuerySet[Any],
+    column: str,
+    *,
+    create: Callable[[str, Any], object],
+    update: Callable[[str, Any, list[str] | None], object],
+    delete: Callable[[str], object],
+    sees_own_work: bool = False,
+) -> BulkKind:
+    """A kind of objects that one field of the body and one column of the table name; the three calls get that name first."""
+
+    def name_of(entity: Any) -> str:
+        return entity if isinstance(entity, str) else getattr(entity, field)
+
+    def existing(entities: Collection[Any]) -> set[str]:
+        return set(rows.filter(**{f"{column}__in": {name_of(e) for e in entities}}).values_list(column, flat=True))
+
+    return BulkKind(
+        noun,
+        name_of=name_of,
+        existing=existing,
+        create=lambda entity: create(name_of(entity), entity),
+        update=lambda entity, mask: update(name_of(entity), entity, mask),
+        delete=lambda entity: delete(name_of(entity)),
+        sees_own_work=sees_own_work,
+    )
 
 
 class _Stopped(Exception):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 from typing import Annotated, Any
 
 from django.db.models import Sum
 from pydantic import Field as Constraint
 
 from apps.access.rest.body import Body, SmallInt
-from apps.access.rest.bulk import BULK_SCHEMA, BulkBody, BulkKind, named_by, run_bulk
+from apps.access.rest.bulk import BULK_SCHEMA, BulkBody, bulk_by_name, run_bulk
 from apps.access.rest.errors import bad_request, flaw, invalid, not_found
 from apps.access.rest.fields import flag, text, whole
 from apps.access.rest.filters import Pattern
@@ -117,18 +116,15 @@ def post_pool(call: Call) -> dict[str, Any]:
 @operation("PATCH /pools", may=("edit", "pool"), body=BulkBody[PoolBody], returns=BULK_SCHEMA)
 def bulk_pools(call: Call) -> dict[str, Any]:
     """Create, change and delete pools in one call."""
-    actor, name_of = call.actor, named_by("name")
-
-    def existing(entities: Collection[Any]) -> set[str]:
-        return set(Pool.objects.filter(name__in={name_of(e) for e in entities}).values_list("name", flat=True))
-
-    kind = BulkKind(
+    actor = call.actor
+    kind = bulk_by_name(
         "pools",
-        name_of=name_of,
-        existing=existing,
-        create=lambda body: actions.create(body.name, body.values(), actor=actor),
-        update=lambda body, mask: actions.update(body.name, body.values(mask), actor=actor),
-        delete=lambda entity: actions.delete(name_of(entity), actor=actor),
+        "name",
+        Pool.objects.all(),
+        "name",
+        create=lambda name, body: actions.create(name, body.values(), actor=actor),
+        update=lambda name, body, mask: actions.update(name, body.values(mask), actor=actor),
+        delete=lambda name: actions.delete(name, actor=actor),
     )
     return run_bulk(kind, call.body)
 

@@ -5,31 +5,25 @@ The queue is read in one statement and judged in memory; only a DAG whose condit
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
-
-from django.db import transaction
 
 from apps.dags import assets
 from apps.dags.models import Dag
 from apps.runs import claims, compiled, sql
 from apps.runs.actions import creation
 from apps.runs.assets import partitions
+from apps.runs.assets.turns import Turns
 from trackside.core.asset_conditions import News, met
 from trackside.core.states import RunType, TriggeredBy
 from trackside.core.timetables import generate_run_id
 
-logger = logging.getLogger(__name__)
-
 MARGIN = timedelta(hours=1)
 """How far before the last run of a consumer unused events are looked for: longer than any transaction that writes them."""
 SETTLE_EVERY = timedelta(seconds=10)
-RETRY = timedelta(minutes=1)
-_put_off: dict[str, datetime] = {}
-"""DAGs whose run could not be created, and when this process tries again. A hint: forgotten with the process."""
+_turns = Turns("asset-triggered run")
 
 _NEWS = """
 SELECT q.dag_id, v.id, v.spec_hash, a.name, a.uri,
@@ -50,28 +44,13 @@ def create_runs(now: datetime) -> tuple[int, bool]:
 
 
 def _create_by_condition(now: datetime) -> tuple[int, bool]:
-    rows = [r for r in sql.rows(_ALL) if r[0] not in _put_off or _put_off[r[0]] <= now]
+    rows = [r for r in sql.rows(_ALL) if not _turns.rests(r[0], now)]
     if not rows:
         return 0, False
-    created, skipped = 0, False
     due, unreadable = _due(rows)
     for dag_id in unreadable:
-        _put_off[dag_id] = now + RETRY
-    for dag_id in due:
-        try:
-            with transaction.atomic():
-                if not claims.take_dags([dag_id]):
-                    skipped = True
-                    continue
-                created += _create_for(dag_id, now)
-                _put_off.pop(dag_id, None)
-        except Exception as e:
-            # this DAG keeps its queue, waits and says why; the others go on
-            logger.exception("creating the asset-triggered run of %s failed", dag_id)
-            _put_off[dag_id] = now + RETRY
-            text = f"Creating its next run failed: {type(e).__name__}: {e}. Tried again in a minute."
-            sql.run("UPDATE dags_dag SET blocked_reason = %s WHERE dag_id = %s", [text[:2000], dag_id])
-    return created, skipped
+        _turns.put_off(dag_id, now)
+    return _turns.take(due, _create_for, now)
 
 
 def _due(rows: list[tuple[Any, ...]]) -> tuple[list[str], list[str]]:

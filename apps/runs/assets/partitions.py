@@ -12,18 +12,18 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 import orjson
 from django.conf import settings
-from django.db import transaction
 
 from apps.access import audit
 from apps.dags.models import Dag
-from apps.runs import claims, sql
+from apps.runs import sql
 from apps.runs.actions import creation
+from apps.runs.assets.turns import Turns
 from trackside.core.asset_conditions import News as AssetNews
 from trackside.core.asset_conditions import met
 from trackside.core.partitions import Mapping
@@ -35,9 +35,7 @@ logger = logging.getLogger(__name__)
 
 PER_TICK = 500
 """Pending partitions judged at once."""
-RETRY = timedelta(minutes=1)
-_put_off: dict[str, datetime] = {}
-"""DAGs whose runs could not be created, and until when this process leaves them alone."""
+_turns = Turns("runs of partitions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,25 +164,8 @@ SELECT DISTINCT event_id, %s::bigint FROM runs_partitionnews WHERE pending_id = 
 
 def create_runs(now: datetime) -> tuple[int, bool]:
     """Create the runs of partitions that have all they wait for; how many, and whether a DAG was in other hands."""
-    due = {dag_id for _, dag_id, *_ in sql.rows(_ALL, {"limit": PER_TICK})}
-    created, skipped = 0, False
-    for dag_id in sorted(due):
-        if _put_off.get(dag_id, now) > now:
-            continue
-        try:
-            with transaction.atomic():
-                if not claims.take_dags([dag_id]):
-                    skipped = True
-                    continue
-                created += _create_for(dag_id, now)
-                _put_off.pop(dag_id, None)
-        except Exception as e:
-            # this DAG keeps what is pending, waits and says why; the others go on
-            logger.exception("creating partition runs of %s failed", dag_id)
-            _put_off[dag_id] = now + RETRY
-            text = f"Creating its next run failed: {type(e).__name__}: {e}. Tried again in a minute."
-            sql.run("UPDATE dags_dag SET blocked_reason = %s WHERE dag_id = %s", [text[:2000], dag_id])
-    return created, skipped
+    due = sorted({dag_id for _, dag_id, *_ in sql.rows(_ALL, {"limit": PER_TICK})})
+    return _turns.take([d for d in due if not _turns.rests(d, now)], _create_for, now)
 
 
 def _create_for(dag_id: str, now: datetime) -> int:

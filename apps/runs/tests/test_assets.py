@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from apps.dags import assets
 from apps.dags.models import Asset, AssetUse, Dag
 from apps.runs import sql
-from apps.runs.assets import consumers, events, reading
+from apps.runs.assets import consumers, events, reading, turns
 from apps.runs.assets.models import AssetEvent, QueuedAsset
 from apps.runs.models import Run
 from apps.runs.tests.support import Worker, chain, dag, new_version, run, state, task, tick
@@ -320,13 +320,13 @@ def test_a_consumer_whose_run_cannot_be_made_waits_says_why_and_holds_up_nobody(
         return real(row, *arguments, **named_)
 
     monkeypatch.setattr(consumers.creation, "create_run", create_run)
-    monkeypatch.setattr(consumers, "_put_off", {})
+    monkeypatch.setattr(consumers, "_turns", turns.Turns("run"))
     produce(Worker(), said("a"))
     tick(3)
     assert len(attempts) == 1 and queue() == [("broken", "a")] and len(runs_of("healthy")) == 1
     assert "no luck" in (Dag.objects.get(pk="broken").blocked_reason or "")
     monkeypatch.setattr(consumers.creation, "create_run", real)
-    consumers.create_runs(sql.now() + consumers.RETRY)
+    consumers.create_runs(sql.now() + turns.RETRY)
     assert len(runs_of("broken")) == 1 and Dag.objects.get(pk="broken").blocked_reason is None
 
 
