@@ -80,6 +80,20 @@ def test_a_zone_survives_a_round_trip():
     assert back(there).timezone_name == "America/New_York"
 
 
+@pytest.mark.parametrize("text", ["2024-01-01T00:00:00+00:00", "2024-01-01T00:00:00+05:30", "2024-01-01T00:00:00-03:00"])
+def test_a_moment_read_from_text_with_an_offset_comes_back(text):
+    there = pendulum.parse(text)
+    assert back(there) == there
+    assert back(there).utcoffset() == there.utcoffset()
+    assert back([there.tzinfo])[0].utcoffset(None) == there.utcoffset()
+
+
+def test_an_offset_stored_under_its_name_is_read_too():
+    zone = {"__classname__": "builtins.tuple", "__version__": 1, "__data__": ["-03:30", "pendulum.tz.timezone.FixedTimezone", 1, True]}
+    stored = {"__classname__": "pendulum.datetime.DateTime", "__version__": 2, "__data__": {"timestamp": 0.0, "tz": zone}}
+    assert serde.deserialize(stored).utcoffset() == dt.timedelta(hours=-3, minutes=-30)
+
+
 def test_user_classes_are_written_but_read_only_if_allowed(monkeypatch):
     name = f"{__name__}.Point"
     envelope = serde.serialize(Point(1, 2))

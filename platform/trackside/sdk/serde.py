@@ -28,6 +28,9 @@ DATA = "__data__"
 MAX_DEPTH = 20
 """Deepest nesting of a value (a value that contains itself would never end)."""
 
+_OFFSET = re.compile(r"([+-])(\d\d):(\d\d)")
+"""What pendulum calls a fixed distance to UTC: no zone that could be looked up by its name."""
+
 _allowed_patterns: list[str] = []
 
 
@@ -128,7 +131,7 @@ def _datetime(value: dt.datetime, name: str, depth: int) -> Any:
 
 def _zone_parts(zone: dt.tzinfo) -> tuple[Any, str, int, bool]:
     name = getattr(zone, "key", None) or getattr(zone, "name", None) or getattr(zone, "zone", None)
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or _OFFSET.fullmatch(name):
         offset = zone.utcoffset(None)
         name = "UTC" if not offset else int(offset.total_seconds())  # type: ignore[assignment]
     return name, qualname(zone), 1, True
@@ -239,6 +242,9 @@ def _load_pendulum_zone(envelope: Any) -> Any:
     import pendulum
 
     name = deserialize(envelope)[0] if isinstance(envelope, dict) else envelope
+    if isinstance(name, str) and (fixed := _OFFSET.fullmatch(name)):
+        hours, minutes = int(fixed[2]), int(fixed[3])
+        name = (-1 if fixed[1] == "-" else 1) * (hours * 3600 + minutes * 60)
     return pendulum.timezone("UTC" if name is None else name)
 
 
