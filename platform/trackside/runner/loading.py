@@ -114,7 +114,7 @@ def load_for_zygote(path: str, dags_folder: str | None, settings: dict[str, Any]
         loaded.unfit = "it asks the server for variables, connections or XComs while it is loaded"
     elif (threads := procs.thread_count()) > 1:
         loaded.unfit = f"it leaves {threads - 1} thread(s) running after it was loaded"
-    elif procs.children_by_scan(os.getpid()):
+    elif procs.has_children():
         loaded.unfit = "it leaves a process running after it was loaded"
     return loaded
 
