@@ -179,7 +179,7 @@ def _create_runs(dag: Dag, now: datetime) -> int:
         has_interval = dag.next_interval_start is not None and dag.next_interval_end is not None
         interval = DataInterval(dag.next_interval_start, dag.next_interval_end) if has_interval else None  # type: ignore[arg-type]
         date, key = next_partition(dag)
-        suffix = f"_{key}__{creation.random_suffix()}" if key is not None else creation.random_suffix()
+        suffix = creation.partition_suffix(key) if key is not None else creation.random_suffix()
         try:
             creation.create_run(
                 dag, checked, run_id=generate_run_id(RunType.SCHEDULED, run_after, logical_date, suffix)[:250],

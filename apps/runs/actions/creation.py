@@ -33,6 +33,11 @@ def random_suffix() -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(8))
 
 
+def partition_suffix(key: str) -> str:
+    """What makes the run id of a partition of a schedule: its key, and something random, for it may run again."""
+    return f"_{key}__{random_suffix()}"
+
+
 def find(dag_id: str) -> Dag | None:
     """A DAG with its current version as `checked_of` wants it, or None. The version comes without its spec: that is in memory
     (`compiled`), and reading it for each run costs more than the run."""

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from apps.access import policy
 from apps.access.rest.body import Body, Moment, SmallInt
 from apps.access.rest.errors import not_found
-from apps.access.rest.fields import anything, constant, flag, listed, moment, schema_of, text, whole
+from apps.access.rest.fields import anything, flag, listed, moment, schema_of, text, whole
 from apps.access.rest.filters import Equals
 from apps.access.rest.operations import Call, operation
 from apps.access.rest.params import MAX_BIGINT, Param
@@ -52,7 +52,7 @@ BACKFILLS = Resource(
     orders={"id": "id"},
     default_order=("id",),
 )
-_SLOT = (moment("logical_date", "info.logical_date"), constant("partition_key"), constant("partition_date"))
+_SLOT = (moment("logical_date", "info.logical_date"), text("partition_key", null=True), moment("partition_date"))
 _PREVIEW = Resource("backfills", fields=_SLOT)
 _PREVIEW_SCHEMA = schema_of((listed("backfills", _SLOT), whole("total_entries")))
 

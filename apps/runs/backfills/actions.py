@@ -39,7 +39,7 @@ class Request:
     run_on_latest_version: bool | None = None
 
 
-def _plan(request: Request, dag: Dag, now: datetime) -> list[slots.Slot]:
+def _plan(request: Request, dag: Dag, now: datetime, *, needs_slots: bool = False) -> list[slots.Slot]:
     checked = creation.checked_of(dag)
     if checked is None or dag.is_stale:
         raise NotFound(f"DAG with dag_id: '{dag.dag_id}' has no usable version")
@@ -51,10 +51,10 @@ def _plan(request: Request, dag: Dag, now: datetime) -> list[slots.Slot]:
         dag, checked.dag, request.from_date, request.to_date, request.reprocess_behavior, backwards=request.run_backwards, now=now
     )
     creation.check_conf(checked.dag, request.dag_run_conf or {})
-    infos = slots.planned(dag, request.from_date, request.to_date, now)
-    if not infos:
+    all_slots = slots.planned(dag, request.from_date, request.to_date, now)
+    if not all_slots and needs_slots:
         raise Invalid("No slot of the DAG's schedule lies between these dates and is over.")
-    found = slots.chosen(dag, infos, request.reprocess_behavior)
+    found = slots.chosen(dag, all_slots, request.reprocess_behavior)
     return found[::-1] if request.run_backwards else found
 
 
@@ -80,7 +80,7 @@ def create(request: Request, *, actor: audit.Actor) -> Backfill:
         now = sql.now()
         if Backfill.objects.filter(dag=dag, completed_at=None).exists():
             raise Conflict(f"Another backfill of dag {dag.dag_id} is open. Wait until it is complete, or cancel it.")
-        found = _plan(request, dag, now)
+        found = _plan(request, dag, now, needs_slots=True)
         backfill = _insert(request, dag, actor, now)
         for order, slot in enumerate(found, 1):
             _make(backfill, dag, slot, order, actor, now)
@@ -98,18 +98,26 @@ def _insert(request: Request, dag: Dag, actor: audit.Actor, now: datetime) -> Ba
             return Backfill.objects.create(
                 dag=dag, from_date=request.from_date, to_date=request.to_date, dag_run_conf=request.dag_run_conf,
                 reprocess_behavior=request.reprocess_behavior, max_active_runs=request.max_active_runs,
-                run_on_latest_version=request.run_on_latest_version is not False, triggering_user_name=actor.name,
-                created_at=now, updated_at=now,
+                run_on_latest_version=_on_latest_version(request, dag), triggering_user_name=actor.name, created_at=now, updated_at=now,
             )  # fmt: skip
     except IntegrityError as e:
         raise Conflict(f"Another backfill of dag {dag.dag_id} is open. Wait until it is complete, or cancel it.") from e
 
 
+def _on_latest_version(request: Request, dag: Dag) -> bool:
+    """What the request says, else the DAG's `rerun_with_latest_version`, else yes (rows 1.034 and 2.091)."""
+    checked = creation.checked_of(dag)
+    wanted = request.run_on_latest_version
+    if wanted is None and checked is not None:
+        wanted = checked.dag.rerun_with_latest_version
+    return wanted is not False
+
+
 def _make(backfill: Backfill, dag: Dag, slot: slots.Slot, order: int, actor: audit.Actor, now: datetime) -> None:
-    """The run of one slot: a new one, or the one that is there, cleared."""
-    info, run = slot.info, slot.existing
+    """The run of one slot: a new one, or the one that is there, cleared. A partition gets a new run beside the old one."""
+    info, run, key = slot.info, slot.existing, slot.partition_key
     place: dict[str, Any] = {"backfill_id": backfill.pk, "backfill_order": order}
-    if run is not None:
+    if run is not None and key is None:
         claims.lock_runs([run.pk])
         clearing.clear_run(run, actor=actor, run_on_latest_version=backfill.run_on_latest_version)
         if backfill.dag_run_conf is not None:
@@ -118,11 +126,13 @@ def _make(backfill: Backfill, dag: Dag, slot: slots.Slot, order: int, actor: aud
         return
     checked = creation.checked_of(dag)
     assert checked is not None  # _plan looked
+    suffix = None if key is None else creation.partition_suffix(key)
     try:
         run = creation.create_run(
-            dag, checked, run_id=generate_run_id(RunType.BACKFILL, info.run_after, info.logical_date), run_type=RunType.BACKFILL,
-            logical_date=info.logical_date, interval=info.data_interval, run_after=info.run_after, now=now, conf=backfill.dag_run_conf,
-            triggered_by=TriggeredBy.BACKFILL, user=actor.name,
+            dag, checked, run_id=generate_run_id(RunType.BACKFILL, info.run_after, info.logical_date, suffix)[:250],
+            run_type=RunType.BACKFILL, logical_date=info.logical_date, interval=info.data_interval, run_after=info.run_after, now=now,
+            conf=backfill.dag_run_conf, triggered_by=TriggeredBy.BACKFILL, user=actor.name, partition_key=key,
+            partition_date=slot.partition_date,
         )  # fmt: skip
     except Conflict:
         return  # a person took its run id for another date: that slot is left out

@@ -1,11 +1,14 @@
 """Which slots a backfill covers, and what becomes of each: a new run, an old one again, or nothing. Shared by preview and
-creation, so that what a preview shows is what is made (rows 2.081 to 2.085)."""
+creation, so that what a preview shows is what is made (rows 2.081 to 2.085, partitions: 2.090)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+
+from django.db.models import F
 
 from apps.dags.models import Dag
 from apps.runs.errands import asking
@@ -13,10 +16,12 @@ from apps.runs.errors import ActionRefused, Invalid
 from apps.runs.models import Run
 from trackside.core.spec import DagSpec
 from trackside.core.states import RunState
-from trackside.core.timetables import DataInterval, InvalidSchedule, PlannedElsewhere, Restriction, RunInfo, from_dict
+from trackside.core.timetables import DataInterval, InvalidSchedule, PlannedElsewhere, Restriction, RunInfo, Timetable, from_dict
+from trackside.core.timetables.partition import CronPartition
 
 MOST = 10_000
 """Slots of one backfill."""
+_TOO_MANY = f"More than {MOST:,} runs lie between these dates. Choose a shorter range."
 
 _AGAIN: dict[str, frozenset[str]] = {
     "none": frozenset(),
@@ -31,6 +36,8 @@ class Slot:
 
     info: RunInfo
     existing: Run | None = None
+    partition_key: str | None = None
+    partition_date: datetime | None = None
 
 
 def check(dag: Dag, spec: DagSpec, from_date: datetime, to_date: datetime, reprocess: str, *, backwards: bool, now: datetime) -> None:
@@ -54,9 +61,25 @@ def check(dag: Dag, spec: DagSpec, from_date: datetime, to_date: datetime, repro
             raise Invalid("The DAG has tasks where depends_on_past=True: choose the reprocess behavior failed or completed.")
 
 
-def planned(dag: Dag, from_date: datetime, to_date: datetime, now: datetime) -> list[RunInfo]:
-    """Slots between the dates (both included) whose interval is over, oldest first."""
+def planned(dag: Dag, from_date: datetime, to_date: datetime, now: datetime) -> list[Slot]:
+    """Slots between the dates (both included), oldest first: those whose interval is over, or all partitions."""
     timetable = from_dict(dag.timetable)
+    if isinstance(timetable, CronPartition):
+        return _partitions(timetable, from_date, to_date)
+    return [Slot(info) for info in _intervals(dag, timetable, from_date, to_date, now)]
+
+
+def _partitions(timetable: CronPartition, from_date: datetime, to_date: datetime) -> list[Slot]:
+    try:
+        dates = list(islice(timetable.dates_between(from_date, to_date), MOST + 1))
+    except (OverflowError, ValueError) as e:
+        raise Invalid(f"The schedule cannot be computed between these dates: {e}") from e
+    if len(dates) > MOST:
+        raise Invalid(_TOO_MANY)
+    return [Slot(RunInfo(None, None, date), partition_key=timetable.key_of(date), partition_date=date) for date in dates]
+
+
+def _intervals(dag: Dag, timetable: Timetable, from_date: datetime, to_date: datetime, now: datetime) -> list[RunInfo]:
     restriction = Restriction(from_date, to_date, True)
     slots: list[RunInfo] = []
     last = None
@@ -66,7 +89,7 @@ def planned(dag: Dag, from_date: datetime, to_date: datetime, now: datetime) -> 
             if info.logical_date is None or interval is None or interval.end >= now or (last is not None and interval.end <= last.end):
                 break
             if len(slots) == MOST:
-                raise Invalid(f"More than {MOST:,} runs lie between these dates. Choose a shorter range.")
+                raise Invalid(_TOO_MANY)
             slots.append(info)
             last = interval
     except PlannedElsewhere:
@@ -81,7 +104,7 @@ def _asked(dag: Dag, from_date: datetime, to_date: datetime) -> list[RunInfo]:
     dates = {"from": from_date.isoformat(), "to": to_date.isoformat()}
     said = asking.ask("slots", "The timetable", dates, dag_id=dag.dag_id)
     if len(said) > MOST:
-        raise Invalid(f"More than {MOST:,} runs lie between these dates. Choose a shorter range.")
+        raise Invalid(_TOO_MANY)
     at = datetime.fromisoformat
     return [
         RunInfo(run_after=at(s["run_after"]), data_interval=DataInterval(at(s["start"]), at(s["end"])), logical_date=at(s["logical_date"]))
@@ -89,9 +112,22 @@ def _asked(dag: Dag, from_date: datetime, to_date: datetime) -> list[RunInfo]:
     ]
 
 
-def chosen(dag: Dag, infos: Sequence[RunInfo], reprocess: str) -> list[Slot]:
+def chosen(dag: Dag, slots: Sequence[Slot], reprocess: str) -> list[Slot]:
     """The slots for which something is to be done. Runs that are queued or running are always left alone."""
-    dates = [i.logical_date for i in infos]
-    existing = {run.logical_date: run for run in Run.objects.filter(dag=dag, logical_date__in=dates).defer("conf", "note")}
-    slots = [Slot(info, existing.get(info.logical_date)) for info in infos]
+    partitioned = any(s.partition_date is not None for s in slots)
+    existing = _by_partition(dag, slots) if partitioned else _by_logical_date(dag, slots)
+    for slot in slots:
+        slot.existing = existing.get(slot.partition_date if partitioned else slot.info.logical_date)
     return [s for s in slots if s.existing is None or s.existing.state in _AGAIN[reprocess]]
+
+
+def _by_logical_date(dag: Dag, slots: Sequence[Slot]) -> dict[datetime | None, Run]:
+    dates = [s.info.logical_date for s in slots]
+    return {run.logical_date: run for run in Run.objects.filter(dag=dag, logical_date__in=dates).defer("conf", "note")}
+
+
+def _by_partition(dag: Dag, slots: Sequence[Slot]) -> dict[datetime | None, Run]:
+    """A partition may have any number of runs: the one that is still open, else the one that started last, speaks for it."""
+    runs = Run.objects.filter(dag=dag, partition_date__in=[s.partition_date for s in slots]).defer("conf", "note")
+    ordered = runs.order_by(F("start_date").asc(nulls_first=True), "pk")
+    return {run.partition_date: run for run in sorted(ordered, key=lambda run: run.state in (RunState.QUEUED, RunState.RUNNING))}

@@ -237,3 +237,68 @@ def test_tasks_with_dates_take_part_whatever_their_dates() -> None:
     daily(tasks=[task("a", start_date="2026-02-01T00:00:00+00:00")])
     backfill = create(wish(1, 1))
     assert states(made(backfill)[0]) == {"a": "none"}
+
+
+def test_dates_without_a_slot_are_previewed_as_nothing_and_refused_as_a_backfill() -> None:
+    row = daily()
+    row.timetable = {"kind": "cron_trigger", "cron": "0 0 * * 1", "timezone": "UTC"}  # the 2nd is a Friday
+    row.save()
+    assert actions.preview(wish(2, 3)) == []
+    with pytest.raises(Invalid, match="No slot"):
+        create(wish(2, 3))
+    assert not Backfill.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("of_dag", "asked", "latest"), [(None, None, True), (False, None, False), (False, True, True), (True, False, False)]
+)
+def test_the_request_decides_on_the_version_else_the_dag_else_it_is_the_newest(
+    of_dag: bool | None, asked: bool | None, latest: bool
+) -> None:
+    daily(rerun_with_latest_version=of_dag)
+    assert create(wish(run_on_latest_version=asked)).run_on_latest_version is latest
+
+
+PARTITIONS = {
+    "kind": "cron_partition", "cron": "0 0 * * *", "timezone": "Asia/Taipei", "run_offset": 1, "key_format": "%Y-%m-%d",
+}  # fmt: skip
+
+
+def partitioned() -> Dag:
+    row = daily()
+    row.timetable = PARTITIONS
+    row.save()
+    return row
+
+
+def test_partitions_between_the_dates_get_runs_under_their_keys() -> None:
+    partitioned()
+    backfill = create(wish(1, 3, run_backwards=True))
+    runs = made(backfill)
+    assert [r.partition_key for r in runs] == ["2026-01-03", "2026-01-02", "2026-01-01"]  # midnights there, whatever UTC says
+    first = runs[2]
+    assert first.partition_date == first.run_after == datetime(2025, 12, 31, 16, tzinfo=UTC)
+    assert (first.logical_date, first.data_interval_start, first.run_type) == (None, None, "backfill")
+    assert first.run_id.startswith("backfill__2025-12-31T16:00:00+00:00__2026-01-01__")
+    tick()
+    assert Worker().work() == 3
+    assert {state(r) for r in made(backfill)} == {"success"}
+
+
+@pytest.mark.parametrize(
+    ("behavior", "again"), [("none", [4]), ("failed", [2, 4]), ("completed", [1, 2, 4])], ids=["none", "failed", "completed"]
+)
+def test_a_partition_that_runs_again_gets_a_run_beside_the_old_one(behavior: str, again: list[int]) -> None:
+    partitioned()
+    old = made(create(wish(1, 3)))
+    tick()
+    worker = Worker()
+    worker.do(old[0], "a", "success")
+    worker.do(old[1], "a", "failed")
+    Backfill.objects.update(completed_at=day(5))
+    keys = [f"2026-01-0{n}" for n in again]
+    assert [s.partition_key for s in actions.preview(wish(1, 4, reprocess_behavior=behavior))] == keys
+    backfill = create(wish(1, 4, reprocess_behavior=behavior))
+    assert [r.partition_key for r in made(backfill)] == keys
+    assert {r.pk for r in made(backfill)}.isdisjoint({r.pk for r in old})
+    assert [state(r) for r in old] == ["success", "failed", "running"]

@@ -30,7 +30,8 @@ def backfill_create(given: argparse.Namespace, rest: list[str]) -> int:
     with connected() as client:
         if given.dry_run:
             found = client.call("POST", "/api/v2/backfills/dry_run", json=body)["backfills"]
-            output.show(found, ("logical_date",), given.output, empty="It would make no run.")
+            column = "partition_key" if any(slot["partition_key"] for slot in found) else "logical_date"
+            output.show(found, (column,), given.output, empty="It would make no run.")
         else:
             output.show_one(client.call("POST", "/api/v2/backfills", json=body), given.output)
     return 0

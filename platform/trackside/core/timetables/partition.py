@@ -6,6 +6,7 @@ For `CronPartitionTimetable`, `PartitionedAssetTimetable` and `PartitionedAtRunt
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,6 +62,16 @@ class CronPartition(_Simple):
                 raise ValueError(f"{self.cron.cron!r} has no tick {self.run_offset} ticks from {run_after.isoformat()}")
         assert date is not None
         return date, self.key_of(date)
+
+    def dates_between(self, first: datetime, last: datetime) -> Iterator[datetime]:
+        """The partition dates between two moments, both included. Only their wall clocks count, read in the zone of the schedule:
+        midnight in UTC means midnight there (row 2.090)."""
+        own = zone(self.cron.timezone)
+        first, last = to_utc(first.replace(tzinfo=None), own), to_utc(last.replace(tzinfo=None), own)
+        date = self.cron.ticks.at_or_after(first)
+        while date is not None and date <= last:
+            yield date
+            date = self.cron.ticks.after(date)
 
     def key_of(self, date: datetime) -> str:
         """The key of a partition date."""
