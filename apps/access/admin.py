@@ -22,9 +22,9 @@ from apps.access.adminsite import site
 from apps.access.audit import record
 from apps.access.connection_form import PREFIX, ConnectionForm, typed_form
 from apps.access.connection_probe import probe
-from apps.access.connection_types import type_of
 from apps.access.crypto import WrongKey, decrypt
 from apps.access.models import AuditEvent, Connection, Variable
+from apps.access.provider_types import type_of
 from apps.access.variable_form import VariableForm, format_words, is_secret
 
 

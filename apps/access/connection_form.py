@@ -13,9 +13,10 @@ from django import forms
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from apps.access.connection_types import ConnectionType, ExtraField, type_of, types
+from apps.access.connection_types import ConnectionType, ExtraField
 from apps.access.crypto import WrongKey
 from apps.access.models import Connection
+from apps.access.provider_types import type_of, types
 
 PREFIX = "extra__"
 _UNREADABLE = "none of TRACKSIDE_FERNET_KEYS can read it: enter it again or put the old key back."

@@ -7,9 +7,9 @@ from __future__ import annotations
 import socket
 import time
 
-from apps.access.connection_types import type_of
 from apps.access.crypto import WrongKey
 from apps.access.models import Connection
+from apps.access.provider_types import type_of
 
 TIMEOUT_S = 5.0
 

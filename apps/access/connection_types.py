@@ -240,19 +240,3 @@ TYPES = (
     ConnectionType("fs", "Files (path)", host="", port="", schema="", login="", password="", extras=(ExtraField("path", "Path"),)),
 )
 BY_ID = {known.id: known for known in TYPES}
-
-
-def types() -> tuple[ConnectionType, ...]:
-    """These types and those of installed provider packages, whose words go first."""
-    from apps.access import provider_types
-
-    return tuple(provider_types.by_id().values())
-
-
-def type_of(conn_type: str | None) -> ConnectionType:
-    """The known type of that id, else the generic words."""
-    from apps.access import provider_types
-
-    if not conn_type:
-        return GENERIC
-    return provider_types.by_id().get(conn_type.strip(), GENERIC)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from apps.access import announced
-from apps.access.connection_types import BY_ID, TYPES, ConnectionType, ExtraField
+from apps.access.connection_types import BY_ID, GENERIC, TYPES, ConnectionType, ExtraField
 
 _LABELS = {"host": "Host", "port": "Port", "schema": "Schema", "login": "Login", "password": "Password"}
 _LONG = 300
@@ -31,6 +31,18 @@ def by_id() -> dict[str, ConnectionType]:
         generic, *others = sorted(found.values(), key=lambda kind: (kind is not TYPES[0], kind.name.lower()))
         _made = (told, {kind.id: kind for kind in (generic, *others)})
     return _made[1]
+
+
+def types() -> tuple[ConnectionType, ...]:
+    """Those that Trackside knows and those of installed provider packages, whose words go first."""
+    return tuple(by_id().values())
+
+
+def type_of(conn_type: str | None) -> ConnectionType:
+    """The known type of that id, else the generic words."""
+    if not conn_type:
+        return GENERIC
+    return by_id().get(conn_type.strip(), GENERIC)
 
 
 def _translated(entry: dict[str, Any], ours: ConnectionType | None) -> ConnectionType:

@@ -12,8 +12,8 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.access import announced
-from apps.access.connection_types import type_of, types
 from apps.access.models import Connection, User
+from apps.access.provider_types import type_of, types
 
 pytestmark = pytest.mark.django_db
 FORM = {

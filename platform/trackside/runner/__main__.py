@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from trackside.core import logline
 from trackside.runner import procs, shipped
 from trackside.runner.bundles import BundleError
 from trackside.runner.command import run_loop
@@ -206,7 +207,7 @@ def main(argv: list[str]) -> int:
     if not options.api_url:
         parser.error("--api-url or TRACKSIDE_API_URL is needed")
     token = Path(options.token_file).read_text(encoding="utf-8") if options.token_file else sys.stdin.readline()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logline.configure("runner", os.environ, try_id=options.try_id)
     procs.become_subreaper()
     procs.hide_memory()
     settings = dict(pair.split("=", 1) for pair in options.fork_settings.split(",") if pair)

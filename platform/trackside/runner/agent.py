@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import trackside
+from trackside.core import logline
+from trackside.runner import probes
 from trackside.runner.bundles import BundleError
 from trackside.runner.exchange import Exchanger, boottime
 from trackside.runner.http import AnswerLost, ConnectFailed, Connection
@@ -97,6 +99,7 @@ class Agent:
 
     async def run(self) -> None:
         """Work until `stop`, then end in order: wait for tasks, kill the rest, report, say goodbye."""
+        probes.start()
         self.forks.start_server()
         duties = [
             asyncio.ensure_future(duty) for duty in (self.exchanger.run(), self.shipper.run(), self._watch_the_clock())
@@ -193,6 +196,7 @@ class Agent:
         again = bool(order.get("reschedule_count") or order.get("next_method"))
         held = HeldTry(order, self, self.shipper.open(order["try_id"], order["token"], resumed=again))
         parsed = held.order
+        logline.step(log, "The try begins.", try_id=held.id, dag_id=parsed.dag_id, task_id=parsed.task_id, run_id=parsed.run_id)
         self.tries[held.id] = held
         if self._wanted is not None:
             self._wanted.pop(held.id, None)
@@ -250,7 +254,9 @@ class Agent:
     def settled(self, held: HeldTry, status: int, detail: str) -> None:
         """See `Holder`."""
         if status >= 300:
-            log.info("the report of try %s was not wanted (%d): %s", held.id, status, detail)
+            log.info("the report of try %s was not wanted (%d): %s", held.id, status, detail, extra={"try_id": held.id})
+        else:
+            logline.step(log, "The try's report was accepted.", try_id=held.id)
         if self.tries.get(held.id) is held:
             del self.tries[held.id]
             if self._wanted is not None:
@@ -288,6 +294,7 @@ class Agent:
                 self.forks.retire_idle()
             if self._overdue():
                 self._fence()
+            probes.turn("The server has not answered for too long; it takes no work and has ended what it ran." if self._fenced else "")
 
     def _overdue(self) -> bool:
         limit = min((h.order.self_fence_s for h in self.tries.values()), default=self.config.self_fence_s)

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 
+from trackside.core import logline
 from trackside.runner import procs
 from trackside.runner.agent import Agent, WorkerConfig
 from trackside.runner.command import WrongSetting, configure, run_loop
@@ -32,8 +33,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--api-url")
     parser.add_argument("--executor", default="celery")
     given = parser.parse_args(argv)
-    level = os.environ.get("TRACKSIDE_LOG_LEVEL", "INFO").upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logline.configure("worker", os.environ)
     try:
         config = configure(
             os.environ, api_url=given.api_url, slots=given.slots, queues=given.queues.split(",") if given.queues else None,

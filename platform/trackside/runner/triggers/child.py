@@ -20,6 +20,7 @@ from trackside.runner import jsonio, procs
 from trackside.runner.masking import Masker
 from trackside.runner.triggers import logs
 from trackside.runner.triggers.streams import SharedStreams
+from trackside.runner.triggers.voice import Voice
 from trackside.runner.triggers.watch import Watch
 from trackside.sdk import serde
 from trackside.sdk.assets import Asset
@@ -34,24 +35,6 @@ CLEANUP_S = 2.0
 ANSWER_S = 30.0
 RESTART_S = 0.2
 """A watcher that ends at once begins anew no more often than every so many seconds."""
-
-
-class Voice:
-    """The way up to the triggerer; whole lines, from any thread."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._lock = threading.Lock()
-
-    def say(self, **message: Any) -> None:
-        """Send one message; a triggerer that is gone ends this process."""
-        data = memoryview(jsonio.dumps(message) + b"\n")
-        with self._lock:
-            try:
-                while data:
-                    data = data[os.write(self._fd, data) :]
-            except OSError:
-                os._exit(1)
 
 
 class Server:

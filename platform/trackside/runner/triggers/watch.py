@@ -11,10 +11,8 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from trackside.runner.triggers.child import Voice
+from trackside.runner.triggers.voice import Voice
 
 ASK_EVERY_S = 0.25
 BLOCKED_S = 0.5
