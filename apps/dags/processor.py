@@ -32,6 +32,7 @@ from apps.dags.models import ITSELF, Dag, DagFile, ImportProblem
 from apps.dags.scanning import signature_of
 from apps.dags.shipping import Shipper
 from apps.dags.sources import Source
+from trackside.runner import probes
 from trackside.runner.bundles import DEFAULT_NAME, BundleConfig
 from trackside.runner.parsing import (
     ParseProblem,
@@ -130,6 +131,8 @@ class Processor:
                 except (OperationalError, InterfaceError, ParseServerFailed) as e:
                     # without database or parse server there is nothing to do but to come back; results are parsed again
                     logger.warning("again in %.1f s: %s", pause, str(e).strip() or type(e).__name__)
+                    lacking = "parse server" if isinstance(e, ParseServerFailed) else "database"
+                    probes.turn(f"The {lacking} does not answer.")
                     self._lose_flights()
                     connection.close()
                     self._wait(pause, results=False)
@@ -156,6 +159,7 @@ class Processor:
         now = time.monotonic()
         if not self._started:
             self._start()
+        probes.turn()
         if now >= self._next_beat:
             self._next_beat = now + BEAT_S
             hooks.process_beat(KIND, self._health())

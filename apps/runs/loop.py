@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
 
 from apps.runs import processes, sql, wake
 from apps.runs.models import Process
+from trackside.core import logline
+from trackside.runner import probes
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +24,19 @@ class Loop:
     """Runs `step() -> next due moment` until told to stop; renews the process lease from the loop itself, so that a stuck
     loop does not look alive."""
 
-    def __init__(self, kind: str, step: Callable[[], datetime | None], channel: str, *, floor: float = 0.002, beat_every: float = 5.0):
+    def __init__(
+        self,
+        kind: str,
+        step: Callable[[], datetime | None],
+        channel: str,
+        *,
+        floor: float = 0.002,
+        beat_every: float = 5.0,
+        info: Callable[[], dict[str, Any]] = dict,
+    ):
+        """`info`: facts for its row in `runs_process`, asked with every beat; empty leaves what is there."""
         self.kind = kind
+        self.info = info
         self.step = step
         self.channel = channel
         self.floor = floor
@@ -45,6 +59,8 @@ class Loop:
         """Until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
+        logline.name_process(self.kind)
+        probes.start()
         listener = wake.Listener({self.channel: [self._woken.set]})
         listener.start()
         pause = 0.1
@@ -54,10 +70,12 @@ class Loop:
             try:
                 due = self.step()
                 self._beat()
+                probes.turn()
                 wait = self._wait(due)
                 pause = 0.1
             except (OperationalError, InterfaceError) as e:
                 # the database is away: everything is in it, so there is nothing to do but to come back
+                probes.turn("The database does not answer.")
                 logger.warning(
                     "%s: database unavailable, again in %.1f s: %s", self.kind, pause, str(e).strip().splitlines()[0] if str(e) else e
                 )
@@ -68,6 +86,7 @@ class Loop:
             except Exception:
                 # no beat until a step succeeds again: a loop that only fails must not look alive
                 logger.exception("%s: a step failed, again in %.1f s", self.kind, pause)
+                probes.turn("Its last pass failed; its log says why.")
                 self._stopping.wait(pause)
                 pause = min(pause * 2, 15.0)
                 continue
@@ -93,6 +112,6 @@ class Loop:
     def _beat(self) -> None:
         if time.monotonic() - self._beaten < self.beat_every:
             return
-        if self.process is None or not processes.beat(self.process.pk, lease=3 * self.beat_every):
-            self.process = processes.register(self.kind, lease=3 * self.beat_every)
+        if self.process is None or not processes.beat(self.process.pk, lease=3 * self.beat_every, **self.info()):
+            self.process = processes.register(self.kind, lease=3 * self.beat_every, **self.info())
         self._beaten = time.monotonic()

@@ -363,5 +363,6 @@ from apps.runs.assets.models import (  # noqa: E402, F401  (models of this app, 
 )
 from apps.runs.backfills.models import Backfill  # noqa: E402, F401
 from apps.runs.errands.models import Deadline, Errand  # noqa: E402, F401
+from apps.runs.metrics.models import Tally, TallyCursor  # noqa: E402, F401
 from apps.runs.questions.models import HITLDetail  # noqa: E402, F401
 from apps.runs.stores.models import AssetStateEntry, TaskStateEntry  # noqa: E402, F401

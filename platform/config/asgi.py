@@ -21,7 +21,9 @@ from django.contrib.staticfiles.finders import get_finders  # noqa: E402
 from django.urls import path  # noqa: E402
 from servestatic import ServeStaticASGI  # noqa: E402
 
+from apps.runs.metrics import door as monitoring  # noqa: E402
 from apps.ui.live.consumer import LiveConsumer  # noqa: E402
+from config.observing import observed  # noqa: E402
 
 try:
     from apps.runs.execution.asgi import application as execution  # type: ignore[import-not-found,unused-ignore]
@@ -51,12 +53,15 @@ def _is_ours(file: str) -> bool:
 http = _with_static_files(django_application)
 
 
+@observed
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Dispatch on the kind of connection and the first part of the path."""
     if scope["type"] == "websocket":
         await websockets(scope, receive, send)
     elif execution is not None and scope["type"] == "http" and scope["path"].startswith("/execution"):
         await execution(scope, receive, send)
+    elif scope["type"] == "http" and scope["path"] in monitoring.PATHS:
+        await monitoring.application(scope, receive, send)
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
     else:

@@ -16,6 +16,7 @@ from config.embedded_postgres import read_server_info
 from config.env import BadSetting, env_bool, env_choice, env_float, env_int, env_list, env_path, env_str
 from config.secrets import secret_text
 from trackside import __version__
+from trackside.core import logline
 from trackside.executors import registry
 from trackside.runner.bundles import BadBundles, parse_bundles
 
@@ -73,6 +74,9 @@ STATE_RETENTION_DAYS = env_int("TRACKSIDE_STATE_RETENTION_DAYS", 30, low=0)
 STATE_CLEAR_ON_SUCCESS = env_bool("TRACKSIDE_STATE_CLEAR_ON_SUCCESS", False)
 MAX_STATE_BYTES = env_int("TRACKSIDE_MAX_STATE_BYTES", 65_535, low=0)
 TEST_CONNECTION = env_bool("TRACKSIDE_TEST_CONNECTION", False)
+METRICS_TOKEN = env_str("TRACKSIDE_METRICS_TOKEN")
+METRICS_OPEN = env_bool("TRACKSIDE_METRICS_OPEN", False)
+LOG_FORMAT = env_choice("TRACKSIDE_LOG_FORMAT", "text", logline.FORMATS)
 
 # --- Django ---------------------------------------------------------------------------------------------------------
 SECRET_KEY = env_str("TRACKSIDE_SECRET_KEY") or secret_text(HOME, "django.key")
@@ -238,7 +242,7 @@ REST_FRAMEWORK = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": "trackside.core.logline.formatter", "kind": LOG_FORMAT}},
     "handlers": {"err": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
     "root": {"handlers": ["err"], "level": os.environ.get("TRACKSIDE_LOG_LEVEL", "INFO").upper()},
     "loggers": {

@@ -16,6 +16,7 @@ import uvicorn
 
 from config.env import env_int, env_str
 from config.manage import ROOT
+from trackside.core import logline
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ws_per_message_deflate=False,  # costs 46 KB a socket and half as much CPU again
         server_header=False,
     )
+    logline.name_process("web")
     sockets = [socket.socket(fileno=given.fd)] if given.fd is not None else None
     uvicorn.Server(config).run(sockets=sockets)
 

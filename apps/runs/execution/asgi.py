@@ -6,6 +6,7 @@ Mounted by `config/asgi.py` before Django. Database work runs in a small pool of
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from django.db import DataError, InterfaceError, OperationalError, close_old_con
 from apps.runs import wake
 from apps.runs.execution import checking, data, doors, exchange, stores, tokens
 from apps.runs.execution.refusal import Refused
+from trackside.core import logline
 from trackside.core.messages import ExchangeRequest
 from trackside.runner.jsonio import exact_dumps, exact_loads
 
@@ -124,6 +126,8 @@ async def _exchange(request: ExchangeRequest, receive: Callable[[], Awaitable[di
         raise Refused(422, f"worker_id {e} is not a UUID.") from e
     if outcome.more_work:
         _parking.ring()
+    for report in request.finished:
+        logline.step(logger, "A try's report came.", try_id=report.get("try_id"))
     if outcome.empty and request.wait_s > 0:
         gone = asyncio.Event()
         watcher = asyncio.ensure_future(_watch(receive, gone))
@@ -132,6 +136,9 @@ async def _exchange(request: ExchangeRequest, receive: Callable[[], Awaitable[di
         finally:
             watcher.cancel()
         outcome = later or outcome
+    for order in outcome.response.start:
+        ids = {name: order.get(name) for name in ("try_id", "dag_id", "task_id")}
+        logline.step(logger, "A try was handed out.", **ids, run_id=order["run"].get("run_id"))
     return 200, outcome.response.to_dict()
 
 
@@ -179,7 +186,7 @@ async def _read(receive: Callable[[], Awaitable[dict[str, Any]]]) -> Any:
 
 
 async def _in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(_pool, lambda: _with_connection(function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_pool, contextvars.copy_context().run, lambda: _with_connection(function, *args, **kwargs))
 
 
 def _with_connection(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -15,6 +15,7 @@ from django.conf import settings
 
 from apps.runs import sql
 from apps.runs.executors import outcomes, rows
+from trackside.core import logline
 from trackside.core.reasons import Reason
 from trackside.executors.base import Executor, Leases, Phase, Seen, Submission, Verdict
 
@@ -79,6 +80,9 @@ class Service:
         under_way = sum(row.state in ("queued", "running") or not row.kill_confirmed for row in live.values())
         limit = min(self.executor.capacity(under_way), BATCH)
         refs = rows.take(self.alias, limit, again) if limit > 0 else []
+        for ref in refs:
+            ids = {"try_id": ref.id, "dag_id": ref.dag_id, "task_id": ref.task_id, "run_id": ref.run_id}
+            logline.step(logger, f"The try goes to executor {self.alias}.", **ids)
         if refs:
             self._answers(self.executor.submit(refs), live, now)
         self._explain_rest(now, under_way)

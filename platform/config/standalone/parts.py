@@ -41,7 +41,8 @@ class Part:
 
 def server_environment(options: Options) -> dict[str, str]:
     """The environment of the processes with Django: ours, with the choices of this start made absolute."""
-    environment = {k: v for k, v in os.environ.items() if k not in ADMIN_PASSWORD and k != "TRACKSIDE_READY_FILE"}
+    not_theirs = {*ADMIN_PASSWORD, "TRACKSIDE_READY_FILE", "TRACKSIDE_HEALTH_PORT"}  # one port is not enough for many processes
+    environment = {k: v for k, v in os.environ.items() if k not in not_theirs}
     environment |= {
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "PYTHONUNBUFFERED": "1",

@@ -13,7 +13,7 @@ from trackside.cli.words import Problem, Verbs, add, group
 
 def celery_worker(given: argparse.Namespace, rest: list[str]) -> int:
     """A Celery worker; needs no server on this machine."""
-    import logging
+    from trackside.core import logline
 
     try:
         from trackside.executors.celery import worker as celery
@@ -21,10 +21,7 @@ def celery_worker(given: argparse.Namespace, rest: list[str]) -> int:
         raise Problem(f"{error}. Install what a Celery worker needs: pip install 'trackside[celery]'") from error
     from trackside.runner.command import WrongSetting, worker_token
 
-    logging.basicConfig(
-        level=os.environ.get("TRACKSIDE_LOG_LEVEL", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logline.configure("celery worker", os.environ)
     try:
         slots = given.concurrency or (int(given.autoscale.split(",")[0]) if given.autoscale else None)
         worker_token(os.environ)

@@ -57,14 +57,10 @@ PASSED_ON: dict[str, tuple[Verb, str]] = {
 
 def worker(given: argparse.Namespace, rest: list[str]) -> int:
     """A worker; needs no server on this machine."""
-    import logging
-
+    from trackside.core import logline
     from trackside.runner.command import WrongSetting, run_worker
 
-    logging.basicConfig(
-        level=os.environ.get("TRACKSIDE_LOG_LEVEL", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logline.configure("worker", os.environ)
     queues = [word.strip() for word in given.queues.split(",")] if given.queues is not None else None
     try:
         run_worker(api_url=given.api_url, slots=given.slots, queues=queues, name=given.name)

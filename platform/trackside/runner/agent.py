@@ -196,7 +196,7 @@ class Agent:
         again = bool(order.get("reschedule_count") or order.get("next_method"))
         held = HeldTry(order, self, self.shipper.open(order["try_id"], order["token"], resumed=again))
         parsed = held.order
-        logline.step(log, "The try begins.", try_id=held.id, dag_id=parsed.dag_id, task_id=parsed.task_id, run_id=parsed.run_id)
+        logline.step(log, "The try begins.", try_id=held.id, dag_id=parsed.dag_id, task_id=parsed.task_id, run_id=parsed.run.get("run_id"))
         self.tries[held.id] = held
         if self._wanted is not None:
             self._wanted.pop(held.id, None)

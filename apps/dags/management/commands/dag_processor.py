@@ -11,6 +11,8 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from apps.dags import hooks
 from apps.dags.processor import KIND, Processor
+from trackside.core import logline
+from trackside.runner import probes
 
 
 class Command(BaseCommand):
@@ -26,5 +28,7 @@ class Command(BaseCommand):
         processor = Processor(folder.absolute() if folder else None, bundles=bundle)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, processor.stop)
+        logline.name_process(KIND)
+        probes.start()
         hooks.process_start(KIND)
         processor.run()

@@ -14,6 +14,7 @@ from apps.runs import wake
 from apps.runs.execution import tokens
 from apps.runs.executors.service import Service
 from apps.runs.loop import Loop
+from apps.runs.metrics.counting import own_facts
 from trackside.executors import registry
 from trackside.executors.base import Executor, ExecutorProblem
 
@@ -32,7 +33,8 @@ class Command(BaseCommand):
         def step() -> datetime:
             return min(service.step() for service in services)
 
-        loop = Loop("executor", step, wake.WORK)
+        names = ", ".join(service.alias for service in services)
+        loop = Loop("executor", step, wake.WORK, info=lambda: {"serves": names, **own_facts()})
         try:
             for service in services:
                 service.executor.open(loop.wake)

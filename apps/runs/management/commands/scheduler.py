@@ -8,12 +8,12 @@ from django.core.management.base import BaseCommand
 
 from apps.runs import wake
 from apps.runs.loop import Loop
-from apps.runs.scheduler import Scheduler
+from apps.runs.metrics.counting import CountingScheduler
 
 
 class Command(BaseCommand):
     help = "Create due runs, plan them, admit tasks, find lost tries. Any number may run side by side."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        scheduler = Scheduler()
-        Loop("scheduler", lambda: scheduler.tick().next_at, wake.SCHEDULER).run()
+        scheduler = CountingScheduler()
+        Loop("scheduler", scheduler.step, wake.SCHEDULER, info=scheduler.info).run()
