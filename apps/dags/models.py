@@ -99,6 +99,8 @@ class Dag(models.Model):
     next_interval_end = models.DateTimeField(null=True)
     next_run_after = models.DateTimeField(null=True)
     """When the scheduler creates the next scheduled run; null: never by time."""
+    next_run_id = models.CharField(max_length=250, null=True)
+    """The id the next run gets from a timetable of the user's that names its runs."""
     blocked_reason = models.TextField(null=True)
     """Why no new scheduled run is created although one is due (max_active_runs, import errors …)."""
     created_at = models.DateTimeField(default=now)

@@ -16,11 +16,11 @@ from trackside.core.timetables import DataInterval, PlannedElsewhere, Restrictio
 
 logger = logging.getLogger(__name__)
 
-NEXT_COLUMNS = ("next_logical_date", "next_interval_start", "next_interval_end", "next_run_after")
+NEXT_COLUMNS = ("next_logical_date", "next_interval_start", "next_interval_end", "next_run_after", "next_run_id")
 
 
 def next_run_fields(dag: Dag, last: DataInterval | None, now: datetime) -> dict[str, datetime | None]:
-    """Values for the four `next_*` columns, all None when nothing comes by time.
+    """Values for the `next_*` columns, all None when nothing comes by time.
 
     `last`: interval of the newest automated run. Raises PlannedElsewhere for timetable classes of the user's.
     """
@@ -51,8 +51,9 @@ def schedule_next(dag: Dag, last: DataInterval | None, now: datetime) -> dict[st
 def set_planned(dag: Dag, planned: dict[str, Any] | None) -> None:
     """Set the `next_*` attributes from what the parse answered for a timetable class of the user's."""
     answer = planned or {}
-    for name, key in zip(NEXT_COLUMNS, ("logical_date", "start", "end", "run_after"), strict=True):
+    for name, key in zip(NEXT_COLUMNS, ("logical_date", "start", "end", "run_after"), strict=False):
         setattr(dag, name, flatten.moment(answer.get(key), key))
+    dag.next_run_id = answer.get("run_id")
 
 
 def _fields(run: RunInfo | None) -> dict[str, datetime | None]:
@@ -62,5 +63,6 @@ def _fields(run: RunInfo | None) -> dict[str, datetime | None]:
         interval.start if interval else None,
         interval.end if interval else None,
         run.run_after if run else None,
+        None,  # only timetables of the user's name their runs
     )
     return dict(zip(NEXT_COLUMNS, values, strict=True))

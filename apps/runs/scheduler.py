@@ -182,7 +182,7 @@ def _create_runs(dag: Dag, now: datetime) -> int:
         suffix = creation.partition_suffix(key) if key is not None else creation.random_suffix()
         try:
             creation.create_run(
-                dag, checked, run_id=generate_run_id(RunType.SCHEDULED, run_after, logical_date, suffix)[:250],
+                dag, checked, run_id=dag.next_run_id or generate_run_id(RunType.SCHEDULED, run_after, logical_date, suffix)[:250],
                 run_type=RunType.SCHEDULED, logical_date=logical_date, interval=interval, run_after=run_after, now=now,
                 partition_key=key, partition_date=date,
             )  # fmt: skip

@@ -185,6 +185,21 @@ with DAG("broken_clock", schedule=Broken(), start_date=datetime.datetime(2024, 1
     EmptyOperator(task_id="e")
 """
 
+NAMED = """
+import datetime
+from airflow.sdk import DAG
+from airflow.timetables.trigger import CronTriggerTimetable
+from airflow.providers.standard.operators.empty import EmptyOperator
+
+class Named(CronTriggerTimetable):
+    def generate_run_id(self, *, run_type, run_after, data_interval, **extra):
+        return f"{run_type.value}__of_{run_after:%Y_%m_%d}"
+
+day = datetime.datetime(2024, 1, 1)
+with DAG("named_runs", schedule=Named("@daily", timezone="UTC"), start_date=day, end_date=day + datetime.timedelta(days=1), catchup=True):
+    EmptyOperator(task_id="e")
+"""
+
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -211,7 +226,7 @@ def trackside(examples: Path) -> Iterator[server.Server]:
     (plugins / "broken.py").write_text("raise ImportError('no such thing')")
     (home / "data" / "config" / "airflow_local_settings.py").write_text(POLICIES)
     (dags / "callbacks.py").write_text(CALLBACKS.replace("@OUT@", str(out)))
-    for name, text in (("plugged", PLUGGED), ("violates", VIOLATES), ("broken", BROKEN)):
+    for name, text in (("plugged", PLUGGED), ("violates", VIOLATES), ("broken", BROKEN), ("named_runs", NAMED)):
         (dags / f"{name}.py").write_text(text)
     running = None
     try:
@@ -303,3 +318,17 @@ def test_airflows_workday_timetable_plans_runs_and_says_what_a_run_by_hand_is_ab
     window = {"from_date": "2026-02-06T00:00:00Z", "to_date": "2026-02-10T00:00:00Z", "dag_id": "example_workday_timetable"}
     slots = trackside.call("POST", "/backfills/dry_run", json=window)["backfills"]
     assert [s["logical_date"][:10] for s in slots] == ["2026-02-06", "2026-02-09", "2026-02-10"]
+
+
+def test_an_own_timetable_names_the_runs_it_plans_and_those_triggered_by_hand(trackside: server.Server) -> None:
+    trackside.wait_dag("named_runs")
+    trackside.unpause("named_runs")
+    wanted = {"scheduled__of_2024_01_01", "scheduled__of_2024_01_02"}
+    until(lambda: _ended(trackside, "named_runs") == wanted or None, "the planned runs")
+    run = trackside.call("POST", "/dags/named_runs/dagRuns", json={"logical_date": None, "run_after": "2026-03-04T00:00:00Z"})
+    assert run["dag_run_id"] == "manual__of_2026_03_04"
+    until(lambda: _ended(trackside, "named_runs") == {*wanted, run["dag_run_id"]} or None, "the run by hand")
+
+
+def _ended(trackside: server.Server, dag_id: str) -> set[str]:
+    return {run["dag_run_id"] for run in trackside.get(f"/dags/{dag_id}/dagRuns", state="success")["dag_runs"]}

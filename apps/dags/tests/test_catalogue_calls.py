@@ -62,7 +62,7 @@ def test_schedule_next_sets_and_returns_the_columns() -> None:
     fields = catalogue.schedule_next(row, DataInterval(MIDNIGHT - DAY, MIDNIGHT), NOW)
     assert fields == {
         "next_logical_date": MIDNIGHT, "next_interval_start": MIDNIGHT, "next_interval_end": MIDNIGHT + DAY,
-        "next_run_after": MIDNIGHT + DAY,
+        "next_run_after": MIDNIGHT + DAY, "next_run_id": None,
     }  # fmt: skip
     assert {name: getattr(row, name) for name in catalogue.NEXT_COLUMNS} == fields
     row.refresh_from_db()

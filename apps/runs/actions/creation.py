@@ -81,6 +81,7 @@ def trigger(
         interval = _manual_interval(dag, (run_after or now) if interval_by_run_after else logical_date)
         run_after = run_after or (now if interval_by_run_after else interval.end)
     run_after = run_after or now
+    run_id = run_id or _own_name(dag, run_type, run_after, interval)
     if run_id:
         try:
             validate_run_id(run_id, run_type=run_type)
@@ -144,6 +145,15 @@ def _manual_interval(dag: Dag, run_after: datetime) -> DataInterval:
     except PlannedElsewhere:
         said = asking.ask("manual_interval", "The timetable", {"run_after": run_after.isoformat()}, dag_id=dag.dag_id)
         return DataInterval(*(datetime.fromisoformat(text) for text in said))
+
+
+def _own_name(dag: Dag, run_type: str, run_after: datetime, interval: DataInterval | None) -> str | None:
+    """The run id of a timetable of the user's that names its runs; it is asked in a callback process."""
+    if not (dag.timetable or {}).get("names_runs"):
+        return None
+    about = [interval.start.isoformat(), interval.end.isoformat()] if interval else None
+    asked = {"run_type": str(run_type), "run_after": run_after.isoformat(), "interval": about}
+    return str(asking.ask("run_id", "The timetable", asked, dag_id=dag.dag_id))
 
 
 class _Checked:

@@ -320,13 +320,14 @@ MODULES: dict[str, Names] = {
     },
     "airflow.timetables.interval": _of("sdk.timetables", "CronDataIntervalTimetable", "DeltaDataIntervalTimetable"),
     "airflow.timetables.trigger": _of(
-        "sdk.timetables", "CronTriggerTimetable", "DeltaTriggerTimetable", "MultipleCronTriggerTimetable"
+        "sdk.timetables", "CronTriggerTimetable", "DeltaTriggerTimetable", "MultipleCronTriggerTimetable", "CronPartitionTimetable"
     ),
     "airflow.timetables.events": _of("sdk.timetables", "EventsTimetable"),
     "airflow.timetables.assets": _of("sdk.timetables", "AssetOrTimeSchedule"),
     "airflow.timetables.datasets": {"DatasetOrTimeSchedule": "sdk.timetables:AssetOrTimeSchedule"},
     "airflow.timetables.simple": _of(
-        "sdk.timetables", "NullTimetable", "OnceTimetable", "ContinuousTimetable", "AssetTriggeredTimetable"
+        *("sdk.timetables", "NullTimetable", "OnceTimetable", "ContinuousTimetable", "AssetTriggeredTimetable"),
+        *("PartitionedAtRuntime", "PartitionedAssetTimetable"),
     ),
     "airflow.triggers": {},
     "airflow.triggers.base": _TRIGGERS,

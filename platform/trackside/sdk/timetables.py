@@ -8,16 +8,65 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from trackside.core.timetables import InvalidSchedule, from_dict, from_schedule
-from trackside.core.timetables.base import DataInterval
+from trackside.core.timetables.base import DataInterval as CoreInterval
+from trackside.core.timetables.base import Restriction
 from trackside.core.timetables.zones import zone_name
 from trackside.sdk.jsonable import jsonable, plain_module
 
 if TYPE_CHECKING:
     from trackside.core.timetables import Timetable as CoreTimetable
     from trackside.sdk.assets import BaseAsset
+
+
+# What own timetables are asked with and answer with (airflow.timetables.base); moments are pendulum's, in UTC
+
+
+class DataInterval(NamedTuple):
+    """The span of time a run is about."""
+
+    start: dt.datetime
+    end: dt.datetime
+
+    @classmethod
+    def exact(cls, at: dt.datetime) -> DataInterval:
+        """About one moment."""
+        return cls(at, at)
+
+
+class TimeRestriction(NamedTuple):
+    """The bounds an own timetable is asked within."""
+
+    earliest: dt.datetime | None
+    latest: dt.datetime | None
+    catchup: bool
+
+
+class DagRunInfo(NamedTuple):
+    """One planned run, as an own timetable returns it."""
+
+    run_after: dt.datetime
+    data_interval: DataInterval | None
+    partition_date: dt.datetime | None = None
+    partition_key: str | None = None
+
+    @classmethod
+    def exact(cls, at: dt.datetime) -> DagRunInfo:
+        """A run about one moment."""
+        return cls(at, DataInterval.exact(at))
+
+    @classmethod
+    def interval(cls, start: dt.datetime, end: dt.datetime) -> DagRunInfo:
+        """A run about an interval, started at its end."""
+        return cls(end, DataInterval(start, end))
+
+    @property
+    def logical_date(self) -> dt.datetime | None:
+        """Start of the interval."""
+        return self.data_interval.start if self.data_interval else None
+
 
 class BaseTimetable:
     """What all schedules have. Subclass it for an own timetable (row 1.206): those are asked where user code may run."""
@@ -49,11 +98,33 @@ class BaseTimetable:
     def validate(self) -> None:
         """Own timetables: raise for wrong arguments."""
 
+    def next_dagrun_info_v2(self, *, last_dagrun_info: DagRunInfo | None, restriction: TimeRestriction) -> DagRunInfo | None:
+        """Own timetables: the run after the last automated one, None if there is none. Here: what `next_dagrun_info` says."""
+        last = last_dagrun_info.data_interval if last_dagrun_info else None
+        found: DagRunInfo | None = self.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)  # type: ignore[attr-defined]
+        return found
+
+    def generate_run_id(self, *, run_type: Any, run_after: dt.datetime, data_interval: DataInterval | None, **extra: Any) -> str:
+        """Own timetables: the id of a scheduled run, or of one that is triggered without an id."""
+        return str(run_type.generate_run_id(suffix=run_after.isoformat()))
+
+    @property
+    def names_runs(self) -> bool:
+        """Whether this is an own timetable with run ids of its own."""
+        return type(self).generate_run_id is not BaseTimetable.generate_run_id
+
     def to_spec(self) -> dict[str, Any]:
-        """The stored form, see `core.timetables.from_dict`."""
+        """The stored form, see `core.timetables.from_dict`. Raises InvalidSchedule for an own timetable that plans partitions."""
         cls = type(self)
+        if self.partitioned:
+            raise InvalidSchedule(
+                f"schedule: {cls.__name__} has partitioned = True, but partitions of own timetables are not planned. "
+                "Subclass CronPartitionTimetable, or let the task name its partitions (partitioned_at_runtime = True)."
+            )
         about: dict[str, Any] = {"summary": self.summary, "description": self.description, "periodic": self.periodic}
         about |= {"can_be_scheduled": self.can_be_scheduled, "active_runs_limit": self.active_runs_limit}
+        if self.names_runs:
+            about["names_runs"] = True
         classpath = plain_module(f"{cls.__module__}.{cls.__qualname__}")
         return {"kind": "custom", "classpath": classpath, "data": jsonable(self.serialize()), **about}
 
@@ -71,7 +142,10 @@ Timetable = BaseTimetable
 
 
 class _Stored(BaseTimetable):
-    """A timetable that is nothing but its stored form, checked when written."""
+    """A timetable that is nothing but its stored form, checked when written.
+
+    A subclass that plans or names its runs itself is an own timetable; its `super()` answers as the class it comes from.
+    """
 
     _spec: dict[str, Any]
     _core: CoreTimetable
@@ -89,12 +163,46 @@ class _Stored(BaseTimetable):
     def summary(self) -> str:
         return self._core.summary or ""
 
+    def serialize(self) -> dict[str, Any]:
+        """What a subclass's plan depends on."""
+        return dict(self._spec)
+
     def to_spec(self) -> dict[str, Any]:
+        own = next(cls for cls in type(self).__mro__ if cls.__module__ == __name__)
+        if any(getattr(type(self), name) is not getattr(own, name) for name in _ASKED):
+            return super().to_spec()
         return dict(self._spec)
 
     def infer_manual_data_interval(self, *, run_after: dt.datetime) -> DataInterval:
         """The interval a run started by hand at `run_after` is about."""
-        return self._core.infer_manual_data_interval(run_after)
+        found = self._core.infer_manual_data_interval(run_after)
+        return DataInterval(_moment(found.start), _moment(found.end))
+
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """The run after the last automated one; None: there is none."""
+        last = last_automated_data_interval
+        run = self._core.next_run(
+            last=CoreInterval(last.start, last.end) if last else None,
+            restriction=Restriction(restriction.earliest, restriction.latest, restriction.catchup), now=dt.datetime.now(dt.UTC),
+        )  # fmt: skip
+        if run is None:
+            return None
+        data = run.data_interval
+        return DagRunInfo(_moment(run.run_after), DataInterval(_moment(data.start), _moment(data.end)) if data else None)
+
+
+_ASKED = ("next_dagrun_info", "next_dagrun_info_v2", "infer_manual_data_interval", "generate_run_id")
+"""What makes a subclass of a stored timetable one of the user's, if it has its own."""
+
+
+def _moment(at: dt.datetime) -> dt.datetime:
+    from trackside.sdk.execution.records import moment
+
+    found = moment(at)
+    assert found is not None
+    return found
 
 
 class NullTimetable(_Stored):
@@ -334,35 +442,3 @@ def _delta(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = dt.timedelta(seconds=value)
     return encode_delta(name, value)
-
-
-# Names an own timetable may use (airflow.timetables.base)
-
-
-class DagRunInfo:
-    """One planned run, as an own timetable returns it."""
-
-    def __init__(self, *, run_after: dt.datetime, data_interval: DataInterval | None, **extra: Any) -> None:
-        self.run_after, self.data_interval, self.extra = run_after, data_interval, extra
-
-    @classmethod
-    def exact(cls, at: dt.datetime) -> DagRunInfo:
-        """A run about one moment."""
-        return cls(run_after=at, data_interval=DataInterval.exact(at))
-
-    @classmethod
-    def interval(cls, start: dt.datetime, end: dt.datetime) -> DagRunInfo:
-        """A run about an interval, started at its end."""
-        return cls(run_after=end, data_interval=DataInterval(start, end))
-
-    @property
-    def logical_date(self) -> dt.datetime | None:
-        """Start of the interval."""
-        return self.data_interval.start if self.data_interval else None
-
-
-class TimeRestriction:
-    """The bounds an own timetable is asked within."""
-
-    def __init__(self, earliest: dt.datetime | None, latest: dt.datetime | None, catchup: bool) -> None:
-        self.earliest, self.latest, self.catchup = earliest, latest, catchup

@@ -19,7 +19,7 @@ from trackside.core.timetables.partition import CronPartition, PartitionedAsset,
 from trackside.core.timetables.simple import Asset, AssetOrTime, Continuous, Custom, Events, Null, Once
 from trackside.core.timetables.zones import zone_name
 
-_ABOUT = ("summary", "description", "periodic", "can_be_scheduled", "active_runs_limit", "timezone")
+_ABOUT = ("summary", "description", "periodic", "can_be_scheduled", "active_runs_limit", "timezone", "names_runs")
 
 
 def from_schedule(schedule: object, *, timezone: object = "UTC", create_cron_data_intervals: bool = False) -> Timetable:

@@ -205,7 +205,7 @@ class Custom(_Simple):
     """A timetable class of the user's. It is asked where user code may run; here is only what was stored about it.
 
     `about` holds what the parser read from the object: summary, description, periodic, can_be_scheduled,
-    active_runs_limit, timezone. All optional.
+    active_runs_limit, timezone, names_runs. All optional.
     """
 
     classpath: str

@@ -1,7 +1,7 @@
 """One function per kind of job. They return a JSON value, raise Undoable, or let user code's exceptions through.
 
 Kinds: `task_callback`, `dag_callback`, `function` (a deadline's SyncCallback), `listener`, `plugins` (describe them),
-`next_run`, `manual_interval`, `slots` (own timetables), `deadline` (own references).
+`next_run`, `manual_interval`, `run_id`, `slots` (own timetables), `deadline` (own references).
 """
 
 from __future__ import annotations
@@ -154,15 +154,22 @@ def _interval(interval: Any) -> list[str] | None:
 
 
 def _manual_interval(job: dict[str, Any]) -> Any:
+    from trackside.runner.parsing import custom
     from trackside.sdk.execution.records import moment
 
-    timetable = _timetable(parts.dag_of(job))
+    timetable = custom.asked(parts.dag_of(job).timetable)
     return _interval(timetable.infer_manual_data_interval(run_after=moment(job["run_after"])))
 
 
-def _timetable(dag: Any) -> Any:
-    inner = getattr(dag.timetable, "timetable", None)
-    return inner if inner is not None and not hasattr(dag.timetable, "infer_manual_data_interval") else dag.timetable
+def _run_id(job: dict[str, Any]) -> Any:
+    """The id of a run started by hand, from an own timetable that gives its runs names."""
+    from trackside.runner.parsing import custom
+    from trackside.sdk.execution.records import moment
+    from trackside.sdk.timetables import DataInterval
+
+    given = job.get("interval")
+    interval = DataInterval(*(moment(text) for text in given)) if given else None  # type: ignore[arg-type]  # moments of texts
+    return custom.run_id(custom.asked(parts.dag_of(job).timetable), job["run_type"], moment(job["run_after"]), interval)
 
 
 def _slots(job: dict[str, Any]) -> Any:
@@ -221,6 +228,7 @@ KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "plugins": _plugins,
     "next_run": _next_run,
     "manual_interval": _manual_interval,
+    "run_id": _run_id,
     "slots": _slots,
     "deadline": _deadline,
 }

@@ -46,8 +46,21 @@ def _window(dag: Any, run: Any) -> tuple[datetime | None, datetime | None]:
             last=DataInterval(start, end), restriction=Restriction(None, None, True), now=datetime.now(UTC)
         )
     except PlannedElsewhere:
-        return end, None
+        return end, _asked(dag.timetable, start, end)
     return end, following.run_after if following is not None else None
+
+
+def _asked(timetable: Any, start: datetime, end: datetime) -> datetime | None:
+    """When an own timetable plans the next run; it is the object itself that is here, in the task's process."""
+    from trackside.sdk.execution.records import moment
+    from trackside.sdk.timetables import DagRunInfo, DataInterval, TimeRestriction
+
+    own = timetable if hasattr(timetable, "next_dagrun_info") else getattr(timetable, "timetable", timetable)
+    interval = DataInterval(moment(start), moment(end))  # type: ignore[arg-type]  # moments of moments
+    following = own.next_dagrun_info_v2(
+        last_dagrun_info=DagRunInfo(interval.end, interval), restriction=TimeRestriction(None, None, True)
+    )
+    return _plain(following.run_after) if following is not None else None
 
 
 def _plain(moment: datetime | None) -> datetime | None:
