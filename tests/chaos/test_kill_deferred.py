@@ -19,9 +19,9 @@ import pytest
 from tests.support import server
 from tests.support.server import Refused, Server, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("chaos")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420), pytest.mark.xdist_group("chaos")]
 
-NUMBER = int(os.environ.get("TRACKSIDE_CHAOS_TASKS", "200"))
+NUMBER = int(os.environ.get("TRACKSIDE_CHAOS_TASKS", "500"))
 TRIGGER = '''
 import asyncio, os
 from airflow.triggers.base import BaseTrigger, TriggerEvent

@@ -6,6 +6,7 @@ For `operator.py`, `dag.py` and `mapping.py`.
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from trackside.sdk.abstract import MAXIMUM_PRIORITY_WEIGHT, MINIMUM_PRIORITY_WEI
 
 if TYPE_CHECKING:
     from trackside.sdk.param import ParamsDict
+
+DEFAULT_DEFERRABLE = os.environ.get("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "").strip().lower() in {"t", "true", "1", "yes", "on"}
+"""Whether sensors and operators that can wait in the triggerer do so unless told not to (`[operators] default_deferrable`)."""
 
 IGNORED_TASK_ARGUMENTS = {"sla": "SLAs are gone since Airflow 3; use deadline= on the DAG"}
 RENAMED_TASK_ARGUMENTS = {

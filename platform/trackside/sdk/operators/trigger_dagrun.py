@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import secrets
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from trackside.sdk.arguments import DEFAULT_DEFERRABLE
+from trackside.sdk.enums import DagRunState
 from trackside.sdk.exceptions import AirflowException, AirflowFailException, DagRunTriggerException
 from trackside.sdk.execution.records import DagRunType
 from trackside.sdk.execution.xcom import XCom
@@ -48,13 +51,13 @@ class DagIsPaused(AirflowException):
 class TriggerDagRunOperator(BaseOperator):
     """Starts a run of `trigger_dag_id`.
 
-    `logical_date`: not given means now, None means none. An existing run of the same id fails the task, skips it
-    (`skip_when_already_exists`) or is started over (`reset_dag_run`). `poke_interval`: seconds between looks.
+    `logical_date`: not given means now, or none if `run_after` is given; None means none. An existing run of the same id
+    fails the task, skips it (`skip_when_already_exists`) or is started over (`reset_dag_run`). `poke_interval`: seconds
+    between looks.
     """
 
     template_fields: Collection[str] = (
-        *("trigger_dag_id", "trigger_run_id", "logical_date", "conf", "wait_for_completion"),
-        *("skip_when_already_exists", "note", "run_after"),
+        *("trigger_dag_id", "trigger_run_id", "logical_date", "conf", "wait_for_completion", "skip_when_already_exists"),
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"conf": "py"}
     ui_color = "#ffefeb"
@@ -67,7 +70,7 @@ class TriggerDagRunOperator(BaseOperator):
         trigger_run_id: str | None = None,
         conf: dict[str, Any] | str | None = None,
         logical_date: str | dt.datetime | ArgNotSet | None = NOTSET,
-        run_after: str | dt.datetime | None = None,
+        run_after: str | dt.datetime | ArgNotSet | None = NOTSET,
         note: str | None = None,
         reset_dag_run: bool = False,
         wait_for_completion: bool = False,
@@ -76,34 +79,37 @@ class TriggerDagRunOperator(BaseOperator):
         failed_states: Sequence[str] | None = None,
         skip_when_already_exists: bool = False,
         fail_when_dag_is_paused: bool = False,
-        deferrable: bool = False,
+        deferrable: bool = DEFAULT_DEFERRABLE,
         openlineage_inject_parent_info: bool = True,  # there is no lineage to add
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.trigger_dag_id, self.trigger_run_id, self.conf = trigger_dag_id, trigger_run_id, conf
-        self.logical_date, self.run_after, self.note = logical_date, run_after, note
+        self.logical_date, self.run_after, self.note = logical_date, _check_moment("run_after", run_after), note
         self.reset_dag_run, self.wait_for_completion = reset_dag_run, wait_for_completion
         self.poke_interval, self.deferrable = poke_interval, deferrable
-        self.allowed_states = [str(s) for s in allowed_states] if allowed_states else ["success"]
-        self.failed_states = ["failed"] if failed_states is None else [str(s) for s in failed_states]
+        self.allowed_states = _states(allowed_states) if allowed_states else ["success"]
+        self.failed_states = ["failed"] if failed_states is None else _states(failed_states)
         self.skip_when_already_exists = skip_when_already_exists
         self.fail_when_dag_is_paused = fail_when_dag_is_paused
 
     def execute(self, context: Any) -> None:
         """Say what is wanted; `DagRunTriggerException` carries it out."""
-        now = dt.datetime.now(dt.UTC)
-        day = _moment(self.logical_date) if is_arg_set(self.logical_date) else now
-        conf = json.loads(self.conf) if isinstance(self.conf, str) and self.conf else self.conf
+        _check_moment("logical_date", self.logical_date)
+        now, later = dt.datetime.now(dt.UTC), is_arg_set(self.run_after)
+        day = _moment(self.logical_date) if is_arg_set(self.logical_date) else (None if later else now)
+        after = _moment(self.run_after) if later else None
         try:
+            conf = json.loads(self.conf) if isinstance(self.conf, str) and self.conf else self.conf
             json.dumps(conf)
-        except TypeError as error:
-            raise ValueError("conf parameter should be JSON Serializable") from error
+        except (TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"conf parameter should be JSON Serializable: {self.conf}") from error
         if self.fail_when_dag_is_paused and context["ti"].get_dag(self.trigger_dag_id).get("is_paused"):
             raise DagIsPaused(self.trigger_dag_id)
-        run_id = self.trigger_run_id or DagRunType.MANUAL.generate_run_id(suffix=(day or now).isoformat())
-        self.trigger_run_id = str(run_id)
-        extra: dict[str, Any] = {"run_after": _moment(self.run_after), "note": self.note}
+        # as Airflow has it: two runs without logical date at one moment need different names
+        suffix = (after or day or now).isoformat() + ("" if day else f"_{secrets.token_hex(4)}")
+        self.trigger_run_id = str(self.trigger_run_id or DagRunType.MANUAL.generate_run_id(suffix=suffix))
+        extra: dict[str, Any] = {"run_after": after, "note": self.note or None}
         raise DagRunTriggerException(
             trigger_dag_id=self.trigger_dag_id,
             dag_run_id=self.trigger_run_id,
@@ -127,6 +133,17 @@ class TriggerDagRunOperator(BaseOperator):
             if state in self.failed_states:
                 raise AirflowFailException(f"{self.trigger_dag_id} failed with failed state {state}")
             self.log.info("%s finished with allowed state %s", self.trigger_dag_id, state)
+
+
+def _states(names: Sequence[str]) -> list[str]:
+    """Raises ValueError for what is no state of a run."""
+    return [str(DagRunState(name)) for name in names]
+
+
+def _check_moment(name: str, value: Any) -> Any:
+    if not is_arg_set(value) or value is None or isinstance(value, str | dt.datetime):
+        return value
+    raise TypeError(f"Expected str, datetime.datetime, or None for parameter '{name}'. Got {type(value).__name__}")
 
 
 def _moment(value: Any) -> dt.datetime | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from trackside.sdk.arguments import DEFAULT_DEFERRABLE
 from trackside.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
 from trackside.sdk.execution.callables import determine_kwargs
 from trackside.sdk.links import BaseOperatorLink
@@ -71,7 +72,7 @@ class ExternalTaskSensor(BaseSensorOperator):
         execution_date_fn: Callable[..., Any] | None = None,
         check_existence: bool = False,
         poll_interval: float | None = None,
-        deferrable: bool = False,
+        deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
         if poll_interval is not None:  # the older name

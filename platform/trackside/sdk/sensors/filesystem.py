@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from trackside.sdk.arguments import DEFAULT_DEFERRABLE
 from trackside.sdk.exceptions import AirflowException, AirflowNotFoundException
 from trackside.sdk.hooks import BaseHook
 from trackside.sdk.sensor import BaseSensorOperator
@@ -52,7 +53,7 @@ class FileSensor(BaseSensorOperator):
         filepath: str,
         fs_conn_id: str = "fs_default",
         recursive: bool = False,
-        deferrable: bool = False,
+        deferrable: bool = DEFAULT_DEFERRABLE,
         start_from_trigger: bool = False,
         trigger_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,

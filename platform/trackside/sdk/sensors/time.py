@@ -6,6 +6,7 @@ import datetime as dt
 from functools import cached_property
 from typing import Any
 
+from trackside.sdk.arguments import DEFAULT_DEFERRABLE
 from trackside.sdk.sensor import BaseSensorOperator
 from trackside.sdk.triggers import StartTriggerArgs
 from trackside.sdk.triggers_standard import DateTimeTrigger
@@ -20,7 +21,7 @@ class TimeSensor(BaseSensorOperator):
         self,
         *,
         target_time: dt.time,
-        deferrable: bool = False,
+        deferrable: bool = DEFAULT_DEFERRABLE,
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
         trigger_kwargs: dict[str, Any] | None = None,

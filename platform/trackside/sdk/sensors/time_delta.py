@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+from trackside.sdk.arguments import DEFAULT_DEFERRABLE
 from trackside.sdk.exceptions import AirflowSkipException
 from trackside.sdk.sensor import BaseSensorOperator
 from trackside.sdk.triggers_standard import DateTimeTrigger
@@ -18,7 +19,7 @@ class TimeDeltaSensor(BaseSensorOperator):
     template_fields: Collection[str] = ("delta",)
 
     def __init__(
-        self, *, delta: dt.timedelta | int, deferrable: bool = False, end_from_trigger: bool = False, **kwargs: Any
+        self, *, delta: dt.timedelta | int, deferrable: bool = DEFAULT_DEFERRABLE, end_from_trigger: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.delta, self.deferrable, self.end_from_trigger = delta, deferrable, end_from_trigger
@@ -66,7 +67,7 @@ class WaitSensor(BaseSensorOperator):
 
     template_fields: Collection[str] = ("time_to_wait",)
 
-    def __init__(self, *, time_to_wait: dt.timedelta | int, deferrable: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, time_to_wait: dt.timedelta | int, deferrable: bool = DEFAULT_DEFERRABLE, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.deferrable = deferrable
         self.time_to_wait = time_to_wait
