@@ -196,7 +196,8 @@ def test_a_task_asks_the_server_with_its_own_token(play: Play) -> None:
 def test_early_facts_reach_the_server_while_the_task_runs(play: Play, tmp_path: Path) -> None:
     async def body(server: FakeServer, agent: Any) -> None:
         try_id = server.order(play.file, "slow")
-        await server.until(lambda: [u for u in server.updates if u.get("rendered_fields") == {"a": 1}], "an update")
+        told = await server.until(lambda: [u for u in server.updates if u.get("rendered_fields") == {"a": 1}], "an update")
+        assert told[0]["pid"], "who sees the fields also sees the process"
         await server.until(lambda: [u for u in server.updates if u.get("pid")], "the pid")
         (tmp_path / "go").touch()
         report = await server.report_of(try_id)

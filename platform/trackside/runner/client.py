@@ -110,8 +110,8 @@ class TryComms:
             pause = min(pause * 2, 5.0)
 
     def update(self, **fields: Any) -> None:
-        """See `Comms.update`."""
-        self._control.send(Kind.UPDATE, fields)
+        """See `Comms.update`. Says its own process, too: who sees fields rendered also sees where."""
+        self._control.send(Kind.UPDATE, {"pid": os.getpid(), **fields})
 
     def mask(self, secret: str) -> None:
         """See `Comms.mask`: the agent reads this line before any output written after it."""
