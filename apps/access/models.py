@@ -110,6 +110,17 @@ class IdempotentAnswer(models.Model):
         return self.key
 
 
+class RateBucket(models.Model):
+    """How many requests somebody may still make, as the web processes told each other (`apps.access.rates`)."""
+
+    key = models.CharField(max_length=60, primary_key=True)
+    level = models.FloatField()
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Connection(models.Model):
     """How tasks reach another system. Airflow's Connection; password and extra are encrypted and write-only."""
 

@@ -131,6 +131,7 @@ def _user_of_api_token(token: str) -> User:
     if found.last_used_at is None or at - found.last_used_at > _USED_EVERY:
         ApiToken.objects.filter(pk=found.pk).update(last_used_at=at)
     user.token_scopes = frozenset(found.scopes)  # type: ignore[attr-defined]
+    user.token_pk = found.pk  # type: ignore[attr-defined]
     return user
 
 

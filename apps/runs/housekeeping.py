@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from apps.access import audit
+from apps.access import audit, rates
 from apps.runs import processes, sql
 from apps.runs.stores import store
 
@@ -18,6 +18,7 @@ def run_once() -> int:
     processes.prune()
     sql.run("DELETE FROM runs_errand WHERE ended_at < clock_timestamp() - make_interval(days => %s)", [settings.EVENT_RETENTION_DAYS])
     store.clean()
+    rates.prune()
     audit.prune(settings.AUDIT_RETENTION_DAYS)
     total = 0
     while True:

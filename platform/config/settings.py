@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -74,6 +75,12 @@ STATE_RETENTION_DAYS = env_int("TRACKSIDE_STATE_RETENTION_DAYS", 30, low=0)
 STATE_CLEAR_ON_SUCCESS = env_bool("TRACKSIDE_STATE_CLEAR_ON_SUCCESS", False)
 MAX_STATE_BYTES = env_int("TRACKSIDE_MAX_STATE_BYTES", 65_535, low=0)
 TEST_CONNECTION = env_bool("TRACKSIDE_TEST_CONNECTION", False)
+try:
+    TEST_CONNECTION_ALLOW = [ip_network(text) for text in env_list("TRACKSIDE_TEST_CONNECTION_ALLOW")]
+except ValueError as e:
+    raise BadSetting(f"TRACKSIDE_TEST_CONNECTION_ALLOW: {e}. Write networks such as 127.0.0.0/8, comma separated.") from e
+RATE_LIMIT = env_int("TRACKSIDE_RATE_LIMIT", 12_000, low=0)
+TOKEN_RATE_LIMIT = env_int("TRACKSIDE_TOKEN_RATE_LIMIT", 6_000, low=0)
 METRICS_TOKEN = env_str("TRACKSIDE_METRICS_TOKEN")
 METRICS_OPEN = env_bool("TRACKSIDE_METRICS_OPEN", False)
 LOG_FORMAT = env_choice("TRACKSIDE_LOG_FORMAT", "text", logline.FORMATS)
@@ -126,6 +133,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "apps.access.rates.PageRates",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

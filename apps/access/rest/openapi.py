@@ -33,6 +33,7 @@ STATUSES = {
     409: "The state of the object does not allow this, or it exists already.",
     413: "The body is too large.",
     422: "A parameter or the body is not valid; `detail` names the places.",
+    429: "Too many requests by this person or token; `Retry-After` says when to try again.",
 }
 _FLAW = {
     "type": "object",
@@ -165,7 +166,7 @@ def statuses_of(operation: Operation) -> set[int]:
     """Every status an operation may answer but its success."""
     found = set(operation.errors)
     if operation.may != PUBLIC:
-        found |= {400, 401, 403}
+        found |= {400, 401, 403, 429}
     if "{" in operation.path:
         found.add(404)
     if operation.query or operation.body is not None or operation.path_kinds or "{" in operation.path:

@@ -21,6 +21,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from apps.access.rates import PersonThrottle, TokenThrottle, sentence
 from apps.access.rest.errors import Problem, problem_of
 from apps.access.rest.operations import AIRFLOW, OWN, PUBLIC, REGISTRY, Operation, json_answer
 
@@ -44,7 +45,7 @@ class OperationView(APIView):
     operations: ClassVar[dict[str, Operation]] = {}
     renderer_classes = (JSONRenderer,)
     permission_classes: tuple[type[BasePermission], ...] = ()  # each operation names its right; see Operation.run
-    throttle_classes = ()
+    throttle_classes = (PersonThrottle, TokenThrottle)
     content_negotiation_class = _AnyMedia
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
@@ -63,10 +64,19 @@ class OperationView(APIView):
             user: Any = drf.user
             if user is None:
                 raise Problem(401, "Not authenticated", {"WWW-Authenticate": "Bearer"})
+            self.throttle(drf)
             return _sent(operation.run(drf, user, texts))
         except Exception as e:
             problem = problem_of(e)
             return _sent(json_answer({"detail": problem.detail}, problem.status, problem.headers))
+
+
+    def throttle(self, request: Request) -> None:
+        """429 for whoever makes too many requests."""
+        for limit in (kind() for kind in self.throttle_classes):
+            if not limit.allow_request(request, self):
+                seconds = int(limit.wait() or 1)
+                raise Problem(429, sentence(seconds, limit.of), {"Retry-After": str(seconds)})
 
 
 def _sent(response: HttpResponseBase) -> HttpResponseBase:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from ipaddress import ip_network
 
 import pytest
 from django.contrib.auth.models import Group
@@ -213,7 +214,7 @@ def test_connections_are_tested_only_where_the_installation_allows_it_and_no_pas
         assert "test_selected" not in client.get(url).content.decode()
         client.post(url, data)
         assert not AuditEvent.objects.exists()
-        settings.TEST_CONNECTION = True
+        settings.TEST_CONNECTION, settings.TEST_CONNECTION_ALLOW = True, [ip_network("127.0.0.0/8")]
         assert "answered in" in client.post(url, data, follow=True).content.decode()
     closed = Connection.objects.create(conn_id="closed", conn_type="postgres", host="127.0.0.1", port=port, password="probe-canary")
     answer = client.post(url, {**data, "_selected_action": [closed.pk]}, follow=True).content.decode()
