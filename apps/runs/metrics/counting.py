@@ -1,4 +1,5 @@
-"""What a process tells of itself through its row in `runs_process`, and the scheduler's turn at adding up the events."""
+"""What a process tells of itself through its row in `runs_process`, and the scheduler's slow duties beside its ticks: adding up
+the events (`rollup`) and letting old runs go (`apps.runs.retention`)."""
 
 from __future__ import annotations
 
@@ -9,14 +10,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from apps.runs import sql
+from apps.runs import retention, sql
 from apps.runs.metrics import rollup
 from apps.runs.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
 ROLLUP_EVERY_S = 2.0
+PRUNE_EVERY_S, PRUNE_AGAIN_S = 3600.0, 2.0
+"""Between two looks for old runs, and between two bites of them."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -39,6 +43,7 @@ class CountingScheduler:
             "ticks": 0, "tick_seconds": 0.0, "created": 0, "begun": 0, "planned": 0, "scheduled": 0, "admitted": 0, "lost": 0,
         }  # fmt: skip
         self._added_at = 0.0
+        self._prune_at = 0.0
 
     def step(self) -> datetime | None:
         """One tick, and the rollup when it is due."""
@@ -49,7 +54,7 @@ class CountingScheduler:
         counts["tick_seconds"] = round(counts["tick_seconds"] + time.perf_counter() - began, 6)
         for name in ("created", "begun", "planned", "scheduled", "admitted", "lost"):
             counts[name] += getattr(tick, name)
-        return self._add_up(tick.next_at)
+        return self._prune(self._add_up(tick.next_at))
 
     def info(self) -> dict[str, Any]:
         """For its row."""
@@ -69,4 +74,23 @@ class CountingScheduler:
         if added < rollup.BATCH:
             return due
         soon = sql.now() + timedelta(seconds=ROLLUP_EVERY_S)
+        return min(due, soon) if due else soon
+
+    def _prune(self, due: datetime | None) -> datetime | None:
+        """A bite of the runs whose retention is over."""
+        if settings.RUN_RETENTION_DAYS == 0 or time.monotonic() < self._prune_at:
+            return due
+        try:
+            done = retention.prune_once(settings.RUN_RETENTION_DAYS)
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("old runs could not be deleted")
+            done = retention.Pruned()
+        if not done.more:
+            self._prune_at = time.monotonic() + PRUNE_EVERY_S
+            rollup.tidy()
+            return due
+        self._prune_at = time.monotonic() + PRUNE_AGAIN_S
+        soon = sql.now() + timedelta(seconds=PRUNE_AGAIN_S)
         return min(due, soon) if due else soon

@@ -77,8 +77,28 @@ def version(given: argparse.Namespace, rest: list[str]) -> int:
 
 
 def db_migrate(given: argparse.Namespace, rest: list[str]) -> int:
-    """Bring the tables up to date."""
-    server.manage("migrate", "--no-input")
+    """Bring the tables up to date: the older word for `db upgrade`."""
+    server.manage("db_upgrade")
+
+
+def db_upgrade(given: argparse.Namespace, rest: list[str]) -> int:
+    """Bring the tables up to date, or say what that would take."""
+    server.manage("db_upgrade", *(["--check"] if given.check else []))
+
+
+def db_backup(given: argparse.Namespace, rest: list[str]) -> int:
+    """Everything in the database into a file."""
+    server.manage("db_backup", given.file)
+
+
+def db_restore(given: argparse.Namespace, rest: list[str]) -> int:
+    """A backup into an empty database."""
+    server.manage("db_restore", given.file)
+
+
+def db_prune(given: argparse.Namespace, rest: list[str]) -> int:
+    """Old runs go."""
+    server.manage("db_prune", "--days", str(given.days), *(["--dry-run"] if given.dry_run else []))
 
 
 def users_create(given: argparse.Namespace, rest: list[str]) -> int:
@@ -102,7 +122,7 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("--queues", help="queues to serve, comma separated (TRACKSIDE_QUEUES, default)")
     one.add_argument("--name", help="what the worker is called on the pages (TRACKSIDE_WORKER_NAME)")
     add(verbs, "version", version, "show the version")
-    add(group(verbs, "db", "the database"), "migrate", db_migrate, "bring the tables up to date")
+    _add_db(group(verbs, "db", "the database"))
     one = add(
         group(verbs, "users", "who may sign in"),
         "create",
@@ -114,4 +134,15 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("--email", default="")
     one.add_argument("--random-password", action="store_true", help="make one up, show it once, ask for a new one")
     one = add(group(verbs, "secrets", "stored connections and variables"), "rotate", secrets_rotate, "encrypt them with the newest key")
+    one.add_argument("--dry-run", action="store_true", help="only count")
+
+
+def _add_db(db: Verbs) -> None:
+    add(db, "migrate", db_migrate, "bring the tables up to date; as `upgrade`")
+    one = add(db, "upgrade", db_upgrade, "bring the tables up to date; with --check only say what is pending")
+    one.add_argument("--check", action="store_true", help="change nothing: exit code 0 nothing pending, 1 names what is, 3 no database")
+    add(db, "backup", db_backup, "write everything in the database to a zip file, while work goes on").add_argument("file")
+    add(db, "restore", db_restore, "put a backup into an empty database").add_argument("file")
+    one = add(db, "prune", db_prune, "delete old runs in small bites, while work goes on; each DAG keeps its newest")
+    one.add_argument("--days", type=int, required=True, help="runs that ended longer ago")
     one.add_argument("--dry-run", action="store_true", help="only count")
