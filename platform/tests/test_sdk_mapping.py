@@ -113,7 +113,6 @@ def test_marks_and_edges_work_on_mapped_tasks(d):
         (lambda: make.partial(z=1), TypeError, "unexpected keyword argument 'z'"),
         (lambda: use.expand_kwargs("abc"), TypeError, r"expected XComArg or list\[dict\], not str"),
         (lambda: use.expand_kwargs([1]), TypeError, r"not list\[int\]"),
-        (lambda: use.expand_kwargs([{1: 2}]), TypeError, "must be strings"),
         (lambda: use.expand(x=make()["key"]), ValueError, "custom key 'key'"),
         (lambda: make()["key"].map(str), ValueError, "cannot map against the XCom 'key'"),
         (lambda: make().map(use), ValueError, "not a @task operator"),
@@ -143,11 +142,28 @@ def test_what_only_default_arguments_say_may_differ_per_index(d):
 def test_an_index_overrides_a_shared_argument_only_if_that_is_allowed(d):
     rows = [{"x": 2}]
     with pytest.raises(TypeError, match="mapping already partial"):
-        use.partial(x=1).expand_kwargs(rows)
+        use.partial(x=1).expand_kwargs(rows).operator.unmap_in(at(0))
     assert use.partial(x=1).expand_kwargs(rows, strict=False).operator.unmap_in(at(0)).op_kwargs == {"x": 2}
     made = {"make": rows}
     with pytest.raises(TypeError, match="mapping already partial"):
         use.partial(x=1).expand_kwargs(make()).operator.unmap_in(at(0, made))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ({"bash_command": "a", "wrong": 1}, TypeError, "wrong"),
+        ({"bash_command": "a", "cwd": "/b"}, TypeError, "unmappable or already specified argument: cwd"),
+        ({"bash_command": "a", "retries": 2}, TypeError, "unmappable or already specified argument: retries"),
+        ({1: 2}, ValueError, "keys must be str"),
+    ],
+)
+def test_one_index_with_wrong_arguments_fails_alone(d, wrong, error, words):
+    mapped = BashOperator.partial(task_id="t", cwd="/a").expand_kwargs([{"bash_command": "x"}, wrong])
+    assert to_spec(d).tasks[0].mapped
+    assert mapped.unmap_in(at(0)).bash_command == "x"
+    with pytest.raises(error, match=words):
+        mapped.unmap_in(at(1))
 
 
 def test_a_partial_that_is_never_expanded_warns(d):

@@ -11,7 +11,7 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from trackside.sdk.conditions import run_if, skip_if
@@ -130,13 +130,8 @@ class TaskFunction:
         return self._expand(DictOfListsExpandInput(kwargs), strict=True)
 
     def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> XComArg:
-        """One instance per dict of arguments in the given list or task result."""
+        """One instance per dict of arguments in the given list or task result. An index with wrong arguments fails when it runs."""
         check_expand_kwargs(kwargs)
-        for item in kwargs if isinstance(kwargs, Sequence) else ():
-            if isinstance(item, Mapping):
-                self._check_names("expand_kwargs", item)
-                if strict:
-                    no_duplicates(self.kwargs.get("op_kwargs") or {}, item, "mapping already partial")
         return self._expand(ListOfDictsExpandInput(kwargs), strict=strict)
 
     def _expand(self, expand_input: ExpandInput, *, strict: bool) -> XComArg:

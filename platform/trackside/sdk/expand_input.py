@@ -38,8 +38,6 @@ def check_expand_kwargs(kwargs: Any) -> None:
             continue
         if not isinstance(item, Mapping):
             raise TypeError(f"expected XComArg or list[dict], not list[{type(item).__name__}]")
-        if not all(isinstance(key, str) for key in item):
-            raise TypeError("the keys of the dicts given to expand_kwargs() must be strings")
 
 
 class ExpandInput:

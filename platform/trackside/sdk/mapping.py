@@ -8,7 +8,7 @@ While a file is parsed: `OperatorPartial` and `MappedOperator`, with all refusal
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trackside.sdk.abstract import AbstractOperator
@@ -45,6 +45,7 @@ __all__ = [
 
 MAPPABLE_BASE_ARGS = frozenset({"executor_config", "run_as_user", "params", "resources", "executor", "logger_name", "email"})
 """Arguments of BaseOperator that may differ between the instances of a mapped task."""
+_UNMAPPABLE = dict.fromkeys(set(BaseOperatorArgs) - MAPPABLE_BASE_ARGS)
 
 
 class OperatorPartial:
@@ -67,13 +68,8 @@ class OperatorPartial:
         return self._expand(DictOfListsExpandInput(mapped_kwargs), strict=True)
 
     def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> MappedOperator:
-        """One instance per dict of arguments in the given list or task result."""
+        """One instance per dict of arguments in the given list or task result. An index with wrong arguments fails when it runs."""
         check_expand_kwargs(kwargs)
-        for item in kwargs if isinstance(kwargs, Sequence) else ():
-            if isinstance(item, Mapping):
-                check_names(self.operator_class, "expand_kwargs", item)
-                if strict:
-                    no_duplicates(self.given, item, "unmappable or already specified")
         return self._expand(ListOfDictsExpandInput(kwargs), strict=strict)
 
     def _expand(self, expand_input: ExpandInput, *, strict: bool) -> MappedOperator:
@@ -84,6 +80,7 @@ class OperatorPartial:
             partial_kwargs=self.kwargs,
             expand_input=expand_input,
             fixed=frozenset(self.given) if strict else frozenset(),
+            strict=strict,
         )
 
     def __del__(self) -> None:
@@ -163,6 +160,7 @@ class MappedOperator(AbstractOperator):
         expand_input: ExpandInput,
         op_kwargs_expand_input: ExpandInput | None = None,
         fixed: frozenset[str] = frozenset(),
+        strict: bool = True,
         marks: Mapping[str, Any] | None = None,
     ) -> None:
         kwargs = dict(partial_kwargs)
@@ -172,8 +170,8 @@ class MappedOperator(AbstractOperator):
         self.op_kwargs_expand_input = op_kwargs_expand_input
         """Decorated tasks: what the function's own arguments are expanded over (then `expand_input` is the same)."""
         self.partial_kwargs = kwargs
-        self._fixed = fixed
-        """Arguments no map index may override."""
+        self._fixed, self._strict = fixed, strict
+        """Arguments no map index may override, and whether it may override none of those that every task has."""
         self._defined_at = author_line()
         # one plain task holds the checked and completed base arguments; it belongs to no DAG
         self._base = BaseOperator(_from_mapped=True, **{k: v for k, v in kwargs.items() if k in BaseOperatorArgs})
@@ -266,7 +264,8 @@ class MappedOperator(AbstractOperator):
         if self.op_kwargs_expand_input is None:
             new = dict(resolve)
             params = new.pop("params", None)
-            no_duplicates(dict.fromkeys(self._fixed), new, "unmappable or already specified")
+            if self._strict:
+                no_duplicates({**dict.fromkeys(self._fixed), **_UNMAPPABLE}, new, "unmappable or already specified")
             kwargs.update(new)
             if params:
                 kwargs["params"] = {**dict(kwargs.get("params") or {}), **params}
