@@ -24,7 +24,11 @@ FROM_GIT = """
 from airflow.sdk import dag, task
 from helper import WORD
 
-@dag(schedule=None)
+def tell(context):
+    with open("@OUT@", "a") as out:
+        out.write(f"{context['run_id']} {WORD} {__file__}\\n")
+
+@dag(schedule=None, on_success_callback=tell)
 def from_git():
     @task
     def first():
@@ -62,7 +66,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 def commit(repo: Path, word: str) -> str:
     (repo / "dags").mkdir(exist_ok=True)
-    (repo / "dags/from_git.py").write_text(FROM_GIT)
+    (repo / "dags/from_git.py").write_text(FROM_GIT.replace("@OUT@", str(repo.with_name("told"))))
     (repo / "dags/helper.py").write_text(f"WORD = {word!r}\n")
     git(repo, "add", "-A")
     git(repo, "commit", "-qm", word)
@@ -153,6 +157,17 @@ def test_dags_of_all_bundles_run_and_tell_where_they_come_from(running: Server) 
         assert (dag["bundle_name"], dag["relative_fileloc"]) == (bundle, f"{dag_id}.py")
 
 
+def told(repo: Path, run_id: str, times: int) -> list[str]:
+    """What the callback of a run said at the end of it, each time."""
+    file = repo.with_name("told")
+
+    def lines() -> list[str] | None:
+        found = [line.partition(" ")[2] for line in file.read_text().splitlines() if line.startswith(run_id)] if file.exists() else []
+        return found if len(found) >= times else None
+
+    return until(lines, f"its callback ran {times} times")
+
+
 def test_a_run_keeps_its_commit_on_every_worker_until_it_is_cleared_to_the_latest(running: Server, repo: Path, elsewhere: None) -> None:
     old = git(repo, "rev-parse", "HEAD")
     running.unpause("from_git")
@@ -161,6 +176,7 @@ def test_a_run_keeps_its_commit_on_every_worker_until_it_is_cleared_to_the_lates
     run = running.wait_run("from_git", run_id)
     assert (run["state"], run["bundle_version"]) == ("success", old), running.describe("from_git", run_id)
     said = running.value("from_git", run_id, "second")
+    assert told(repo, run_id, 1)[0].startswith("one ")
     assert said.startswith("one one ") and f"other-machine/bundles/code/versions/{old}/dags/from_git.py" in said
 
     new = commit(repo, "two")
@@ -171,11 +187,14 @@ def test_a_run_keeps_its_commit_on_every_worker_until_it_is_cleared_to_the_lates
     running.clear("from_git", run_id, "first")
     assert running.wait_run("from_git", run_id)["bundle_version"] == old
     assert running.value("from_git", run_id, "second").startswith("one one ")
+    assert told(repo, run_id, 2)[1].endswith(f"/code/versions/{old}/dags/from_git.py")  # the run's, not the newest
+    assert told(repo, run_id, 2)[1].startswith("one ")
 
     body = {"dry_run": False, "run_on_latest_version": True}
     running.call("POST", f"/dags/from_git/dagRuns/{run_id}/clear", json=body)
     assert running.wait_run("from_git", run_id)["bundle_version"] == new
     assert running.value("from_git", run_id, "second").startswith("two two ")
+    assert told(repo, run_id, 3)[2].startswith("two ")
 
 
 def test_a_remote_that_is_gone_takes_no_dag_away_and_says_so(running: Server, repo: Path, elsewhere: None) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 
 from apps.runs import claims, sql, wake
-from apps.runs.errands import deadlines
+from apps.runs.errands import deadlines, pinned
 from apps.runs.errands.models import FAILED, QUEUED, RUNNING, SUCCESS, Errand
 from apps.runs.execution import data, orders
 from apps.runs.execution.refusal import Refused
@@ -33,6 +33,13 @@ class Taken:
     errand: Errand
     job: dict[str, Any]
     """With "wrong" it cannot be started, and why."""
+    pin: pinned.Pin | None = None
+    """The version its code comes from, if that is not the newest."""
+
+    def use(self, file: str, relative: str) -> None:
+        """Its DAG file is this one."""
+        for said in (self.job, self.job.get("order") or {}):
+            said["dag_file"], said["relative_fileloc"] = file, relative
 
 
 def take(process: UUID, room: int, *, runs_in: str = "processor") -> list[Taken]:
@@ -46,7 +53,7 @@ def take(process: UUID, room: int, *, runs_in: str = "processor") -> list[Taken]
         found = list(Errand.objects.filter(pk__in=going).select_related("run", "ti").order_by("pk"))
     for pk in given_up:
         finish(pk, ok=False, error=f"The process that ran it died {MAX_ATTEMPTS} times, so it is not started again.")
-    return [Taken(e, _job(e)) for e in found]
+    return [Taken(e, _job(e), pinned.pin_of(e.run, e.kind)) for e in found]
 
 
 def _job(errand: Errand) -> dict[str, Any]:
@@ -107,6 +114,12 @@ def run_record(run: Run) -> dict[str, Any]:
 
 def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment is not None else None
+
+
+def remark(errand: Errand, text: str) -> None:
+    """A line in the log of the try it is about."""
+    if errand.try_id is not None:
+        LOGS.system(errand.try_id, text, "warning")
 
 
 # --- while it runs ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +23,8 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from apps.runs import sql, wake
-from apps.runs.errands import desk, plugin_report
+from apps.runs.errands import desk, pinned, plugin_report
+from trackside.runner.bundles import Lease
 from trackside.runner.parsing import ParseReply, ParseServer, ParseServerFailed, ParseSettings
 from trackside.runner.parsing.results import signal_name
 
@@ -43,6 +46,10 @@ class ErrandRunner(threading.Thread):
         self.server = ParseServer(self._settings())
         self._flights: dict[int, int] = {}
         """Request id → errand pk."""
+        self._fetching: dict[int, tuple[desk.Taken, Future[tuple[Path, str, Lease]]]] = {}
+        """Errand pk → the errand, whose version of the DAG file is being got by a thread."""
+        self._leases: dict[int, Lease] = {}
+        self._fetchers = ThreadPoolExecutor(2, thread_name_prefix="errand-files")
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         os.set_blocking(self._read, False)
@@ -94,6 +101,7 @@ class ErrandRunner(threading.Thread):
         finally:
             listener.stop()
             self.server.close()
+            self._fetchers.shutdown(wait=False, cancel_futures=True)
             connection.close()
 
     def step(self, timeout: float | None = None) -> None:
@@ -112,23 +120,46 @@ class ErrandRunner(threading.Thread):
     @property
     def idle(self) -> bool:
         """Nothing is being done."""
-        return not self._flights
+        return not self._flights and not self._fetching
 
     def _take(self) -> None:
         process = self.process()
         if process is None:
             return
-        for taken in desk.take(process, settings.CALLBACK_PROCESSES - len(self._flights)):
+        self._start_fetched()
+        for taken in desk.take(process, settings.CALLBACK_PROCESSES - len(self._flights) - len(self._fetching)):
             if "wrong" in taken.job:
                 desk.finish(taken.errand.pk, ok=False, error=taken.job["wrong"])
+            elif taken.pin is not None:
+                getting = self._fetchers.submit(pinned.fetch, taken.pin)
+                self._fetching[taken.errand.pk] = taken, getting
+                getting.add_done_callback(lambda _: self.wake())
+            else:
+                self._start(taken)
+
+    def _start(self, taken: desk.Taken) -> None:
+        answer = partial(desk.answer, taken.errand)
+        self._flights[self.server.submit_job(taken.job, timeout=settings.CALLBACK_TIMEOUT, answer=answer)] = taken.errand.pk
+
+    def _start_fetched(self) -> None:
+        for pk, (taken, getting) in list(self._fetching.items()):
+            if not getting.done():
                 continue
-            answer = partial(desk.answer, taken.errand)
-            self._flights[self.server.submit_job(taken.job, timeout=settings.CALLBACK_TIMEOUT, answer=answer)] = taken.errand.pk
+            del self._fetching[pk]
+            try:
+                file, relative, self._leases[pk] = getting.result()
+                taken.use(str(file), relative)
+            except Exception as e:  # better told by today's code than not at all
+                logger.warning("errand %s: %s", pk, e)
+                desk.remark(taken.errand, f"{taken.errand.title} uses the newest version of the DAG's file: {e}")
+            self._start(taken)
 
     def _done(self, request_id: int, reply: ParseReply) -> None:
         pk = self._flights.pop(request_id, None)
         if pk is None:
             return
+        if (lease := self._leases.pop(pk, None)) is not None:
+            lease.release()
         said = _unpack(reply)
         if pk == PLUGINS:
             self._describe(said)

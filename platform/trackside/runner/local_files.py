@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from trackside.core.messages import StartOrder
 from trackside.runner.bundles import Bundle, BundleConfig, BundleError, Lease, open_bundle
@@ -59,7 +59,7 @@ class LocalFiles:
             if held is None:
                 return None
             self._users[order.try_id] = (order.bundle_name, order.bundle_version)
-        return _in_version(held[0], order)
+        return in_version(held[0], order)
 
     async def fetch(self, order: StartOrder) -> str:
         """The path, after the files are there. Raises BundleError."""
@@ -79,7 +79,7 @@ class LocalFiles:
             else:
                 self._versions[key] = (folder, lease)
             self._users[order.try_id] = key
-        return _in_version(folder, order)
+        return in_version(folder, order)
 
     @staticmethod
     def note(order: dict[str, Any], parsed: StartOrder, path: str) -> None:
@@ -143,7 +143,19 @@ def _real(file: Path) -> Path:
     return Path(text[: text.index(".zip/") + 4]) if ".zip/" in text else file
 
 
-def _in_version(folder: Path, order: StartOrder) -> str:
+class Wanted(Protocol):
+    """Which file of which version; a start order is one."""
+
+    dag_id: str
+    bundle_name: str
+    bundle_version: str | None
+    relative_fileloc: str
+    """Where the file lies now."""
+    version_fileloc: str
+    """Where it lay in that version; empty: the same."""
+
+
+def in_version(folder: Path, order: Wanted) -> str:
     """The DAG's file in a version: where it is now, where it was, or wherever its name and DAG are found."""
     for relative in (order.version_fileloc, order.relative_fileloc):
         if relative and _real(folder / relative).is_file():
