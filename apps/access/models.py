@@ -17,9 +17,22 @@ from django.utils.timezone import now
 from apps.access.fields import EncryptedTextField
 
 
+class SignsInWith(models.TextChoices):
+    """How an account signs in. One way each: a directory cannot take over the account of somebody who has a password here."""
+
+    PASSWORD = "password", "a password kept here"
+    TOKEN = "token", "tokens only (service account)"
+    PROXY = "proxy", "the trusted proxy's header"
+    LDAP = "ldap", "LDAP"
+    OIDC = "oidc", "OpenID Connect"
+    SAML = "saml", "SAML"
+
+
 class User(AbstractUser):
     """A person or service account. Roles are Django groups named Viewer, User, Op, Admin; superusers may do everything."""
 
+    signs_in_with = models.CharField(max_length=10, choices=SignsInWith.choices, default=SignsInWith.PASSWORD)
+    """Who vouches for this account. All but `password` have no usable password; the database refuses one."""
     must_change_password = models.BooleanField(default=False)
     """Set for generated passwords."""
     preferences = models.JSONField(default=dict, blank=True)
@@ -28,6 +41,15 @@ class User(AbstractUser):
     """Raised to end all sessions and signed tokens of this person (see `apps.access.signout`)."""
 
     _loaded: dict[str, Any] | None = None
+
+    class Meta(AbstractUser.Meta):
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(signs_in_with="password") | models.Q(password__startswith="!"),  # noqa: S106 (the mark of no password)
+                name="password_only_where_it_is_used",
+            ),
+            models.CheckConstraint(condition=models.Q(signs_in_with__in=SignsInWith.values), name="user_signs_in_with_known"),
+        )
 
     @classmethod
     def from_db(cls, *args: Any, **kwargs: Any) -> User:
@@ -39,6 +61,9 @@ class User(AbstractUser):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """A new password, a disabled account or another superuser flag ends what the person is signed in with."""
         loaded = self._loaded or {}
+        if self.signs_in_with != SignsInWith.PASSWORD and self.has_usable_password():
+            self.set_unusable_password()
+            self._password, self.must_change_password = None, False  # type: ignore[attr-defined]
         new_password = self._password is not None and not self._state.adding  # type: ignore[attr-defined]
         disabled = loaded.get("is_active") is True and not self.is_active
         other_rights = loaded.get("is_superuser") not in (None, self.is_superuser)

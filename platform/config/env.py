@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+READ: dict[str, tuple[str, str]] = {}
+"""Every setting that was asked for: its text and where that came from, for `config.showing`."""
+
 
 class BadSetting(SystemExit):
     """A setting has a value that cannot be used; the message names it and says what it must be."""
@@ -13,13 +16,15 @@ class BadSetting(SystemExit):
 def env_str(name: str, default: str = "") -> str:
     """The variable, or the content of the file that `<name>_FILE` points to, or `default`."""
     if name in os.environ:
-        return os.environ[name]
-    if path := os.environ.get(f"{name}_FILE"):
+        READ[name] = os.environ[name], "environment"
+    elif path := os.environ.get(f"{name}_FILE"):
         try:
-            return Path(path).read_text().strip()
+            READ[name] = Path(path).read_text().strip(), f"file {path}"
         except OSError as e:
             raise BadSetting(f"{name}_FILE={path}: {e.strerror}. Point it at a readable file or set {name}.") from e
-    return default
+    else:
+        READ[name] = default, "default"
+    return READ[name][0]
 
 
 def env_int(name: str, default: int, *, low: int | None = None, high: int | None = None) -> int:

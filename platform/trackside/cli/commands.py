@@ -15,12 +15,13 @@ from trackside.cli import processes, remote_options, server
 from trackside.cli.words import Problem, Verb
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "processes": (*processes.PASSED_ON, "worker", "version", "db", "users", "secrets"),
+    "processes": (*processes.PASSED_ON, "worker", "version", "config", "db", "secrets"),
+    "people": ("users", "roles", "tokens"),
     "providers": ("providers",),
     "executors": ("celery",),
     "dags_local": ("dags",),
     "tasks_local": ("tasks",),
-    "remote": ("dags", "runs", "tasks", "pools", "variables", "connections", "health"),
+    "remote": ("dags", "runs", "tasks", "pools", "variables", "connections", "logs", "health"),
     "remote_plans": ("backfill", "assets"),
     "coming": ("migrate", "import"),
     "scripts": ("run-file",),

@@ -67,6 +67,19 @@ def cell(value: Any) -> str:
     return json.dumps(value, default=str) if isinstance(value, dict) else str(value)
 
 
+BAR = 24
+"""Cells of a progress bar."""
+
+
+def progress(done: int, total: int, words: str) -> None:
+    """A bar on standard error that is drawn over itself; nothing when no person looks at it (a file, a pipe)."""
+    if not sys.stderr.isatty():
+        return
+    filled = BAR * done // total if total else BAR
+    text = f"{'█' * filled}{'░' * (BAR - filled)} {done}/{total} {words}"
+    print(f"\r\033[K{text[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
+
+
 def print_table(rows: Sequence[Sequence[str]], columns: Sequence[str], *, plain: bool = False) -> None:
     """Columns side by side. On a terminal the widest column is cut to what fits; a pipe gets everything."""
     titles = [column.replace("_", " ") for column in columns]

@@ -10,7 +10,7 @@ import os
 import sys
 
 from trackside import __version__
-from trackside.cli import server
+from trackside.cli import output, remote_options, server
 from trackside.cli.words import Verb, Verbs, add, group
 
 
@@ -71,9 +71,28 @@ def worker(given: argparse.Namespace, rest: list[str]) -> int:
 
 
 def version(given: argparse.Namespace, rest: list[str]) -> int:
-    """The version."""
-    print(__version__)
+    """The version of this program; with a server named, also the server's."""
+    if remote_options.is_named():
+        from trackside.cli.remote import connected
+
+        with connected() as client:
+            server_says = client.call("GET", "/api/v2/version")
+        output.show_one({"client": __version__, "server": server_says["version"]}, given.output)
+    elif given.output in ("json", "yaml"):
+        output.show_one({"client": __version__}, given.output)
+    else:
+        print(__version__)
     return 0
+
+
+def config_list(given: argparse.Namespace, rest: list[str]) -> int:
+    """What this installation is set to."""
+    server.become("config.showing", ["-o", given.output, *(["--changed"] if given.changed else [])])
+
+
+def config_get(given: argparse.Namespace, rest: list[str]) -> int:
+    """One setting."""
+    server.become("config.showing", ["-o", given.output, given.name])
 
 
 def db_migrate(given: argparse.Namespace, rest: list[str]) -> int:
@@ -84,6 +103,11 @@ def db_migrate(given: argparse.Namespace, rest: list[str]) -> int:
 def db_upgrade(given: argparse.Namespace, rest: list[str]) -> int:
     """Bring the tables up to date, or say what that would take."""
     server.manage("db_upgrade", *(["--check"] if given.check else []))
+
+
+def db_check(given: argparse.Namespace, rest: list[str]) -> int:
+    """Whether anything is pending."""
+    server.manage("db_upgrade", "--check")
 
 
 def db_backup(given: argparse.Namespace, rest: list[str]) -> int:
@@ -101,12 +125,6 @@ def db_prune(given: argparse.Namespace, rest: list[str]) -> int:
     server.manage("db_prune", "--days", str(given.days), *(["--dry-run"] if given.dry_run else []))
 
 
-def users_create(given: argparse.Namespace, rest: list[str]) -> int:
-    """Make a user; the command asks for the password, or reads it from standard input."""
-    options = ["--username", given.username, "--role", given.role, "--email", given.email]
-    server.manage("create_user", *options, *(["--random-password"] if given.random_password else []))
-
-
 def secrets_rotate(given: argparse.Namespace, rest: list[str]) -> int:
     """All stored secrets under the newest key."""
     server.manage("rotate_secrets", *(["--dry-run"] if given.dry_run else []))
@@ -121,24 +139,22 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("--slots", type=int, help="tasks at once (TRACKSIDE_PARALLELISM, 32)")
     one.add_argument("--queues", help="queues to serve, comma separated (TRACKSIDE_QUEUES, default)")
     one.add_argument("--name", help="what the worker is called on the pages (TRACKSIDE_WORKER_NAME)")
-    add(verbs, "version", version, "show the version")
+    output.add_output(add(verbs, "version", version, "show the version; with --server also that of the server"))
+    config = group(verbs, "config", "settings of this installation; secrets are not shown")
+    one = add(config, "list", config_list, "every setting, its value and where it comes from")
+    one.add_argument("--changed", action="store_true", help="only those that are set")
+    output.add_output(one)
+    one = add(config, "get", config_get, "one setting")
+    one.add_argument("name", help="such as TRACKSIDE_PORT")
+    output.add_output(one)
     _add_db(group(verbs, "db", "the database"))
-    one = add(
-        group(verbs, "users", "who may sign in"),
-        "create",
-        users_create,
-        "make a user; the password is asked for or read from standard input",
-    )
-    one.add_argument("--username", required=True)
-    one.add_argument("--role", choices=("Viewer", "User", "Op", "Admin"), default="Viewer")
-    one.add_argument("--email", default="")
-    one.add_argument("--random-password", action="store_true", help="make one up, show it once, ask for a new one")
     one = add(group(verbs, "secrets", "stored connections and variables"), "rotate", secrets_rotate, "encrypt them with the newest key")
     one.add_argument("--dry-run", action="store_true", help="only count")
 
 
 def _add_db(db: Verbs) -> None:
     add(db, "migrate", db_migrate, "bring the tables up to date; as `upgrade`")
+    add(db, "check", db_check, "whether the tables are up to date: exit code 0 they are, 1 names what is pending, 3 no database")
     one = add(db, "upgrade", db_upgrade, "bring the tables up to date; with --check only say what is pending")
     one.add_argument("--check", action="store_true", help="change nothing: exit code 0 nothing pending, 1 names what is, 3 no database")
     add(db, "backup", db_backup, "write everything in the database to a zip file, while work goes on").add_argument("file")

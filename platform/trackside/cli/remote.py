@@ -133,8 +133,11 @@ def _wait(client: Client, given: argparse.Namespace, run_id: str) -> int:
 def _progress(run: dict[str, Any], tasks: Table) -> None:
     counts = Counter(task["state"] or "waiting" for task in tasks)
     done = sum(counts[state] for state in ("success", "failed", "skipped", "upstream_failed", "removed"))
-    text = f"{run['state']}: {done}/{len(tasks)} done ({', '.join(f'{n} {state}' for state, n in sorted(counts.items()))})"
-    print(f"\r\033[K{text}" if sys.stderr.isatty() else text, end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+    words = f"{run['state']} ({', '.join(f'{n} {state}' for state, n in sorted(counts.items()))})"
+    if sys.stderr.isatty():
+        output.progress(done, len(tasks), words)
+    else:
+        print(f"{run['state']}: {done}/{len(tasks)} done, {words}", file=sys.stderr, flush=True)
 
 
 def _short(run: dict[str, Any]) -> dict[str, Any]:
@@ -170,8 +173,11 @@ def _settings(kind: str) -> dict[str, Verb]:
     def import_(given: argparse.Namespace, rest: list[str]) -> int:
         found = _from_file(kind, given.file)
         with connected() as client:
-            for name, values in found.items():
+            for number, (name, values) in enumerate(found.items(), 1):
                 client.put(kind, key, name, values)
+                output.progress(number, len(found), kind)
+        if found and sys.stderr.isatty():
+            print(file=sys.stderr)
         print(f"{len(found)} {kind} are stored")
         return 0
 
@@ -248,10 +254,11 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("--timeout", type=float, metavar="SECONDS")
     _remote(runs, "clear", runs_clear, "run a run again", "dag_id", "run_id").add_argument("--only-failed", action="store_true")
     tasks = group(verbs, "tasks", "tasks: of a folder here, or of a server")
-    one = _remote(tasks, "logs", tasks_logs, "the log of a task", "dag_id", "run_id", "task_id")
-    one.add_argument("--try-number", type=int)
-    one.add_argument("--map-index", type=int, default=-1)
-    one.add_argument("-f", "--follow", action="store_true", help="until the task has ended")
+    for of in (tasks, verbs):  # `trackside logs` is short for `trackside tasks logs`
+        one = _remote(of, "logs", tasks_logs, "the log of a task", "dag_id", "run_id", "task_id")
+        one.add_argument("--try-number", type=int)
+        one.add_argument("--map-index", type=int, default=-1)
+        one.add_argument("-f", "--follow", action="store_true", help="until the task has ended")
     for kind in KINDS:
         words: dict[str, Callable[..., int]] = _settings(kind)
         of = group(verbs, kind, f"{kind} of a server")

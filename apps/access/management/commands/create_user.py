@@ -8,15 +8,12 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.contrib.auth.models import Group
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 
-from apps.access.audit import Actor, record
-from apps.access.models import User
-from apps.access.policy import ROLES
+from apps.access import people
+from apps.access.audit import Actor
+from apps.access.errors import Refused
+from apps.access.models import SignsInWith
 
 
 class Command(BaseCommand):
@@ -24,29 +21,33 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--username", required=True)
-        parser.add_argument("--role", choices=ROLES, default="Viewer")
+        parser.add_argument("--role", default="Viewer")
         parser.add_argument("--email", default="")
         parser.add_argument("--random-password", action="store_true", help="make one up and ask for a new one later")
+        parser.add_argument("--signs-in-with", choices=SignsInWith.values, default="password", help="token: a service account")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        name, role = options["username"], options["role"]
-        if User.objects.filter(username=name).exists():
-            raise CommandError(f"There is a user called {name} already.")
-        generated = options["random_password"]
-        password = secrets.token_urlsafe(12) if generated else self._ask()
-        user = User(username=name, email=options["email"], must_change_password=generated, is_staff=role == "Admin")
+        name, role, how = options["username"], options["role"], options["signs_in_with"]
+        generated = options["random_password"] and how == SignsInWith.PASSWORD
+        password = None
+        if how == SignsInWith.PASSWORD:
+            password = secrets.token_urlsafe(12) if generated else self._ask()
+        actor = Actor(getpass.getuser(), "cli")
         try:
-            validate_password(password, user)
-            user.full_clean(exclude=["password"])
-        except ValidationError as error:
-            raise CommandError(" ".join(error.messages)) from error
-        user.set_password(password)
-        with transaction.atomic():
-            user.save()
-            user.groups.add(Group.objects.get_or_create(name=role)[0])
-            record(
-                "create_user", Actor(getpass.getuser(), "cli"), object_type="user", object_id=name, extra={"role": role}
+            people.create_user(
+                name,
+                [role],
+                actor=actor,
+                email=options["email"],
+                password=password,
+                must_change_password=generated,
+                signs_in_with=how,
             )
+        except Refused as error:
+            raise CommandError(str(error)) from error
+        if how == SignsInWith.TOKEN:
+            self.stdout.write(f"{name} is a service account with the role {role}. `trackside tokens create {name} NAME` makes it a token.")
+            return
         self.stdout.write(f"{name} may sign in as {role}.")
         if generated:
             self.stdout.write(f"Password (shown only this once): {password}")

@@ -1,0 +1,99 @@
+"""`trackside config`, and which words lead to users, roles, tokens and logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trackside.cli import commands, output, people, server
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trackside.cli", *words]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("TRACKSIDE_") and k != "DATABASE_URL"}
+    return subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=120)
+
+
+def test_settings_are_shown_with_their_source_and_without_secrets(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("canary-in-a-file")
+    done = run(
+        "config", "list", "--changed", "-o", "json",
+        TRACKSIDE_HOME=str(tmp_path), TRACKSIDE_PORT="8099", TRACKSIDE_JWT_KEY="canary-key-that-is-long-enough-for-signing",
+        TRACKSIDE_WORKER_TOKEN_FILE=str(secret), DATABASE_URL="postgresql://ada:canary-password@db.example/trackside",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {row["setting"]: row for row in json.loads(done.stdout)}
+    assert found["TRACKSIDE_PORT"] == {"setting": "TRACKSIDE_PORT", "value": "8099", "from": "environment"}
+    assert found["TRACKSIDE_WORKER_TOKEN"] == {"setting": "TRACKSIDE_WORKER_TOKEN", "value": "***", "from": f"file {secret}"}
+    assert found["DATABASE_URL"]["value"] == "postgresql://ada:***@db.example/trackside"
+    assert "canary" not in done.stdout
+
+
+def test_one_setting_and_one_that_does_not_exist(tmp_path: Path) -> None:
+    done = run("config", "get", "TRACKSIDE_PORT", TRACKSIDE_HOME=str(tmp_path), TRACKSIDE_PORT="8099")
+    assert (done.returncode, done.stdout) == (0, "8099\n")
+    done = run("config", "get", "TRACKSIDE_PROT", TRACKSIDE_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert "no setting TRACKSIDE_PROT" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "becomes"),
+    [
+        (["users", "list", "-o", "json"], ["people", "list-users", "-o", "json"]),
+        (["users", "delete", "-x"], None),
+        (["users", "delete", "ada"], ["people", "delete-user", "--", "ada"]),
+        (["users", "set-role", "ada", "Op", "team-a"], ["people", "set-roles", "--", "ada", "Op", "team-a"]),
+        (["roles", "create", "team-a"], ["people", "create-role", "--", "team-a"]),
+        (
+            ["tokens", "create", "ada", "nightly", "--scope", "read", "--expires", "30d"],
+            ["people", "create-token", "-o", "table", "--expires=30d", "--scope=read", "--", "ada", "nightly"],
+        ),
+        (["tokens", "revoke", "abc"], ["people", "revoke-token", "--", "abc"]),
+        (
+            ["users", "create", "--username", "robot", "--service"],
+            ["create_user", "--username", "robot", "--role", "Viewer", "--email", "", "--signs-in-with", "token"],
+        ),
+        (["db", "check"], ["db_upgrade", "--check"]),
+    ],
+)
+def test_words_become_the_commands_of_the_server(monkeypatch: pytest.MonkeyPatch, typed: list[str], becomes: list[str] | None) -> None:
+    seen: list[Any] = []
+
+    def manage(*argv: str) -> None:
+        seen.append(list(argv))
+        raise server.NoServer("seen")
+
+    monkeypatch.setattr(server, "manage", manage)
+    if becomes is None:
+        with pytest.raises(SystemExit):
+            commands.main(typed)
+        return
+    assert commands.main(typed) == 1
+    assert seen == [becomes]
+
+
+def test_the_ways_to_sign_in_are_the_servers() -> None:
+    from apps.access.models import SignsInWith
+
+    assert tuple(SignsInWith.values) == people.WAYS
+
+
+def test_a_bar_is_drawn_for_people_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    output.progress(1, 2, "pools")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    output.progress(1, 2, "pools")
+    assert "1/2 pools" in capsys.readouterr().err
+
+
+def test_logs_is_a_word_of_its_own() -> None:
+    given = commands.build_parser("logs").parse_args(["logs", "dag", "run", "task", "-f"])
+    assert (given.dag_id, given.run_id, given.task_id, given.follow) == ("dag", "run", "task", True)
