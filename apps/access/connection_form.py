@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from django import forms
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from apps.access.connection_types import ConnectionType, ExtraField
@@ -103,7 +103,7 @@ class ConnectionForm(forms.ModelForm):
             if name in self.fields:
                 self.fields[name].widget.attrs["placeholder"] = example
         if "port" in self.fields and self.kind.port_hint:
-            self.fields["port"].help_text = f"Usually {self.kind.port_hint}."
+            self.fields["port"].help_text = escape(f"Usually {self.kind.port_hint}.")
         if "conn_type" in self.fields:
             self.fields["conn_type"].help_text = "Fields below follow the type; for a type that is not suggested they are the generic ones."
             if self.kind is not type_of(None) or not self.instance.pk:
@@ -111,6 +111,7 @@ class ConnectionForm(forms.ModelForm):
         self._say_what_is_stored()
 
     def _say_what_is_stored(self) -> None:
+        # help texts are markup to the admin: whatever is not ours is escaped in them
         write_only = "Write-only: stored encrypted, never shown again."
         if "new_password" in self.fields:
             self.fields["new_password"].help_text = f"{self.stored.password_words} {write_only}"
@@ -215,7 +216,7 @@ class _Stored:
             self.extra_broken = True
             return "Something is stored that is no JSON object; leave empty to keep it."
         self.extra = value
-        return f"Keys stored: {', '.join(sorted(map(str, value))) or 'none'}. Leave empty to keep them."
+        return f"Keys stored: {escape(', '.join(sorted(map(str, value)))) or 'none'}. Leave empty to keep them."
 
 
 def _typed(extra: ExtraField, value: Any) -> Any:
@@ -231,7 +232,7 @@ def _extra_field(extra: ExtraField) -> forms.Field:
     common: dict[str, Any] = {
         "label": extra.label,
         "required": False,
-        "help_text": f"{extra.hint} Key “{extra.key}” of extra.".strip(),
+        "help_text": escape(f"{extra.hint} Key “{extra.key}” of extra.".strip()),
     }
     if extra.choices or extra.kind == "bool":
         unquoted = {"invalid_choice": "Choose one of the list."}

@@ -23,6 +23,8 @@ IDS = ("request_id", "try_id", "run_id", "dag_id", "task_id")
 _ids: ContextVar[dict[str, str]] = ContextVar("trackside_log_ids", default={})  # noqa: B039 - never changed in place
 _process = "trackside"
 _always: dict[str, str] = {}
+_FORGING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+"""Characters that end a line, steer a terminal or turn text round; a tab is none of them."""
 _GIVEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/=@-]{0,127}")
 
 
@@ -42,14 +44,29 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         elif record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _FORGING.sub(lambda m: f"\\u{ord(m[0]):04x}", json.dumps(line, ensure_ascii=False, default=str))
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people. What a message quotes (names, ids, addresses) may not begin a line of its own, colour it or turn it
+    round; tracebacks keep their lines.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line, with control characters as escapes."""
+        record.message = _FORGING.sub(_escaped, record.message)
+        return super().formatMessage(record)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def formatter(kind: str) -> logging.Formatter:
     """The formatter of a value of TRACKSIDE_LOG_FORMAT; ValueError for others."""
     if kind not in FORMATS:
         raise ValueError(f"TRACKSIDE_LOG_FORMAT={kind!r} must be one of {', '.join(FORMATS)}.")
-    return JsonFormatter() if kind == "json" else logging.Formatter(TEXT)
+    return JsonFormatter() if kind == "json" else TextFormatter(TEXT)
 
 
 def configure(process: str, environment: Mapping[str, str], **ids: str) -> None:
