@@ -12,7 +12,7 @@ from typing import Any
 
 from trackside import __version__
 from trackside.executors.base import ExecutorProblem, TryRef
-from trackside.executors.kubernetes import names
+from trackside.executors.kubernetes import names, reach
 from trackside.executors.kubernetes.merge import merged
 from trackside.executors.kubernetes.settings import SHIPPED, PodSettings, load_template
 
@@ -37,6 +37,13 @@ def build(ref: TryRef, settings: PodSettings, alias: str) -> dict[str, Any]:
     if override is not None and not isinstance(override, Mapping):
         raise BadPod(f"executor_config['pod_override'] of task {ref.task_id} must be a V1Pod or a dict with the API's own names.")
     _check(override or {}, ref)
+    if not settings.allow_host_access:
+        for asked in (override or {}, template if ref.config.get("pod_template_file") else {}):
+            if wish := reach.beyond(asked):
+                raise BadPod(
+                    f"Task {ref.task_id} asks for {wish}, which reaches beyond its pod. Take it out of executor_config, or have whoever "
+                    "runs this site put it into the site's pod template or set TRACKSIDE_KUBERNETES_ALLOW_HOST_ACCESS."
+                )
     pod = merged(copy.deepcopy(template), _generated(ref, settings, alias, template))
     pod = merged(pod, override or {})
     return _finished(pod, ref, settings, alias)

@@ -43,6 +43,8 @@ class PodSettings:
     grace_s: int = 15
     """Between SIGTERM and SIGKILL for a pod: on_kill of the task, and its last report."""
     run_as_user: int | None = 50000
+    allow_host_access: bool = False
+    """Whether tasks may ask for what reaches beyond their pod (`reach`)."""
     context: str = ""
     config_file: str = ""
     site: str = "trackside"
@@ -106,10 +108,17 @@ def read(environment: Mapping[str, str]) -> PodSettings:
         pull_s=number("TRACKSIDE_KUBERNETES_PULL_TIMEOUT", 60),
         grace_s=int(number("TRACKSIDE_KUBERNETES_GRACE", 15, 1)),
         run_as_user=None if user == "image" else int(number("TRACKSIDE_KUBERNETES_RUN_AS_USER", 50000)),
+        allow_host_access=_truth("TRACKSIDE_KUBERNETES_ALLOW_HOST_ACCESS", text("TRACKSIDE_KUBERNETES_ALLOW_HOST_ACCESS", "false")),
         context=text("TRACKSIDE_KUBERNETES_CONTEXT"),
         config_file=text("TRACKSIDE_KUBERNETES_CONFIG_FILE") or environment.get("KUBECONFIG", ""),
         site=environment.get("TRACKSIDE_SITE", "trackside"),
     )
+
+
+def _truth(name: str, value: str) -> bool:
+    if value.lower() not in ("true", "false", "yes", "no", "on", "off", "1", "0"):
+        raise ExecutorProblem(f"{name}={value!r} is not true or false.")
+    return value.lower() in ("true", "yes", "on", "1")
 
 
 def load_template(path: str) -> dict[str, Any]:
