@@ -366,10 +366,10 @@ class _Planner:
         past = self.snapshot.past
         if task.task_id not in self.dag.needs_past or past is None or self.snapshot.run.ignores_past:
             return None
+        if self.dag.spec.catchup and self._starts_after(task, past.logical_date):
+            return None
         states = past.states.get(task.task_id, [])
         if not states:
-            if self._starts_after(task, past.logical_date):
-                return None
             if task.ignore_first_depends_on_past and task.task_id not in past.had_before:
                 return None
             return reasons.past_missing(past.run_id)
