@@ -82,6 +82,7 @@ except ValueError as e:
     raise BadSetting(f"TRACKSIDE_TEST_CONNECTION_ALLOW: {e}. Write networks such as 127.0.0.0/8, comma separated.") from e
 RATE_LIMIT = env_int("TRACKSIDE_RATE_LIMIT", 12_000, low=0)
 TOKEN_RATE_LIMIT = env_int("TRACKSIDE_TOKEN_RATE_LIMIT", 6_000, low=0)
+TRACES = env_bool("TRACKSIDE_TRACES", False)
 METRICS_TOKEN = env_str("TRACKSIDE_METRICS_TOKEN")
 METRICS_OPEN = env_bool("TRACKSIDE_METRICS_OPEN", False)
 LOG_FORMAT = env_choice("TRACKSIDE_LOG_FORMAT", "text", logline.FORMATS)

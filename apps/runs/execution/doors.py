@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 from uuid import UUID
 
@@ -83,12 +84,23 @@ def finish(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: s
     with transaction.atomic():
         now = sql.now()
         settled = reports.settle([report], now)
+        _note_used(identity, report)
         done = exchange.advance_now(settled.run_pks, now)
     exchange.wake_after(done, settled, started=0)
     answer = settled.answers[0]
     if answer["status"] != 200:
         raise Refused(answer["status"], answer.get("detail", ""))
     return answer
+
+
+_USED = "UPDATE runs_try SET facts = coalesce(facts, '{}'::jsonb) || jsonb_build_object('used', %s::jsonb) WHERE id = %s"
+
+
+def _note_used(identity: UUID, report: FinishReport) -> None:
+    """What its place used, for the task page."""
+    used = {k: v for k, v in (report.used or {}).items() if k in ("memory_bytes", "cpu_seconds") and isinstance(v, int | float)}
+    if used:
+        sql.run(_USED, [json.dumps(used), identity])
 
 
 _FILES = """

@@ -39,7 +39,8 @@ FROM runs_event e WHERE (e.xid, e.id) > (%s::text::xid8, %s) AND e.xid < {_OLDES
 _TRIES = """
 SELECT t.id, t.number, t.state, t.executor, t.queue, t.queued_at, t.start_date, coalesce(t.end_date, ti.end_date), t.duration, t.final_state,
        CASE WHEN t.number = 1 THEN coalesce((t.snapshot->>'scheduled_at')::timestamptz, ti.scheduled_at) END,
-       ti.id, ti.task_id, ti.map_index, r.id, r.dag_id, r.run_id, r.dag_version_id, v.spec_hash, t.error
+       ti.id, ti.task_id, ti.map_index, r.id, r.dag_id, r.run_id, r.dag_version_id, v.spec_hash, t.error, ti.state, t.number = ti.try_number, r.clear_number,
+       (SELECT min(x.queued_at) FROM runs_try x WHERE x.ti_id = ti.id)
 FROM unnest(%(pks)s::bigint[], %(numbers)s::int[]) AS e(pk, number)
 JOIN runs_try t ON t.ti_id = e.pk AND t.number = e.number JOIN runs_taskinstance ti ON ti.id = t.ti_id
 JOIN runs_run r ON r.id = ti.run_id LEFT JOIN dags_dagversion v ON v.id = r.dag_version_id
@@ -84,6 +85,12 @@ class TryEnd:
     version_id: Any
     spec_hash: str | None
     error: str | None
+    ti_state: str
+    current: bool
+    """No later try has begun."""
+    clear_number: int
+    began: datetime | None
+    """When its task instance first had a try."""
 
 
 @dataclass(frozen=True, slots=True)

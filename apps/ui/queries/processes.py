@@ -13,6 +13,7 @@ from django.utils import timezone
 from apps.runs.models import Process, Try
 from apps.ui import words
 from apps.ui.queries.home import KINDS
+from trackside.executors import registry
 
 PAST = timedelta(days=1)
 LISTED = 500
@@ -52,6 +53,8 @@ def board() -> dict[str, Any]:
     rows = Process.objects.filter(Q(ended_at=None) | Q(ended_at__gt=now - PAST)).order_by("kind", "hostname", "started_at")[:LISTED]
     busy = dict(Try.objects.filter(state="running", worker__isnull=False).values_list("worker").annotate(n=Count("id")))
     kinds = {key: Kind(key, name, what) for key, name, what in KINDS}
+    if remote := [e.alias for e in settings.EXECUTORS if e.kind != registry.LOCAL]:
+        kinds["executor"] = Kind("executor", "Executors", f"bring tasks to {', '.join(remote)}")
     ended: list[Line] = []
     for process in rows:
         line = _line(process, busy.get(process.pk, 0), process.lease_until > now)
@@ -80,13 +83,29 @@ def _line(process: Process, busy: int, holds: bool) -> Line:
         of = f"{words.number(line.used)} of {words.plural(process.slots, 'trigger')}"
         line.load = of if process.slots else words.plural(line.used, "trigger")
     else:
-        line.load = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in sorted(info.items()) if isinstance(v, int | float | str))
+        line.load = _load(process.kind, info)
     return line
+
+
+def _load(kind: str, info: dict[str, Any]) -> str:
+    """What a process does, in words; its CPU time and memory last."""
+    parts = []
+    if kind == "scheduler" and (ticks := info.get("ticks")):
+        parts.append(f"{words.plural(ticks, 'pass', 'passes')}, {1000 * info.get('tick_seconds', 0.0) / ticks:.1f} ms each")
+    elif kind == "executor" and info.get("serves"):
+        parts.append(f"serves {info['serves']}")
+    else:
+        told = {k: v for k, v in info.items() if k not in ("cpu_seconds", "rss_bytes")}
+        parts += [f"{k.replace('_', ' ')} {v}" for k, v in sorted(told.items()) if isinstance(v, int | float | str)]
+    if "rss_bytes" in info:
+        parts.append(f"{info['rss_bytes'] / 2**20:,.0f} MiB")
+    return ", ".join(parts)
 
 
 def _verdict(kinds: list[Kind]) -> str:
     """The answer first: does everything that is needed answer?"""
-    lacking = [k for k in kinds if not k.living and k.key in ("scheduler", "dag_processor", "worker")]
+    needed = {"scheduler", "dag_processor", *("executor" if e.kind != registry.LOCAL else "worker" for e in settings.EXECUTORS)}
+    lacking = [k for k in kinds if not k.living and k.key in needed]
     silent = sum(x.state == "failed" for k in kinds for x in k.lines)
     if lacking:
         without = " and ".join(f"no {k.key.replace('_', ' ').replace('dag', 'DAG')}" for k in lacking)

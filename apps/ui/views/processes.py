@@ -7,11 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from apps.ui.live import cursor
 from apps.ui.page import page, show
 from apps.ui.queries import processes as queries
+from apps.ui.queries import underway
 
 
 @page(read="monitor")
 def processes(request: HttpRequest) -> HttpResponse:
     """A process that dies says nothing, so this page looks again by itself, as home does."""
     position = cursor.take()
-    context = {**queries.board(), "cursor": position}
+    context = {**queries.board(), "places": underway.places(request.user), "cursor": position}
     return show(request, "ui/processes.html", context, nav="processes", title="Processes", crumbs=[("Processes", "")])

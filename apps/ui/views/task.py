@@ -68,6 +68,9 @@ def task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpRe
         ("rendered", "Rendered", None),
         ("details", "Details", None),
     ]
+    pod = places.pod(chosen)
+    if pod:
+        tabs.insert(3, ("pod", "Pod", None))
     if mapped:
         tabs.insert(1, ("mapped", "Mapped", sum(n for _, n in mapped_counts)))
     tab = tab if tab in [t[0] for t in tabs] else "log"
@@ -78,6 +81,7 @@ def task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpRe
         "log": logview.first(chosen) if chosen and tab == "log" else None,
         "rendered": queries.rendered(ti, chosen) if tab == "rendered" else [],
         "details": _details(ti, chosen) if tab == "details" else [],
+        "pod": pod,
     }  # fmt: skip
     name = task_id + (f" [{ti.map_index}]" if ti.map_index >= 0 else "")
     crumbs = [

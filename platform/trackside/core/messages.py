@@ -197,6 +197,8 @@ class FinishReport(_Message):
     pid: int | None = None
     log_size: int | None = None
     """Bytes of log the runner has produced, so that the server knows when the log is complete."""
+    used: dict[str, float] | None = None
+    """Single tries (pods): {"memory_bytes": most at a time, "cpu_seconds"} of everything that ran there."""
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from trackside.core import logline
-from trackside.runner import procs, shipped
+from trackside.runner import procs, shipped, used
 from trackside.runner.bundles import BundleError
 from trackside.runner.command import run_loop
 from trackside.runner.exchange import boottime
@@ -82,7 +82,8 @@ class SingleTry:
             await self._over.wait()
             duties[1].cancel()
             await asyncio.gather(duties[1], return_exceptions=True)
-            status, answer = await self._insist(self._talk, "/finish", held.report)
+            report = held.report if held.report is None else {**held.report, "used": used.measure()}
+            status, answer = await self._insist(self._talk, "/finish", report)
             await self.shipper.drained(10.0)
         finally:
             for duty in duties:

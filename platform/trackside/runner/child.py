@@ -17,6 +17,7 @@ import types
 from dataclasses import fields
 from typing import Any
 
+from trackside.core import tracing
 from trackside.core.messages import FinishReport, StartOrder
 from trackside.runner import procs
 from trackside.runner.channel import Kind, read_frame
@@ -77,6 +78,8 @@ def main(fds: list[int], parent: int, settings: dict[str, Any], loaded: LoadedFi
     _control.open(fds[0])
     order = StartOrder.from_dict(loads(read_frame(fds[0])))
     comms = TryComms(_control, settings["api_url"], order.token)
+    if os.environ.get("TRACKSIDE_TRACES", "").strip().lower() in ("1", "true", "yes", "on"):
+        os.environ["TRACEPARENT"] = tracing.traceparent(order.dag_id, str(order.run.get("run_id")), order.try_id)
     try:
         report = _run(order, comms, settings, loaded, fresh)
     except BaseException as error:  # the SDK reports what tasks raise; this is what it could not

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from apps.runs import wake
 from apps.runs.loop import Loop
+from apps.runs.metrics import traces
 from apps.runs.metrics.counting import CountingScheduler
 
 
@@ -15,5 +16,10 @@ class Command(BaseCommand):
     help = "Create due runs, plan them, admit tasks, find lost tries. Any number may run side by side."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            end_traces = traces.start()
+        except traces.NoTraces as e:
+            raise CommandError(str(e)) from e
         scheduler = CountingScheduler()
         Loop("scheduler", scheduler.step, wake.SCHEDULER, info=scheduler.info).run()
+        end_traces()
