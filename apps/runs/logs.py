@@ -29,6 +29,11 @@ def path(try_row: Any) -> Path:
     return path_of(try_row.id)
 
 
+def index_path_of(file: Path) -> Path:
+    """Where pages keep the index of a log that is large enough to need one; it goes with the log."""
+    return file.with_suffix(".index")
+
+
 def subscribe(callback: Callable[[UUID, int], None]) -> None:
     """Call `callback(try id, new size)` whenever this process stored a chunk. It must return quickly."""
     _listeners.append(callback)
@@ -68,17 +73,16 @@ def size_of(try_id: UUID | str) -> int:
 
 
 def read_bytes(try_id: UUID | str, offset: int = 0, limit: int | None = None) -> bytes:
-    """Raw bytes from an offset, cut after the last complete line."""
+    """Raw bytes from an offset, cut after the last complete line; a line that is longer than the limit is whole."""
     try:
         with path_of(try_id).open("rb") as f:
             f.seek(offset)
             data = f.read(limit if limit is not None else -1)
+            if limit is not None and len(data) == limit and b"\n" not in data:
+                data += f.readline()
     except FileNotFoundError:
         return b""
-    end = data.rfind(b"\n")
-    if end < 0 and limit is not None and len(data) == limit:
-        return data  # one line longer than the limit: better in two parts than never
-    return data[: end + 1]
+    return data[: data.rfind(b"\n") + 1]
 
 
 def read(try_row: Any, offset: int = 0, limit: int | None = None) -> tuple[list[dict[str, Any]], int, bool]:
@@ -89,10 +93,11 @@ def read(try_row: Any, offset: int = 0, limit: int | None = None) -> tuple[list[
     data = read_bytes(try_row.id, offset, limit)
     next_offset = offset + len(data)
     complete = bool(try_row.log_ended) and next_offset >= size_of(try_row.id)
-    return [_parse(line) for line in data.splitlines() if line], next_offset, complete
+    return [parse(line) for line in data.split(b"\n") if line], next_offset, complete
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def parse(line: bytes) -> dict[str, Any]:
+    """One line of the file as a record; what is no record of ours is its text."""
     try:
         event = orjson.loads(line)
         if isinstance(event, dict):
@@ -105,4 +110,6 @@ def _parse(line: bytes) -> dict[str, Any]:
 def delete(try_ids: list[UUID]) -> None:
     """Remove the files of these tries."""
     for try_id in try_ids:
-        path_of(try_id).unlink(missing_ok=True)
+        file = path_of(try_id)
+        file.unlink(missing_ok=True)
+        index_path_of(file).unlink(missing_ok=True)

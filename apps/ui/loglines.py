@@ -16,6 +16,7 @@ Piece = tuple[str, str]
 _FRAME = re.compile(r'  File "([^"]*)", line \d+')
 _MACHINERY = re.compile(r"site-packages|/lib/python|^<frozen|^<template|/trackside/(sdk|runner|core|airflow)/")
 """Frames of ours and of installed packages: in the whole traceback only."""
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 FRAMES = 8
 MESSAGE_LINES = 12
 SAME = {"critical": "error", "fatal": "error", "exception": "error", "warn": "warning", "trace": "debug", "notset": "debug"}
@@ -27,6 +28,11 @@ def level_of(event: dict[str, Any]) -> str:
     raw = str(event.get("level", "info")).lower()
     raw = SAME.get(raw, raw)
     return raw if raw in LEVELS else "info"
+
+
+def plain(text: str) -> str:
+    """The text without terminal sequences; the live viewer turns their colours into classes."""
+    return _ESCAPES.sub("", text) if "\x1b" in text else text
 
 
 def expand(event: dict[str, Any]) -> list[Piece]:

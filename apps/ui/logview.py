@@ -1,12 +1,12 @@
 """A try's log as pages show it without scripts: the first lines, the last lines, all of it as text.
 
-The live viewer reads the same store through the socket (`live/logtail.py`).
+The live viewer reads windows (`logwindow.py`) and the tail through the socket (`live/logtail.py`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +14,8 @@ from django.utils.safestring import mark_safe
 from django.utils.timezone import get_current_timezone
 
 from apps.runs.models import Try
-from apps.ui import loglines
+from apps.ui import logindex, loglines
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-"""Terminal sequences; the live viewer turns colours into classes, plain pages leave them out."""
 FIRST_BYTES = 200_000
 TAIL_BYTES = 32_000
 CHUNK = 1_000_000
@@ -53,7 +51,7 @@ class _Rows:
             first = kind in ("", "group")
             self.rows.append({
                 "n": number if first else None, "time": _clock(str(event.get("t", ""))) if first else "", "level": level, "kind": kind,
-                "text": _ESCAPES.sub("", text), "opens": kind in ("group", "fold"), "open": kind == "group", "closes": 0, "bad": False,
+                "text": loglines.plain(text), "opens": kind in ("group", "fold"), "open": kind == "group", "closes": 0, "bad": False,
             })  # fmt: skip
             if kind == "group":
                 self._groups.append(len(self.rows) - 1)
@@ -97,36 +95,39 @@ def first(row: Try) -> dict[str, Any]:
 
 def last(row: Try, count: int) -> dict[str, Any]:
     """The last lines with their numbers; exceptions in short."""
-    from apps.runs import logs
+    from apps.ui import logwindow
 
-    number, kept, offset = 0, list[tuple[int, dict[str, Any]]](), 0
     try:
-        while True:
-            events, after, complete = logs.read(row, offset, CHUNK)
-            kept = [*kept, *enumerate(events, number + 1)][-count:]
-            number += len(events)
-            if complete or after == offset:
-                break
-            offset = after
+        window = logwindow.window(row, line=max(1, logindex.of(row.pk).records - count + 1), count=count)
     except FileNotFoundError:
         return {"lines": [], "missing": "The log is not here."}
     made = _Rows()
-    for n, event in kept:
+    for n, event in zip(window["numbers"], window["lines"], strict=True):
         made.add(n, event)
     return {"lines": [line for line in made.rows if line["kind"] not in ("tb", "fold")][-count:]}
 
 
 def as_text(row: Try) -> Iterator[str]:
     """All lines as `time LEVEL text`, chunk by chunk; tracebacks whole."""
+    offset, more = 0, True
+    while more:
+        text, offset, more = _piece(row, offset)
+        yield text
+
+
+async def stream_text(row: Try) -> AsyncIterator[str]:
+    """The same for a server that is asynchronous: a large log is never in memory as a whole."""
+    offset, more = 0, True
+    while more:
+        text, offset, more = await asyncio.to_thread(_piece, row, offset)
+        yield text
+
+
+def _piece(row: Try, offset: int) -> tuple[str, int, bool]:
     from apps.runs import logs
 
-    offset = 0
-    while True:
-        events, after, complete = logs.read(row, offset, CHUNK)
-        yield "".join(_text(e) for e in events)
-        if complete or after == offset:
-            return
-        offset = after
+    events, after, complete = logs.read(row, offset, CHUNK)
+    return "".join(_text(e) for e in events), after, not complete and after > offset
 
 
 def _text(event: dict[str, Any]) -> str:

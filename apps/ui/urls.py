@@ -18,6 +18,7 @@ from apps.ui.views import (
     data,
     dialogs,
     home,
+    logs,
     processes,
     questions,
     run,
@@ -82,5 +83,8 @@ urlpatterns = [
     path("ui/tip/<int:run_pk>/<str:task_id>", data.tip, name="tip_data"),
     path("ui/rows", dags.rows, name="dag_rows"),
     path("ui/find", data.find, name="find_data"),
-    path("ui/log/<uuid:try_id>.txt", data.log_text, name="log_text"),
+    path("ui/log/<uuid:try_id>.txt", logs.log_text, name="log_text"),
+    path("ui/log/<uuid:try_id>", logs.about, name="log_about"),
+    path("ui/log/<uuid:try_id>/lines", logs.lines, name="log_lines"),
+    path("ui/log/<uuid:try_id>/search", logs.search, name="log_search"),
 ]

@@ -125,7 +125,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if old := self.tails.pop(topic.key, None):
             old.cancel()
         assert topic.try_id is not None
-        self.tails[topic.key] = asyncio.create_task(logtail.follow(topic.try_id, topic.offset, topic.key, self.push))
+        self.tails[topic.key] = asyncio.create_task(logtail.follow(topic.try_id, topic.offset, topic.key, self.push, behind=logtail.BEHIND))
 
     # --- to the page ------------------------------------------------------------------------------------------------
     def deliver(self, frame: str) -> None:

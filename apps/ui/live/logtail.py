@@ -19,10 +19,13 @@ from django.db import close_old_connections
 
 from apps.runs import logs
 from apps.runs.models import Try
+from apps.ui import logwindow
 
 CHUNK = 32_000
 """Bytes of log per frame; JSON escapes may double them (a frame stays below 64 KiB)."""
 POLL = 0.25
+BEHIND = 1_000_000
+"""Bytes; a page that is further behind the end asks for windows instead of having everything in between streamed."""
 ROW_AGE = 1.0
 """Seconds for which the try's row may be old: it only says that the log has ended."""
 
@@ -55,8 +58,11 @@ def _forget(try_id: UUID, callback: Callable[[], None]) -> None:
             _waiting.pop(try_id, None)
 
 
-async def follow(try_id: UUID, offset: int, key: str, push: Callable[[str], Awaitable[None]]) -> None:
-    """Push frames {"topic", "log": {"from", "to", "lines", "complete"}} until the log is complete."""
+async def follow(try_id: UUID, offset: int, key: str, push: Callable[[str], Awaitable[None]], *, behind: int | None = None) -> None:
+    """Push frames {"topic", "log": {"from", "to", "lines", "complete"}} until the log is complete.
+
+    With `behind`: a reader that is more bytes than this behind the end gets {"behind": true} as its last frame.
+    """
     news = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -70,7 +76,10 @@ async def follow(try_id: UUID, offset: int, key: str, push: Callable[[str], Awai
     try:
         row, fetched, first = await _row(try_id), time.monotonic(), True
         while row is not None:
-            lines, after, complete = await asyncio.to_thread(logs.read, row, offset, CHUNK)
+            if behind is not None and await asyncio.to_thread(logs.size_of, try_id) - offset > behind:
+                await push(orjson.dumps({"topic": key, "log": {"behind": True, "from": offset, "to": offset, "lines": []}}).decode())
+                return
+            lines, after, complete = await asyncio.to_thread(_read, row, offset, behind is not None)
             if after != offset or complete or first:
                 await push(frame(key, offset, after, lines, complete))
                 first = False
@@ -92,6 +101,11 @@ async def follow(try_id: UUID, offset: int, key: str, push: Callable[[str], Awai
 def frame(key: str, start: int, end: int, lines: list[Any], complete: bool) -> str:
     """One frame of the stream."""
     return orjson.dumps({"topic": key, "log": {"from": start, "to": end, "lines": lines, "complete": complete}}).decode()
+
+
+def _read(row: Try, offset: int, clipped: bool) -> tuple[list[dict[str, Any]], int, bool]:
+    lines, after, complete = logs.read(row, offset, CHUNK)
+    return ([logwindow.clip(line) for line in lines] if clipped else lines), after, complete
 
 
 @sync_to_async

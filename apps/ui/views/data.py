@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import orjson
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from apps.access import policy
 from apps.access.models import User
 from apps.dags.models import Dag
 from apps.runs.errors import NotFound
-from apps.runs.models import Run, TaskInstance, Try
-from apps.ui import logview, rights, words
+from apps.runs.models import Run, TaskInstance
+from apps.ui import rights, words
 from apps.ui.live import cursor
-from apps.ui.page import missing, page
+from apps.ui.page import page
 from apps.ui.queries import grid as grid_queries
 from apps.ui.queries import runs as run_queries
 from apps.ui.views.dag import get_dag, structure_of
@@ -116,14 +116,3 @@ def find(request: HttpRequest) -> HttpResponse:
             href = reverse("run", args=[r.dag_id, r.run_id])
             hits.append({"kind": "runs", "text": f"{r.dag_id} {r.run_id}", "more": words.label(r.state), "href": href})
     return answer(hits)
-
-
-@page()
-def log_text(request: HttpRequest, try_id: Any) -> HttpResponse | StreamingHttpResponse:
-    """The whole log of one try as plain text."""
-    row = Try.objects.filter(pk=try_id).select_related("ti").first()
-    if row is None or not rights.allowed(request.user, "read", "log", row.ti.dag_id):
-        return missing(request, "There is no such try.")
-    response = StreamingHttpResponse(logview.as_text(row), content_type="text/plain; charset=utf-8")
-    response["Content-Disposition"] = f'inline; filename="{row.ti.task_id}-try-{row.number}.log"'
-    return response

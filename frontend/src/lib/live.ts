@@ -8,7 +8,8 @@
 export type LiveEvent = [number, number, string, string, string | null, number | null, string | null, string | null, Ti[] | number, number];
 /** [pk, task id, map index, try number] */
 export type Ti = [number, string, number, number];
-export interface LogFrame { from: number; to: number; lines: Record<string, unknown>[]; complete: boolean }
+/** `behind`: too much was added to stream it all; the stream ends here, windows are asked for. */
+export interface LogFrame { from: number; to: number; lines: Record<string, unknown>[]; complete: boolean; behind?: true }
 
 export interface Subscription {
   topic: string;

@@ -1,257 +1,374 @@
-/* The log viewer: streams one try, shows what is in view, follows the end, searches, filters levels, links lines. */
-import { $, h, icon, throttled, typing } from "../lib/dom";
-import { live } from "../lib/live";
-import { logTime } from "../lib/time";
-import { ansi } from "./ansi";
-import { LEVELS, Lines } from "./lines";
-import { LINE, scrollTo, windowOf } from "./virtual";
+/* The log viewer: shows what is in view of a log of any length, follows its end, links lines, walks through hits and errors.
+
+   `store.ts` knows what is where, `source.ts` asks the server, `rows.ts` draws. Windows come by HTTP; the socket brings
+   only what is added after the last record that is known. */
+import { $, h, throttled, typing } from "../lib/dom";
+import { live, type LogFrame } from "../lib/live";
+import { shownParts } from "./records";
+import { pattern, rowsOf, waiting, type Look } from "./rows";
+import { Source } from "./source";
+import { BLOCK, Store, type Hidden, type Window } from "./store";
+import { Toolbar } from "./toolbar";
+import { LINE, scrollTo, topOf, topRow, windowOf } from "./virtual";
+
+const MAX_HITS = 10_000;
+const AT_ONCE = 2;
+const SHORT = 200;
 
 const box = $("#log");
 if (box) start(box);
 
 function start(root: HTMLElement): void {
-  const lines = new Lines();
+  const store = new Store();
+  (window as unknown as { tracksideLog: Store }).tracksideLog = store;
+  const source = new Source(root.dataset.log ?? "");
+  const topic = `log:${root.dataset.try}`;
   const pane = $(".log", root)!;
-  const tail = $(".tail", root)!;
+  const tail = $("span", $(".tail", root)!)!;
   const inner = h("div", { class: "rowsbox" });
+  const bar = new Toolbar({ search, step, hide, error: () => void nextError(), follow: () => follow(!following), look }, root.dataset.download ?? "#");
+  let generation = 0; // of the view: answers for an older one are dropped
   let following = true;
-  let complete = false;
   let current = anchor(); // number of the record that the address names
-  let spot = -1; // line (of all) where the keys are
-  let hits: number[] = [];
+  let spot = -1; // rank where the keys are
+  let aim: { rank: number; hit: boolean } | null = null; // stays in the middle until a person scrolls
+  let asked = { text: "", regex: false, scanned: 0, busy: false, more: false };
+  let hits: [n: number, rank: number][] = [];
   let hit = -1;
-  let wanted = "";
+  let marks: RegExp | null = null;
   let frame = 0;
+  const asking = new Set<number>();
 
-  const bar = toolbar();
   root.parentElement!.insertBefore(bar.el, root);
-  pane.classList.remove("static");
-  pane.replaceChildren(inner);
 
   function anchor(): number {
-    return /^#L(\d+)$/.test(location.hash) ? +location.hash.slice(2) : 0;
+    return /^#L(\d{1,15})$/.test(location.hash) ? +location.hash.slice(2) : 0;
   }
 
   /* ---- drawing ---- */
   function draw(): void {
     frame ||= requestAnimationFrame(() => {
       frame = 0;
-      const wrap = pane.classList.contains("wrap");
-      const total = lines.shown.length;
-      // wrapped lines have no fixed height: then what surrounds the position is drawn, 2,000 lines at most
-      const view = wrap ? { from: Math.max(0, total - 2000), to: total, offset: 0, height: 0 } : windowOf(total, pane.scrollTop, pane.clientHeight);
-      inner.style.height = wrap ? "" : `${view.height}px`;
-      inner.style.paddingTop = `${view.offset}px`;
-      const style = { colour: "", bold: false, dim: false };
-      inner.replaceChildren(...lines.shown.slice(view.from, view.to).map((k) => row(k, style)));
+      if (!inner.isConnected) return;
+      paint();
+      if (pane.classList.contains("wrap") && measure()) paint();
       if (following) pane.scrollTop = pane.scrollHeight;
     });
   }
 
-  function row(k: number, style: { colour: string; bold: boolean; dim: boolean }): HTMLElement {
-    const line = lines.all[k]!;
-    const first = line.kind === "" || line.kind === "group";
-    const text = h("span");
-    if (line.heads >= 0) {
-      if (line.kind === "fold") text.append("      ");
-      const open = lines.folds[line.heads]!.open;
-      text.append(h("button", { type: "button", class: "foldbtn", tabindex: "-1", "aria-expanded": String(open), "data-fold": String(line.heads) }, ...marked(line.text, k)));
-    } else if (first && line.level !== "debug") text.append(h("i", { class: "lv" }, line.level === "warning" ? "WARN  " : line.level.toUpperCase().padEnd(6)));
-    else text.append("      ");
-    if (first) Object.assign(style, { colour: "", bold: false, dim: false });
-    for (const piece of line.heads >= 0 ? [] : ansi(line.text, style)) {
-      const parts = marked(piece.text, k);
-      text.append(piece.css ? h("span", { class: piece.css }, ...parts) : "", ...(piece.css ? [] : parts));
+  function paint(): void {
+    const wrap = pane.classList.contains("wrap");
+    const room = pane.clientHeight;
+    const height = windowOf(store.rows, 0, room).height;
+    const view = windowOf(store.rows, following ? Math.max(0, height - room) : pane.scrollTop, room);
+    const first = store.placeAt(view.from);
+    const rows: HTMLElement[] = [];
+    const look: Look = { at: new Set([current, store.at(spot)?.n ?? 0]), hits: marks, hit: hits[hit]?.[0] ?? 0, group: (n) => store.isOpen(n), trace: (n) => store.traceOpen(n) };
+    let row = view.from - first.sub;
+    let place = first.place;
+    for (; row < view.to && place < store.places; place++) {
+      const rec = store.at(store.rank(place));
+      if (!rec) rows.push(waiting());
+      else rows.push(...rowsOf(rec, shownParts(rec, store.traceOpen(rec.n)), wrap ? 0 : Math.max(0, view.from - row), wrap ? Infinity : view.to - row, look));
+      row += rec ? store.rowsOf(rec) : 1;
     }
-    const number = first ? h("a", { href: `#L${line.n}`, tabindex: "-1", id: `L${line.n}` }, String(line.n)) : h("i");
-    const marks = `l${k === spot || (first && line.n === current) ? " at" : ""}${line.kind === "err" || line.kind === "tb" ? " trace" : ""}`;
-    return h("div", { class: marks, "data-lv": line.level }, number, h("time", {}, logTime(line.time)), text);
+    inner.style.height = `${height}px`;
+    inner.style.paddingTop = `${Math.max(0, view.offset - (wrap ? first.sub * LINE : 0))}px`;
+    inner.replaceChildren(...rows);
+    fetchMissing(first.place, place);
   }
 
-  function marked(text: string, k: number): (Node | string)[] {
-    if (!wanted) return [text];
-    const out: (Node | string)[] = [];
-    const low = text.toLowerCase();
-    let from = 0;
-    for (let i = low.indexOf(wanted); i >= 0; i = low.indexOf(wanted, from)) {
-      out.push(text.slice(from, i), h("mark", hits[hit] === k ? { class: "now" } : {}, text.slice(i, i + wanted.length)));
-      from = i + wanted.length;
+  /** Wrapped lines take as many rows as they take. True when that changed what lies where. */
+  function measure(): boolean {
+    const rows = new Map<number, number>();
+    for (const el of inner.children) {
+      const n = +((el as HTMLElement).dataset.n ?? 0);
+      if (n) rows.set(n, (rows.get(n) ?? 0) + Math.max(1, Math.round((el as HTMLElement).offsetHeight / LINE)));
     }
-    out.push(text.slice(from));
-    return out;
+    let changed = false;
+    keeping(() => rows.forEach((count, n) => (changed = store.measure(n, count) || changed)));
+    return changed;
+  }
+
+  /** What is at the top edge stays there, whatever changes above it. */
+  function keeping(change: () => void): void {
+    if (following) return change();
+    const room = pane.clientHeight;
+    const top = topRow(store.rows, pane.scrollTop, room);
+    const at = store.placeAt(top.row);
+    const rank = store.rank(at.place);
+    change();
+    if (aim) return settle();
+    const place = store.place(rank);
+    const scroll = topOf(store.rows, store.row(place) + (store.rank(place) === rank ? at.sub : 0), top.px, room);
+    if (Math.abs(scroll - pane.scrollTop) < 1) return;
+    inner.style.height = `${windowOf(store.rows, 0, room).height}px`;
+    pane.scrollTop = scroll;
+  }
+
+  function fetchMissing(from: number, to: number): void {
+    for (const rank of store.missing(from, to)) {
+      if (asking.size >= AT_ONCE) return;
+      if (asking.has(rank)) continue;
+      asking.add(rank);
+      const mine = generation;
+      void source.block(rank, store.hidden).then((part) => {
+        if (mine === generation) arrived(part, rank);
+      }, (error) => (tail.textContent = `The log did not load: ${(error as Error).message} Scroll to try again.`)).finally(() => asking.delete(rank)).then(() => mine === generation && inner.childElementCount && draw(), () => undefined);
+    }
+  }
+
+  function arrived(part: Window, rank: number): void {
+    if (!part.lines.length) throw new Error("There is nothing at this place any more.");
+    keeping(() => {
+      store.put(part);
+      store.evict(rank);
+    });
   }
 
   /* ---- moving ---- */
   function follow(on: boolean): void {
     following = on;
-    bar.follow.setAttribute("aria-pressed", String(on));
-    if (on) pane.scrollTop = pane.scrollHeight;
+    if (on) aim = null;
+    bar.following(on);
     say();
+    draw();
   }
 
-  function go(at: number, mark = true): void {
-    if (at < 0 || at >= lines.shown.length) return;
-    follow(false);
-    spot = lines.shown[at]!;
-    if (mark) {
-      current = lines.all[lines.shown[at]!]!.n;
-      history.replaceState(null, "", `${location.pathname}${location.search}#L${current}`);
+  /** Put what is aimed at into the middle; a hit inside of a folded traceback opens it. */
+  function settle(): void {
+    if (!aim) return;
+    const rec = store.at(aim.rank);
+    if (rec && aim.hit && marks && !store.traceOpen(rec.n)) {
+      const holds = (parts: [string, string][]): boolean => parts.some(([text]) => text.search(marks!) >= 0);
+      if (!holds(shownParts(rec, false)) && holds(rec.parts)) store.toggleTrace(rec.n);
     }
-    inner.style.height = `${windowOf(lines.shown.length, 0, pane.clientHeight).height}px`; // tall enough to scroll there
-    pane.scrollTop = scrollTo(lines.shown.length, at, pane.clientHeight);
+    const room = pane.clientHeight;
+    inner.style.height = `${windowOf(store.rows, 0, room).height}px`; // tall enough to scroll there
+    pane.scrollTop = scrollTo(store.rows, store.row(store.place(aim.rank)), room);
+  }
+
+  function go(rank: number, isHit = false): void {
+    if (rank < 0 || rank >= store.shown) return;
+    following = false;
+    spot = rank;
+    store.reveal(rank);
+    aim = { rank, hit: isHit };
+    settle();
     pane.scrollLeft = 0;
-    draw();
-  }
-
-  function unfold(fold: number): void {
     follow(false);
-    lines.toggle(fold);
-    draw();
   }
 
-  const here = (): number => (spot >= 0 ? lines.place(spot) : current ? lines.position(current) : Math.round(pane.scrollTop / LINE));
+  function link(n: number): void {
+    current = n;
+    history.replaceState(history.state, "", `${location.pathname}${location.search}#L${n}`);
+  }
 
-  function search(text: string): void {
-    wanted = text.length > 1 ? text.toLowerCase() : "";
-    hits = lines.search(wanted);
+  async function goLine(n: number): Promise<void> {
+    const mine = generation;
+    const part = await source.line(n, store.hidden);
+    if (mine !== generation) return;
+    if (!part.lines.length) return follow(!store.complete); // beyond the end: it may still come
+    store.put(part);
+    go(part.at);
+  }
+
+  async function nextError(): Promise<void> {
+    const found = await source.error(numberHere(), store.hidden);
+    if (!found) return;
+    link(found[0]);
+    go(found[1]);
+  }
+
+  const placeHere = (): number => (spot >= 0 ? store.place(spot) : store.placeAt(topRow(store.rows, pane.scrollTop, pane.clientHeight).row).place);
+  const numberHere = (): number => store.at(store.rank(placeHere()))?.n ?? 0;
+
+  /* ---- searching, by the server ---- */
+  function search(text: string, regex: boolean): void {
+    asked = { text: text.length > 1 || regex ? text : "", regex, scanned: 0, busy: false, more: false };
+    marks = pattern(asked.text, regex);
+    hits = [];
     hit = -1;
-    step(1);
+    void goOn();
   }
 
-  function step(d: number): void {
-    if (hits.length) {
-      hit = (hit + d + hits.length) % hits.length;
-      go(lines.reveal(hits[hit]!), false);
+  async function goOn(): Promise<void> {
+    const mine = asked;
+    if (!mine.text || mine.busy) return sayFound();
+    mine.busy = mine.more = true;
+    try {
+      for (let after: number | null = mine.scanned; after !== null && hits.length < MAX_HITS; ) {
+        sayFound();
+        const found = await source.find(mine.text, mine.regex, after, store.hidden);
+        if (mine !== asked) return;
+        hits.push(...found.hits);
+        mine.scanned = found.scanned;
+        mine.more = found.next !== null;
+        after = found.next;
+        if (hit < 0 && hits.length) step(1);
+      }
+      sayFound();
+    } catch (error) {
+      if (mine === asked) bar.found("!", (error as Error).message);
+    } finally {
+      mine.busy = false;
+      draw();
     }
-    bar.found.textContent = wanted ? (hits.length ? `${hit + 1} / ${hits.length}` : "0") : "";
+  }
+
+  function sayFound(): void {
+    const more = asked.more ? "+" : "";
+    bar.found(!asked.text ? "" : hits.length ? `${(hit + 1).toLocaleString("en")} / ${hits.length.toLocaleString("en")}${more}` : more ? "…" : "0");
+  }
+
+  function step(by: 1 | -1): void {
+    if (hits.length) {
+      hit = (hit + by + hits.length) % hits.length;
+      go(hits[hit]![1], true);
+    }
+    sayFound();
     draw();
   }
 
-  /* ---- tools ---- */
-  function toolbar(): { el: HTMLElement; follow: HTMLElement; found: HTMLElement; levels: HTMLElement[]; error: HTMLElement } {
-    const input = h("input", { class: "in", type: "search", "data-search": "", placeholder: "Search log", "aria-label": "Search log" });
-    const found = h("span", { id: "qn", class: "t2", "aria-live": "polite" });
-    input.oninput = () => search(input.value);
-    input.onkeydown = (e) => e.key === "Enter" && step(e.shiftKey ? -1 : 1);
-    const small = (label: string, name: string, run: () => void): HTMLElement => {
-      const b = h("button", { type: "button", class: "ibtn sm", "aria-label": label, "data-tip": label }, icon(`i-${name}`));
-      b.onclick = run;
-      return b;
-    };
-    const levels = LEVELS.map((level) => {
-      const b = h("button", { type: "button", "aria-pressed": "true", "data-level": level }, level === "warning" ? "Warn" : level.charAt(0).toUpperCase() + level.slice(1), " ", h("span", { class: "cnt" }));
-      b.onclick = () => {
-        const off = new Set(lines.hidden);
-        if (!off.delete(level)) off.add(level);
-        b.setAttribute("aria-pressed", String(!off.has(level)));
-        lines.filter(off);
-        search(input.value);
-        draw();
-      };
-      return b;
+  function hide(levels: Set<string>, sources: Set<string>): void {
+    const n = numberHere();
+    void load({ levels, sources }).then(() => {
+      spot = -1;
+      if (asked.text) search(asked.text, asked.regex);
+      if (!following) void goLine(Math.max(1, n));
     });
-    const toggle = (label: string, name: string, css: string, on: boolean, inverse: boolean): HTMLElement => {
-      const b = h("button", { type: "button", class: "ibtn", "aria-label": label, "data-tip": label, "aria-pressed": String(on), "data-key": css === "wrap" ? "w" : "s" }, icon(`i-${name}`));
-      b.onclick = () => {
-        const now = b.getAttribute("aria-pressed") !== "true";
-        b.setAttribute("aria-pressed", String(now));
-        pane.classList.toggle(css, inverse ? !now : now);
-        draw();
-      };
-      return b;
-    };
-    const button = (text: string, name: string, css: string, run: () => void): HTMLElement => {
-      const b = h("button", { type: "button", class: `btn ${css}` }, icon(`i-${name}`), text);
-      b.onclick = run;
-      return b;
-    };
-    const error = button("Next error", "down", "danger hide-s", () => go(lines.nextError(here())));
-    error.hidden = true;
-    const followButton = button("Follow", "follow", "", () => follow(!following));
-    followButton.setAttribute("aria-pressed", "true");
-    const download = h("a", { class: "ibtn hide-s", href: root.dataset.download ?? "#", "aria-label": "Log as text", "data-tip": "Log as text" }, icon("i-download"));
-    const el = h("div", { class: "lbar", role: "toolbar", "aria-label": "Log tools" },
-      h("div", { class: "searchin" }, icon("i-search"), input, found), small("Previous match, Shift Enter", "chev-u", () => step(-1)), small("Next match, Enter", "chev-d", () => step(1)),
-      h("div", { class: "seg lvs hide-s", role: "group", "aria-label": "Levels" }, ...levels), error,
-      h("span", { class: "row" }, toggle("Timestamps", "clock", "nots", true, true), toggle("Wrap lines", "wrap", "wrap", false, false), download), followButton);
-    return { el, follow: followButton, found, levels, error };
+  }
+
+  function look(css: string, on: boolean): void {
+    keeping(() => {
+      pane.classList.toggle(css, css === "nots" ? !on : on);
+      store.unmeasure();
+    });
+    draw();
   }
 
   function say(): void {
-    const text = complete ? `Complete: ${lines.records.toLocaleString("en")} line${lines.records === 1 ? "" : "s"}.` : following ? "Following. New lines appear here." : "Not following: scroll to the end or press F.";
-    const span = $("span", tail);
-    if (span) span.textContent = text;
+    const n = store.records;
+    tail.textContent = store.complete ? `Complete: ${n.toLocaleString("en")} line${n === 1 ? "" : "s"}.` : following ? "Following. New lines appear here." : `${n.toLocaleString("en")} lines so far. Not following: scroll to the end or press F.`;
   }
 
   const counted = throttled(() => {
-    bar.levels.forEach((b) => ($(".cnt", b)!.textContent = String(lines.counts[b.dataset.level ?? ""] || "")));
-    bar.error.hidden = !lines.counts.error;
-    if (wanted) hits = lines.search(wanted);
+    bar.counts(store.levels, store.sources);
+    if (asked.text && asked.scanned < store.records && !asked.more) void goOn();
     say();
-  }, 250, 0);
+  }, 500, 0);
 
   /* ---- input ---- */
+  const free = (): void => void (aim = null);
   pane.addEventListener("scroll", () => {
     const atEnd = pane.scrollTop + pane.clientHeight >= pane.scrollHeight - 4;
-    if (atEnd && !following && !complete) follow(true);
+    if (atEnd && !following && !store.complete && !aim) follow(true);
     draw();
   }, { passive: true });
-  pane.addEventListener("wheel", (e) => e.deltaY < 0 && following && follow(false), { passive: true });
+  pane.addEventListener("wheel", (e) => {
+    free();
+    if (e.deltaY < 0 && following) follow(false);
+  }, { passive: true });
+  for (const name of ["pointerdown", "touchmove"]) pane.addEventListener(name, () => {
+    free();
+    if (following && store.rows * LINE > pane.clientHeight) follow(false);
+  }, { passive: true });
   pane.addEventListener("click", (e) => {
-    const fold = (e.target as Element).closest<HTMLElement>("[data-fold]")?.dataset.fold;
-    if (fold) return unfold(+fold);
-    const link = (e.target as Element).closest<HTMLAnchorElement>(".l > a");
-    if (!link) return;
+    const button = (e.target as Element).closest<HTMLElement>(".foldbtn");
+    if (button?.dataset.group) return unfold(() => store.toggle(+button.dataset.group!));
+    if (button?.dataset.trace) return unfold(() => store.toggleTrace(+button.dataset.trace!));
+    const to = (e.target as Element).closest<HTMLAnchorElement>(".l > a");
+    if (!to) return;
     e.preventDefault();
-    current = +link.hash.slice(2);
+    link(+to.hash.slice(2));
     spot = -1;
     follow(false);
-    history.replaceState(null, "", `${location.pathname}${location.search}${link.hash}`);
-    draw();
   });
+
+  function unfold(change: () => void): void {
+    free();
+    follow(false);
+    keeping(change);
+  }
+
   document.addEventListener("keydown", (e) => {
     if (typing(e) || e.ctrlKey || e.metaKey || e.altKey) return;
     if (e.key === "f") follow(!following);
-    else if (e.key === "End") follow(true);
-    else if ((e.key === "Enter" || e.key === " ") && document.activeElement === pane) {
-      const heads = lines.all[lines.shown[here()] ?? -1]?.heads ?? -1;
-      if (heads < 0) return;
+    else if (e.key === "End") {
       e.preventDefault();
-      unfold(heads);
+      follow(true);
+    } else if (e.key === "Home" || e.key.startsWith("Page") || e.key.startsWith("Arrow")) {
+      if (document.activeElement !== pane) return;
+      free();
+      if (e.key !== "PageDown" && e.key !== "ArrowDown") follow(false);
+    } else if ((e.key === "Enter" || e.key === " ") && document.activeElement === pane) {
+      const rec = store.at(store.rank(placeHere()));
+      if (!rec) return;
+      const trace = rec.parts.some(([, kind]) => kind === "fold");
+      if (store.isOpen(rec.n) === null && !trace) return;
+      e.preventDefault();
+      unfold(() => (trace ? store.toggleTrace(rec.n) : store.toggle(rec.n)));
+    } else if (e.key === "n") void nextError();
+    else if (e.key === "j" || e.key === "k") {
+      go(store.rank(Math.max(0, Math.min(store.places - 1, placeHere() + (e.key === "j" ? 1 : -1)))));
+      if (store.at(spot)) link(store.at(spot)!.n);
     }
-    else if (e.key === "n") go(lines.nextError(here()));
-    else if (e.key === "j" || e.key === "k") go(Math.max(0, Math.min(lines.shown.length - 1, here() + (e.key === "j" ? 1 : -1))));
   });
   addEventListener("hashchange", () => {
     current = anchor();
-    if (current) go(lines.position(current));
+    if (current) void goLine(current);
   });
-  new ResizeObserver(draw).observe(pane);
+  new ResizeObserver(() => {
+    if (pane.classList.contains("wrap")) store.unmeasure();
+    draw();
+  }).observe(pane);
 
-  /* ---- stream ---- */
-  const opening = current;
-  let placed = false;
-  if (opening) following = false;
-  live().subscribe({
-    topic: `log:${root.dataset.try}:0`,
-    cursor: null,
-    onLog: (part) => {
-      lines.add(part.lines);
-      complete = part.complete;
-      if (opening && !placed && lines.records >= opening) {
-        placed = true;
-        go(lines.position(opening));
-      } else if (complete && !placed && !opening) {
-        placed = true;
-        const error = lines.nextError(-1);
-        if (error >= 0) go(error, false); // a finished log opens at its first error
-        else follow(lines.shown.length < 200 ? false : following);
-      }
-      counted();
-      draw();
-    },
-    onResync: () => undefined, // log frames carry offsets: nothing is ever skipped
-    onRefused: (why) => ($("span", tail)!.textContent = why),
-  });
-  follow(following);
+  /* ---- the log ---- */
+  /** What the log holds now, for these hidden levels and sources; the socket goes on after it. */
+  async function load(hidden: Hidden): Promise<void> {
+    const mine = ++generation;
+    live().unsubscribe(`${topic}:0`);
+    const told = await source.about(hidden);
+    if (mine !== generation) return;
+    asking.clear();
+    store.reset(told, hidden);
+    bar.counts(store.levels, store.sources);
+    say();
+    draw();
+    if (!store.complete) live().subscribe({
+      topic: `${topic}:${store.size}`, cursor: null, onLog: hear,
+      onResync: () => undefined, // log frames carry offsets: nothing is ever skipped
+      onRefused: (why) => (tail.textContent = why),
+    });
+  }
+
+  function hear(part: LogFrame): void {
+    if (part.behind || part.from > store.size) return void load(store.hidden);
+    if (part.from < store.size) return;
+    const end = store.shown;
+    keeping(() => {
+      store.append(part.lines, part.to, part.complete);
+      store.evict(following ? store.shown : store.rank(store.placeAt(topRow(store.rows, pane.scrollTop, pane.clientHeight).row).place));
+    });
+    if (following && end !== store.shown) spot = -1;
+    counted();
+    draw();
+  }
+
+  /** The page that came with the lines stays until there is something to show instead. */
+  async function open(): Promise<void> {
+    if (current) following = false;
+    await load(store.hidden);
+    const error = store.complete && !current ? await source.error(0, store.hidden) : null;
+    const atEnd = !current && !error && (!store.complete || store.rows > SHORT);
+    const first = current ? await source.line(current, store.hidden) : null;
+    const rank = first?.lines.length ? first.at : error ? error[1] : atEnd ? Math.max(0, store.shown - 1) : 0;
+    if (store.shown) store.put(await source.block(rank - (rank % BLOCK), store.hidden));
+    pane.classList.remove("static");
+    pane.replaceChildren(inner);
+    if (error || first?.lines.length) go(rank); // a finished log opens at its first error
+    else follow(atEnd || current > 0);
+  }
+
+  void open().catch((error) => (tail.textContent = `The log did not load: ${(error as Error).message}`));
 }

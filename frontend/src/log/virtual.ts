@@ -25,3 +25,16 @@ export function scrollTo(total: number, at: number, room: number): number {
   if (real <= MAX_HEIGHT) return Math.max(0, at * LINE - room / 2);
   return Math.max(0, Math.min(1, (at - room / LINE / 2) / Math.max(1, total - room / LINE))) * (MAX_HEIGHT - room);
 }
+
+/** The row at the top edge, and how many pixels of it are above. */
+export function topRow(total: number, top: number, room: number): { row: number; px: number } {
+  if (total * LINE <= MAX_HEIGHT) return { row: Math.floor(top / LINE), px: top % LINE };
+  const share = Math.min(1, Math.max(0, top / Math.max(1, MAX_HEIGHT - room)));
+  return { row: Math.round(share * Math.max(0, total - room / LINE)), px: 0 };
+}
+
+/** Scroll position at which a row stands at the top edge. */
+export function topOf(total: number, row: number, px: number, room: number): number {
+  if (total * LINE <= MAX_HEIGHT) return Math.max(0, row * LINE + px);
+  return Math.min(1, Math.max(0, row / Math.max(1, total - room / LINE))) * (MAX_HEIGHT - room);
+}
