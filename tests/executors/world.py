@@ -269,7 +269,9 @@ def site(dags: dict[str, str], executors: list[str], *, redis_url: str = "", clu
     if cluster is not None:
         environment |= {
             "TRACKSIDE_HOST": "0.0.0.0", "KUBECONFIG": cluster.kubeconfig, "TRACKSIDE_KUBERNETES_IMAGE": cluster.image,
-            "TRACKSIDE_KUBERNETES_NAMESPACE": cluster.namespace, "TRACKSIDE_KUBERNETES_API_URL": f"http://{GATEWAY}:{port}", **more,
+            "TRACKSIDE_KUBERNETES_NAMESPACE": cluster.namespace, "TRACKSIDE_KUBERNETES_API_URL": f"http://{GATEWAY}:{port}",
+            "TRACKSIDE_KUBERNETES_ALLOW_HOST_ACCESS": "true",  # Airflow's example and the trace of starts mount folders of the node
+            **more,
         }  # fmt: skip
     running = server.start(home, folder, environment=environment, port=port, seconds=LONG)
     world = Site(running, executors, environment, cluster=cluster, redis_url=redis_url)
