@@ -301,3 +301,13 @@ def test_a_subset_keeps_upstream_and_leaves_the_dag_alone():
     assert part.get_task("a").downstream_task_ids == {"b"}
     assert d.get_task("a").downstream_task_ids == {"b", "e"}
     assert sorted(d.partial_subset(["b"], include_upstream=False, include_downstream=True).task_ids) == ["b", "c"]
+
+
+def test_a_usual_length_needs_at_least_one_run():
+    from trackside.sdk.deadline import DeadlineReference
+
+    spec = DeadlineReference.AVERAGE_RUNTIME(max_runs=5).to_spec()
+    assert (spec["max_runs"], spec["min_runs"]) == (5, 5)
+    assert DeadlineReference.AVERAGE_RUNTIME(max_runs=5, min_runs=9).to_spec()["min_runs"] == 9  # never, as on Airflow, but it loads
+    with pytest.raises(ValueError, match="min_runs must be at least 1"):
+        DeadlineReference.AVERAGE_RUNTIME(min_runs=0)

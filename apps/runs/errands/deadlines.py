@@ -73,10 +73,11 @@ def _reference(kind: str, reference: dict[str, Any], run: Run, now: datetime) ->
 
 
 def _average(dag_id: str, most: int, least: int | None, now: datetime) -> datetime | None:
+    """Of successful runs only: one that failed at once or hung tells nothing of the usual length."""
     seconds = [r[0] for r in sql.rows(
         "SELECT extract(epoch FROM end_date - start_date) FROM runs_run WHERE dag_id = %s AND start_date IS NOT NULL "
-        "AND end_date IS NOT NULL AND state IN ('success', 'failed') "
-        "ORDER BY logical_date DESC NULLS LAST, id DESC LIMIT %s", [dag_id, most])]  # fmt: skip
+        "AND end_date IS NOT NULL AND state = 'success' "
+        "ORDER BY logical_date DESC NULLS FIRST, id DESC LIMIT %s", [dag_id, most])]  # fmt: skip
     if len(seconds) < (least or most):
         return None
     return now + timedelta(seconds=float(sum(seconds)) / len(seconds))

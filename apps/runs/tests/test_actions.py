@@ -110,6 +110,21 @@ def test_a_cleared_run_runs_again_with_new_tries_and_its_retries(days: list[Run]
     assert AuditEvent.objects.filter(action="clear_task_instances").count() == 1
 
 
+def test_only_what_is_new_in_the_dag_is_added_to_a_run_and_run() -> None:
+    row = support.dag(support.chain("a"))
+    of = support.run(row)
+    Worker().do(of, "a")
+    assert support.state(of) == "success"
+    spec = DagSpec(dag_id="orders", tasks=support.chain("a", "b"), root_children=["a", "b"])
+    support.new_version(row, spec, 2)
+    of.refresh_from_db()
+    assert [ti.task_id for ti in clearing.clear_run(of, only_new=True, dry_run=True, actor=ACTOR)] == ["b"]
+    assert support.states(of) == {"a": "success"}
+    clearing.clear_run(of, only_new=True, actor=ACTOR)
+    support.tick()
+    assert support.states(of) == {"a": "success", "b": "queued"} and support.ti(of, "a").try_number == 1
+
+
 def test_clear_can_leave_the_run_as_it_is(days: list[Run]) -> None:
     _clear(days[1], reset_dag_runs=False)
     assert support.state(days[1]) == "failed"

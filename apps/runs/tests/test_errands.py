@@ -211,6 +211,19 @@ def test_references_and_intervals_that_give_no_moment_make_no_deadline() -> None
     assert timedelta(seconds=10) < found["AverageRuntimeDeadline"] - sql.now() <= timedelta(seconds=15)
 
 
+def test_the_usual_length_is_that_of_successful_runs_the_newest_first() -> None:
+    average = {"reference": {"reference_type": "AverageRuntimeDeadline", "max_runs": 2, "min_runs": 2}, "interval": 0.0, "callback": {}}
+    row = support.dag([support.task("a")], deadlines=[average])
+    lengths = {1: ("success", 500), 2: ("success", 10), 3: ("failed", 900), 4: ("success", 30)}
+    for day, (state, seconds) in lengths.items():
+        made = support.run(row, day=day, begin=False)
+        Run.objects.filter(pk=made.pk).update(state=state, start_date=Now() - timedelta(seconds=seconds), end_date=Now())
+    Deadline.objects.all().delete()
+    support.run(row, day=9, begin=False)
+    found = Deadline.objects.get().deadline_time - sql.now()
+    assert timedelta(seconds=10) < found <= timedelta(seconds=20)
+
+
 def test_an_own_reference_is_an_errand_and_its_answer_a_deadline() -> None:
     own = {"reference": {"reference_type": "Own", "classpath": "m.Own"}, "interval": 10.0, "callback": {}, "name": "own"}
     support.run(support.dag([support.task("a")], deadlines=[own]))

@@ -62,10 +62,11 @@ class DeadlineReference:
 
     @staticmethod
     def AVERAGE_RUNTIME(max_runs: int = 10, min_runs: int | None = None) -> BaseDeadlineReference:
-        """Start of the run plus the average of the last runs' durations."""
-        if max_runs < 1 or (min_runs is not None and not 1 <= min_runs <= max_runs):
-            raise ValueError("AVERAGE_RUNTIME: max_runs must be at least 1 and min_runs between 1 and max_runs")
-        return _Named("AverageRuntimeDeadline", max_runs=max_runs, min_runs=max_runs if min_runs is None else min_runs)
+        """Start of the run plus the average of the last successful runs' durations."""
+        least = max_runs if min_runs is None else min_runs
+        if least < 1:
+            raise ValueError("AVERAGE_RUNTIME: min_runs must be at least 1")
+        return _Named("AverageRuntimeDeadline", max_runs=max_runs, min_runs=least)
 
 
 def deadline_reference(deadline_reference_type: Any = None) -> Callable[[type], type]:
