@@ -6,10 +6,11 @@ bytes at the same offset twice change nothing. Deleting a run leaves its files t
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 import orjson
@@ -64,6 +65,16 @@ def append(try_id: UUID, offset: int, data: bytes) -> int:
     return size
 
 
+def opened(file: Path) -> BinaryIO:
+    """A log to read; FileNotFoundError also where somebody put a link, which would lead anywhere."""
+    try:
+        return os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    except OSError as e:
+        if e.errno == errno.ELOOP:
+            raise FileNotFoundError(errno.ENOENT, "this log is a link and is not followed", str(file)) from e
+        raise
+
+
 def size_of(try_id: UUID | str) -> int:
     """Bytes stored so far."""
     try:
@@ -75,7 +86,7 @@ def size_of(try_id: UUID | str) -> int:
 def read_bytes(try_id: UUID | str, offset: int = 0, limit: int | None = None) -> bytes:
     """Raw bytes from an offset, cut after the last complete line; a line that is longer than the limit is whole."""
     try:
-        with path_of(try_id).open("rb") as f:
+        with opened(path_of(try_id)) as f:
             f.seek(offset)
             data = f.read(limit if limit is not None else -1)
             if limit is not None and len(data) == limit and b"\n" not in data:

@@ -70,7 +70,7 @@ class Index:
         """Read what was added. A log that became shorter is another log: it is read afresh."""
         with self.lock:
             try:
-                f = self.file.open("rb")
+                f = logs.opened(self.file)
             except FileNotFoundError:
                 return
             with f:
@@ -182,7 +182,7 @@ class Index:
     def lines(self, numbers: Iterable[int]) -> Iterator[bytes]:
         """The records of these numbers (ascending), as they are in the file."""
         block, held = -1, list[bytes]()
-        with self.file.open("rb") as f:
+        with logs.opened(self.file) as f:
             for number in numbers:
                 k = bisect_right(self.marks, number) - 1
                 if k != block:
@@ -192,7 +192,7 @@ class Index:
     def blocks(self, number: int) -> Iterator[tuple[int, list[bytes], bytes]]:
         """(first number, records, the same as bytes) from the block of a record on, about a megabyte at a time."""
         k, end, size = bisect_right(self.marks, number) - 1, len(self.marks), self.size
-        with self.file.open("rb") as f:
+        with logs.opened(self.file) as f:
             while k < end:
                 after = k + 1
                 while after < end and self.places[after] - self.places[k] < CHUNK:
