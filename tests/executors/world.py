@@ -255,12 +255,16 @@ def _kill_tree(pid: int) -> None:
 
 
 @contextmanager
-def site(dags: dict[str, str], executors: list[str], *, redis_url: str = "", cluster: Cluster | None = None, **more: str) -> Iterator[Site]:
-    """A Trackside with these DAG files (name → text) and executors, the first the default."""
+def site(
+    dags: dict[str, str], executors: list[str], *, redis_url: str = "", cluster: Cluster | None = None,
+    python: Path | str = sys.executable, **more: str,
+) -> Iterator[Site]:  # fmt: skip
+    """A Trackside with these DAG files (name, with folders if need be → text) and executors, the first the default."""
     home = server.temporary_home("trackside-executors-")
     folder = home / "dags"
     folder.mkdir()
     for name, text in dags.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     port = server.free_port()
     environment = {"TRACKSIDE_EXECUTOR": ",".join(executors), "TRACKSIDE_DAGS_ARE_PAUSED_AT_CREATION": "true", **more}
@@ -273,7 +277,7 @@ def site(dags: dict[str, str], executors: list[str], *, redis_url: str = "", clu
             "TRACKSIDE_KUBERNETES_ALLOW_HOST_ACCESS": "true",  # Airflow's example and the trace of starts mount folders of the node
             **more,
         }  # fmt: skip
-    running = server.start(home, folder, environment=environment, port=port, seconds=LONG)
+    running = server.start(home, folder, environment=environment, port=port, seconds=LONG, python=python)
     world = Site(running, executors, environment, cluster=cluster, redis_url=redis_url)
     try:
         yield world
