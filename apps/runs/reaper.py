@@ -21,7 +21,8 @@ from trackside.core.states import TaskState
 from trackside.executors import registry
 
 _LOST = """
-SELECT t.id, ti.id, ti.run_id, CASE WHEN ti.try_id = t.id THEN ti.state ELSE 'superseded' END, ti.infra_failures, w.name
+SELECT t.id, ti.id, ti.run_id, CASE WHEN ti.try_id = t.id THEN ti.state ELSE 'superseded' END, ti.infra_failures,
+  w.name, t.facts->>'pod', t.facts->>'node', t.facts->>'node_silent'
 FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id LEFT JOIN runs_process w ON w.id = t.worker_id
 WHERE (t.state = 'running' OR NOT t.kill_confirmed)
   AND CASE WHEN t.worker_id IS NULL AND t.executor <> 'local' THEN coalesce(t.heartbeat_at, t.start_date, t.queued_at) < clock_timestamp() - %(alone)s::interval
@@ -41,7 +42,7 @@ def find_lost(now: datetime) -> list[int]:
     with transaction.atomic():
         locked = set(claims.lock_runs({c[2] for c in candidates}))
         rows = [r for r in sql.rows(_LOST, parameters) if r[2] in locked]  # again, now that nobody else can end them
-        settle_lost([(try_id, pk, state, infra, f"{who(worker)} stopped answering") for try_id, pk, _, state, infra, worker in rows], now)
+        settle_lost([(try_id, pk, state, infra, _silence(*who_where)) for try_id, pk, _, state, infra, *who_where in rows], now)
         run_pks = sorted({r[2] for r in rows})
         sql.run("UPDATE runs_run SET advance_at = %s WHERE id = ANY(%s::bigint[]) AND state = 'running'", [now, run_pks])
     return run_pks
@@ -78,6 +79,15 @@ def settle_lost(lost: list[tuple[UUID, int, str, int, str]], now: datetime) -> N
 def who(worker: str | None) -> str:
     """Who had a try: its worker, or the runner it had for itself (a pod)."""
     return f"Worker {worker}" if worker else "Its runner"
+
+
+def _silence(worker: str | None, pod: str | None, node: str | None, node_silent: str | None) -> str:
+    """What stopped answering, and where it was, if its executor told."""
+    if worker or not node:
+        return f"{who(worker)} stopped answering"
+    if node_silent == "true":
+        return f"Node {node}, where its pod ran, no longer answers"
+    return f"{who(worker)} stopped answering (pod {pod} on node {node})"
 
 
 def confirm_kills(try_ids: list[UUID]) -> None:

@@ -148,6 +148,17 @@ def test_ends_are_told_by_the_main_container(code: str, fault: Fault, status: di
     assert found.reason is not None
 
 
+def test_a_node_that_the_cluster_has_lost_shows_on_the_pod_and_ends_nothing() -> None:
+    def conditions(ready: str, containers: str) -> list[dict]:
+        return [{"type": "Ready", "status": ready}, {"type": "ContainersReady", "status": containers}]
+
+    silent = {"phase": "Running", "conditions": conditions("False", "True"), **main(running={})}
+    assert reasons.node_is_silent(silent)
+    assert judged(silent).fault is None
+    assert not reasons.node_is_silent(silent | {"conditions": conditions("True", "True")})
+    assert not reasons.node_is_silent(silent | {"conditions": conditions("False", "False")})  # a sidecar is not ready
+
+
 def test_waits_have_a_reason_and_an_end() -> None:
     unschedulable = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "lastTransitionTime": NOW.isoformat(),
                                                          "message": "0/3 nodes are available: 3 Insufficient memory."}]}  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from apps.runs import sql, transitions
+from apps.runs import reaper, sql, transitions
 from apps.runs.actions import clearing
 from apps.runs.executors.service import Service
 from apps.runs.models import Run, TaskInstance, Try
@@ -190,6 +190,23 @@ def test_what_cannot_be_found_is_lost_only_after_a_lease_without_a_sign_of_life(
     support.later(seconds=31)
     saw(told, one, Phase.GONE, "gone", Fault.INFRA)
     assert the_try(of).state == "lost"
+
+
+@pytest.mark.parametrize(("facts", "said"), [
+    ({}, "Its runner stopped answering;"),
+    ({"pod": "a-1", "node": "n1", "node_silent": False}, "Its runner stopped answering (pod a-1 on node n1);"),
+    ({"pod": "a-1", "node": "n1", "node_silent": True}, "Node n1, where its pod ran, no longer answers;"),
+])  # fmt: skip
+def test_a_runner_that_falls_silent_says_where_it_was(told: Told, facts: dict[str, Any], said: str) -> None:
+    of = begun()
+    Service(told).step()
+    Try.objects.filter(id=start(of).id).update(facts=facts)
+    support.later(seconds=46)  # one and a half leases
+    reaper.find_lost(sql.now())
+    lost = the_try(of)
+    assert lost.state == "lost"
+    assert str(lost.error).startswith(said)
+    assert "without using a retry" in str(lost.error)
 
 
 def test_a_lost_submission_is_repeated(told: Told) -> None:

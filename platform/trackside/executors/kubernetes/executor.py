@@ -194,6 +194,7 @@ class KubernetesExecutor(Executor):
     def _facts(self, pod: dict[str, Any], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         status, spec = pod.get("status") or {}, pod.get("spec") or {}
         facts = {"uid": pod["metadata"]["uid"], "phase": status.get("phase"), "node": spec.get("nodeName"), "pod_ip": status.get("podIP")}
+        facts["node_silent"] = reasons.node_is_silent(status)
         if events:
             facts["events"] = [{"at": e.get("lastTimestamp") or e.get("eventTime"), "reason": e.get("reason"), "type": e.get("type"),
                                 "message": e.get("message"), "count": e.get("count")} for e in events]  # fmt: skip

@@ -223,6 +223,15 @@ def _is(found: Judgement, code: str, detail: str = "", **more: Any) -> Judgement
     return found
 
 
+def node_is_silent(status: Mapping[str, Any]) -> bool:
+    """Whether the cluster has lost the node of a running pod: it says so on the pod, whose containers are as they last were.
+
+    Nothing is ended for it: the pod may run on and be heard by the server. If it is not, the page can name the node.
+    """
+    conditions = {c.get("type"): c.get("status") for c in status.get("conditions") or []}
+    return status.get("phase") == "Running" and (conditions.get("Ready"), conditions.get("ContainersReady")) == ("False", "True")
+
+
 def _disruption(status: Mapping[str, Any]) -> tuple[str, str] | None:
     for condition in status.get("conditions") or []:
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
