@@ -154,7 +154,10 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 frame = await asyncio.wait_for(self.queue.get(), HEARTBEAT)
             except TimeoutError:
                 frame = '{"beat":1}'
-            await self.send(text_data=frame)
+            try:
+                await self.send(text_data=frame)
+            except OSError:  # the client is gone; `disconnect` follows
+                return
             if self.overflowed and self.queue.empty():
                 self.overflowed = False
 

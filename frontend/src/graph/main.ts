@@ -1,5 +1,5 @@
 /* The DAG as a graph: nodes are links in reading order, groups fold, hover or focus follows a path, events recolour. */
-import { $, $$, getJson, glyph, h, s, sprite, throttled, typing } from "../lib/dom";
+import { $, $$, again, getJson, glyph, h, s, sprite, throttled, typing } from "../lib/dom";
 import { live } from "../lib/live";
 import { label } from "../lib/states";
 import { layout } from "./layout";
@@ -110,13 +110,20 @@ function toggle(id: string): void {
 }
 
 /* ---- live ---- */
+let asked = 0;
+let answered = 0;
 const recolour = throttled(() => {
+  const mine = ++asked;
   void getJson<Data>(root.dataset.graph ?? "").then((fresh) => {
+    if (mine < answered) return; // overtaken by a newer answer
+    answered = mine;
+    later.fine();
     data = fresh;
     draw();
     legend();
-  }, () => undefined);
+  }, () => later.failed());
 }, 1000, 100);
+const later = again(recolour);
 
 function hear(events: Parameters<NonNullable<import("../lib/live").Subscription["onEvents"]>>[0]): void {
   const byId = new Map(data.nodes.map((n) => [n.id, n]));

@@ -1,6 +1,6 @@
 /* The run grid: loads columns, paints on canvas, follows events, opens tiles in the drawer. Arrow keys, Enter, Space, F. */
-import { $, $$, fragment, getHtml, getJson, glyph, h, throttled, typing } from "../lib/dom";
-import { live } from "../lib/live";
+import { $, $$, again as retry, fragment, getHtml, getJson, glyph, h, throttled, typing } from "../lib/dom";
+import { live, parseCursor, unseen, type LiveEvent } from "../lib/live";
 import { EMPTY, STATES, codeOf, label, WORST_FIRST } from "../lib/states";
 import { cookie, duration, moment, setCookie } from "../lib/time";
 import { CELL, HEAD, ROW, hit, labelWidth, reveal, visibleRows, type Place, type View } from "./geometry";
@@ -47,7 +47,7 @@ async function load(first = false): Promise<void> {
     tips.clear();
     layout();
     legend();
-    live().subscribe({ topic: `dag:${dag}`, cursor: data.cursor, onEvents: hear, onResync: () => void load(), onRefused: (why) => message(why) });
+    live().subscribe({ topic: `dag:${dag}`, cursor: data.cursor, onEvents: (events) => hear(events), onResync: () => void load(), onRefused: (why) => message(why) });
   } catch (error) {
     message(`The grid did not load: ${(error as Error).message}`, () => void load(first));
   }
@@ -69,21 +69,33 @@ function message(text: string | null, retry?: () => void): void {
 
 /* ---- live ---- */
 const again = new Set<number>();
+/** What was told while columns are on their way: it may be newer than they are. */
+let heard: LiveEvent[] = [];
+let asking = 0;
 const refetch = throttled(() => {
   const wanted = [...again].slice(0, 100);
   again.clear();
   if (!wanted.length) return;
+  const began = loads;
+  if (!asking++) heard = [];
   void getJson<GridData>(`${split.dataset.grid}?runs=${wanted.length}&${wanted.map((pk) => `run=${pk}`).join("&")}`).then((data) => {
-    if (model.merge(data)) {
-      tiles.clear();
-      repaint();
-    } else void load();
-  }, () => undefined);
+    later.fine();
+    if (began !== loads) return;
+    if (!model.merge(data)) return void load();
+    hear(unseen(parseCursor(data.cursor), heard), false);
+    tiles.clear();
+    repaint();
+  }, () => {
+    wanted.forEach((pk) => again.add(pk));
+    later.failed();
+  }).finally(() => asking--);
 }, 400, 80);
+const later = retry(() => refetch());
 const reload = throttled(() => void load(), 1000, 50);
 const refreshDrawer = throttled(() => selected && !split.classList.contains("shut") && void openDrawer(selected, true), 800, 80);
 
-function hear(events: Parameters<Model["apply"]>[0]): void {
+function hear(events: LiveEvent[], fresh = true): void {
+  if (asking && fresh) heard.push(...events);
   const change = model.apply(events);
   const place = new Map(rows.map((t, k) => [t, k]));
   for (const [t, r] of change.cells) {
@@ -91,7 +103,7 @@ function hear(events: Parameters<Model["apply"]>[0]): void {
     const k = place.get(t);
     if (k !== undefined) tiles.drop(k, r);
   }
-  if (change.columns.size) {
+  if (change.columns.size && fresh) {
     change.columns.forEach((pk) => again.add(pk));
     refetch();
   }
@@ -184,7 +196,7 @@ canvas.addEventListener("click", (e) => {
   else void openDrawer(at);
 });
 
-let asking: ReturnType<typeof setTimeout>;
+let tipTimer: ReturnType<typeof setTimeout>;
 function tell(at: Place, x: number, y: number): void {
   const run = model.runs[at.r]!;
   const row = model.rows[at.t];
@@ -198,8 +210,8 @@ function tell(at: Place, x: number, y: number): void {
   const known = tips.get(key);
   show(known?.text ?? "", known?.took ?? "");
   if (known || !state) return;
-  clearTimeout(asking);
-  asking = setTimeout(() => {
+  clearTimeout(tipTimer);
+  tipTimer = setTimeout(() => {
     void getJson<Tip>(`/ui/tip/${run.pk}/${encodeURIComponent(row.id)}`).then((tip) => {
       tips.set(key, tip);
       if (hover?.t === at.t && hover.r === at.r) show(tip.text, tip.took);
@@ -340,4 +352,4 @@ async function start(): Promise<void> {
 }
 void start();
 // tests read the model, not pixels
-(window as unknown as Record<string, unknown>).tracksideGrid = { model, cellAt: (task: string, run: string) => model.state(model.row(task), model.runs.findIndex((r) => r.id === run)) };
+(window as unknown as Record<string, unknown>).tracksideGrid = { model, said: () => model.said(), cellAt: (task: string, run: string) => model.state(model.row(task), model.runs.findIndex((r) => r.id === run)) };

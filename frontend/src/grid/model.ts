@@ -84,6 +84,12 @@ export class Model {
     this.cells[group * this.width + r] = code;
   }
 
+  /** Everything that live changes may touch, as text: equal to that of a page loaded now, or the page is wrong. */
+  said(): string {
+    const counts = [...this.counts].map(([at, by]) => [at, Object.entries(by).sort()] as const).sort(([a], [b]) => a.localeCompare(b));
+    return JSON.stringify({ rows: this.rows.map((r) => r.id), runs: this.runs.map((r) => [r.pk, r.state]), cells: [...this.cells], counts });
+  }
+
   apply(events: LiveEvent[]): Change {
     const change: Change = { cells: [], columns: new Set(), runs: false, unknown: new Set() };
     for (const event of events) this.#one(event, change);

@@ -69,6 +69,15 @@ export function throttled(run: () => void, ms: number, lead = 0): () => void {
   };
 }
 
+/** For an answer that did not come: ask again after 2, 4, … seconds, six times; the next event begins anew. */
+export function again(run: () => void): { failed: () => void; fine: () => void } {
+  let tries = 0;
+  return {
+    failed: () => void (++tries < 7 && setTimeout(run, 1000 * 2 ** tries)),
+    fine: () => void (tries = 0),
+  };
+}
+
 /** A token's colour as the canvas needs it: resolved through the cascade, so both themes are honoured. */
 export function token(name: string): string {
   const probe = $("#probe") ?? document.body.appendChild(h("i", { id: "probe", hidden: "" }));

@@ -1,9 +1,9 @@
 /* Live lists and pages that the server draws. An event changes what it names at once (glyph and word); everything else
    of the row or region is asked for again, a moment later and all together. */
-import { $, $$, fragment, getHtml, glyph, h, throttled } from "../lib/dom";
+import { $, $$, again, fragment, getHtml, glyph, h, throttled } from "../lib/dom";
 import { live, type LiveEvent } from "../lib/live";
 import { label } from "../lib/states";
-import { newest } from "./changes";
+import { newest as newestOf } from "./changes";
 
 for (const box of $$("[data-live-topic]")) (box.dataset.rows ? rows : regions)(box);
 
@@ -16,12 +16,17 @@ function rows(box: HTMLElement): void {
     if (!ids.length) return;
     const query = ids.map((id) => `id=${encodeURIComponent(id)}`).join("&");
     void getHtml(`${box.dataset.rows}?${query}`).then((html) => {
+      later.fine();
       for (const row of $$("tr[data-dag]", fragment(html))) {
         const old = $(`[data-dag="${CSS.escape(row.dataset.dag ?? "")}"]`, box);
         if (old && !old.contains(document.activeElement)) keepChoice(old, row);
       }
-    }, () => undefined);
+    }, () => {
+      ids.forEach((id) => dirty.add(id));
+      later.failed();
+    });
   }, 500, 40);
+  const later = again(refresh);
   const note = (id: string | null): void => {
     if (id) dirty.add(id);
     refresh();
@@ -51,7 +56,13 @@ document.addEventListener("change", counter);
 /** A page of one run or task, home, a list of runs: its regions are asked for again. */
 function regions(box: HTMLElement): void {
   const targets = (box.dataset.refresh ?? "").split(",");
-  const refresh = throttled(() => void redraw(targets), 700, 60);
+  let asked = 0;
+  let answered = 0;
+  const refresh = throttled(() => {
+    const mine = ++asked;
+    void redraw(targets, () => mine >= answered && (answered = mine) > 0).then((done) => (done ? later.fine() : later.failed()));
+  }, 700, 60);
+  const later = again(refresh);
   live().subscribe({
     topic: box.dataset.liveTopic ?? "",
     cursor: box.dataset.cursor ?? null,
@@ -68,15 +79,17 @@ function regions(box: HTMLElement): void {
 
 /** State of task rows, at once. */
 function patch(events: LiveEvent[]): void {
-  for (const [pk, state] of newest(events)) {
+  for (const [pk, state] of newestOf(events)) {
     const cell = $(`tr[data-ti="${pk}"] [data-state]`);
     if (cell) cell.replaceChildren(h("span", { class: "st", "data-s": state }, glyph(state), label(state)));
   }
 }
 
-async function redraw(targets: string[]): Promise<void> {
+/** False when the server did not answer. `newest` says whether no later answer was drawn meanwhile. */
+async function redraw(targets: string[], newest: () => boolean): Promise<boolean> {
   const html = await getHtml(location.href, { "HX-Request": "false" }).catch(() => null);
-  if (html === null) return;
+  if (html === null) return false;
+  if (!newest()) return true;
   const page = new DOMParser().parseFromString(html, "text/html");
   for (const target of targets) {
     const fresh = $(target, page);
@@ -84,6 +97,7 @@ async function redraw(targets: string[]): Promise<void> {
     if (fresh && old && !old.contains(document.activeElement) && !old.matches(":hover *:active")) swap(old, fresh);
     else if (fresh && old && old.contains(document.activeElement)) swapAround(old, fresh);
   }
+  return true;
 }
 
 /** Replace children one by one where they differ, so that unchanged ones keep scroll, focus and selection. */
