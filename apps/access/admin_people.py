@@ -40,16 +40,16 @@ class UserAdmin(PolicyAdmin, StockUserAdmin):
 
     kind = "user"
     audit_name = "user"
-    audit_fields = ("username", "first_name", "last_name", "email", "is_active", "is_superuser", "must_change_password")
+    audit_fields = ("username", "first_name", "last_name", "email", "is_active", "is_superuser", "signs_in_with", "must_change_password")
     actions = ("sign_out_selected",)
-    list_display = ("username", "first_name", "last_name", "email", "roles", "is_active", "is_superuser", "last_login")
+    list_display = ("username", "first_name", "last_name", "email", "roles", "signs_in_with", "is_active", "is_superuser", "last_login")
     list_filter = ("groups", "is_active", "is_superuser", "last_login")
     search_fields = ("username", "first_name", "last_name", "email")
     date_hierarchy = "date_joined"
     filter_horizontal = ("groups",)
     readonly_fields = ("password_link", "last_login", "date_joined")
     fieldsets = (
-        (None, {"fields": ("username", "password_link", "must_change_password")}),
+        (None, {"fields": ("username", "signs_in_with", "password_link", "must_change_password")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
         ("Rights", {"fields": ("is_active", "is_superuser", "groups")}),
         ("Dates", {"fields": ("last_login", "date_joined")}),

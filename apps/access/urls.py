@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth import views as auth_views
-from django.urls import path
+from django.urls import include, path
 
 from apps.access import views
 
@@ -13,4 +13,5 @@ urlpatterns = [
     path("logout", auth_views.LogoutView.as_view(), name="logout"),
     path("account", views.account, name="account"),
     path("account/sign-out-everywhere", views.sign_out_everywhere, name="sign_out_everywhere"),
+    path("sso/", include("apps.access.outside.urls")),
 ]

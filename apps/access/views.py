@@ -20,7 +20,8 @@ from django.core.signing import BadSignature, TimestampSigner
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
@@ -58,6 +59,12 @@ class SignIn(auth_views.LoginView):
     """The sign-in page. Django gives the session a new id with every sign-in."""
 
     authentication_form = SignInForm
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """With links to the other ways to sign in that are configured."""
+        query = urlencode({"next": self.get_redirect_url()}) if self.get_redirect_url() else ""
+        doors = [(label, f"{reverse(name, args=[which])}?{query}".rstrip("?")) for label, name, which in settings.SIGN_IN_DOORS]
+        return super().get_context_data(**kwargs) | {"doors": doors}
 
     def form_valid(self, form: Any) -> HttpResponse:
         """Signed in, or on to the choice of a new password."""

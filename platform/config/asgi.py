@@ -24,6 +24,7 @@ from servestatic import ServeStaticASGI  # noqa: E402
 from apps.runs.metrics import door as monitoring  # noqa: E402
 from apps.ui.live.consumer import LiveConsumer  # noqa: E402
 from config.observing import observed  # noqa: E402
+from config.proxies import BehindProxies  # noqa: E402
 
 try:
     from apps.runs.execution.asgi import application as execution  # type: ignore[import-not-found,unused-ignore]
@@ -54,7 +55,7 @@ http = _with_static_files(django_application)
 
 
 @observed
-async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def _dispatch(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Dispatch on the kind of connection and the first part of the path."""
     if scope["type"] == "websocket":
         await websockets(scope, receive, send)
@@ -80,3 +81,6 @@ async def _lifespan(receive: Any, send: Any) -> None:
             await hub.current().close()
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+application = BehindProxies(_dispatch, [str(network) for network in settings.TRUSTED_PROXY_ADDRESSES])

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import sys
 from datetime import timedelta
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config.embedded_postgres import read_server_info
 from config.env import BadSetting, env_bool, env_choice, env_float, env_int, env_list, env_path, env_str
 from config.secrets import secret_text
+from config.signin import Directory
+from config.signin import read as read_signin
 from trackside import __version__
 from trackside.core import logline
 from trackside.executors import registry
@@ -87,6 +90,24 @@ METRICS_TOKEN = env_str("TRACKSIDE_METRICS_TOKEN")
 METRICS_OPEN = env_bool("TRACKSIDE_METRICS_OPEN", False)
 LOG_FORMAT = env_choice("TRACKSIDE_LOG_FORMAT", "text", logline.FORMATS)
 
+# --- Signing in from outside -------------------------------------------------------------------------------------------
+_SIGN_IN = read_signin()
+SIGN_IN_ROLES: dict[str, str] = _SIGN_IN["SIGN_IN_ROLES"]
+"""Group out there → role here."""
+SIGN_IN_DEFAULT_ROLE: str = _SIGN_IN["SIGN_IN_DEFAULT_ROLE"]
+SIGN_IN_DOORS: list[tuple[str, str, str]] = _SIGN_IN["SIGN_IN_DOORS"]
+"""Buttons of the sign-in page: words, name of the URL, its argument."""
+LDAP: Directory | None = _SIGN_IN["LDAP"]
+TRUSTED_PROXY_HEADER: str = _SIGN_IN["TRUSTED_PROXY_HEADER"]
+TRUSTED_PROXY_GROUPS_HEADER: str = _SIGN_IN["TRUSTED_PROXY_GROUPS_HEADER"]
+TRUSTED_PROXY_ADDRESSES: list[IPv4Network | IPv6Network] = _SIGN_IN["TRUSTED_PROXY_ADDRESSES"]
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, Any]] = _SIGN_IN["SOCIALACCOUNT_PROVIDERS"]
+SOCIALACCOUNT_ADAPTER = "apps.access.outside.providers.Adapter"
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a link: a form that leads to another site is what form-action forbids
+SOCIALACCOUNT_STORE_TOKENS = False
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_RATE_LIMITS = False
+
 # --- Django ---------------------------------------------------------------------------------------------------------
 SECRET_KEY = env_str("TRACKSIDE_SECRET_KEY") or secret_text(HOME, "django.key")
 FERNET_KEYS = env_list("TRACKSIDE_FERNET_KEYS") or secret_text(HOME, "fernet.keys", fernet=True).split(",")
@@ -100,6 +121,7 @@ ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 AUTH_USER_MODEL = "access.User"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS += _SIGN_IN["AUTHENTICATION_BACKENDS"]
 AXES_FAILURE_LIMIT = env_int("TRACKSIDE_LOGIN_FAILURES", 5, low=1)
 AXES_COOLOFF_TIME = timedelta(seconds=env_int("TRACKSIDE_LOGIN_LOCKOUT", 900, low=1))
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -127,6 +149,7 @@ INSTALLED_APPS = [
     "csp",
     "axes",
     "django_htmx",
+    *_SIGN_IN["INSTALLED_APPS"],
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -135,6 +158,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    *_SIGN_IN["MIDDLEWARE"],
     "apps.access.rates.PageRates",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

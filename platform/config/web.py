@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         timeout_graceful_shutdown=5,
         ws_per_message_deflate=False,  # costs 46 KB a socket and half as much CPU again
         server_header=False,
+        proxy_headers=False,  # `config.proxies` does that
     )
     logline.name_process("web")
     sockets = [socket.socket(fileno=given.fd)] if given.fd is not None else None
