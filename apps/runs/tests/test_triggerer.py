@@ -438,6 +438,12 @@ def test_one_that_begins_in_the_triggerer_may_end_there(folder: Path, make: Call
     assert states(made)["wait"] == "success"
 
 
+def test_a_mapped_task_begins_on_a_worker_as_on_airflow() -> None:
+    made = begins("waits.Now", mapped=True, expand={"kind": "dict", "value": {"x": [1, 2]}})
+    assert {k: v for k, v in states(made).items() if k != "after"} == {"wait[0]": "queued", "wait[1]": "queued"}
+    assert set(Worker().take()) == {"wait[0]", "wait[1]"}
+
+
 def test_its_retry_begins_in_the_triggerer_again_and_its_wait_has_a_limit(make: Callable[[], Triggerer]) -> None:
     made = begins("waits.Gate", kwargs={"path": "x"}, retries=1, timeout=60.0, retry_delay=0.0)
     timeouts.run_once(sql.now() + timedelta(seconds=61))
