@@ -18,6 +18,7 @@ import select
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +249,8 @@ class Processor:
                 plan = {} if priority == PERIODIC and file.custom is False else plan_for(file)
                 file.parsed_signature, file.parsed_at = file.signature, time.monotonic()
                 facts = FileFacts(timezone.now(), file.signature[0] / 1e9, file.signature[1], version)
-                request_id = self.server.submit(file.path, plan, str(source_of.folder))
+                answer = partial(answers.answer, bundle=source_of.config.name)
+                request_id = self.server.submit(file.path, plan, str(source_of.folder), answer)
             except BaseException:
                 source_of.files.enqueue(file, priority)
                 raise

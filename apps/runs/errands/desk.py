@@ -141,8 +141,9 @@ def answer(errand: Errand, method: str, path: str, params: dict[str, Any]) -> tu
                 return 200, doors[path](token=me, body=None, query=query)
             except Refused as e:
                 return e.status, {"detail": e.detail}
-    status, body = facts.answer(method, path, params)
-    if status == 403:
+    bundle = errand.run.dag.bundle_name if errand.run is not None and errand.run.dag is not None else None
+    status, body = facts.answer(method, path, params, bundle=bundle)
+    if status == 403 and "reason" not in body:
         body = {"detail": f"{method} {path} is not possible in a callback or listener: do it in a task."}
     return status, body
 

@@ -127,7 +127,7 @@ async def _exchange(request: ExchangeRequest, receive: Callable[[], Awaitable[di
     if outcome.more_work:
         _parking.ring()
     for report in request.finished:
-        logline.step(logger, "A try's report came.", try_id=report.get("try_id"))
+        logline.step(logger, "A try's report came.", try_id=report.get("try_id") if isinstance(report, dict) else None)
     if outcome.empty and request.wait_s > 0:
         gone = asyncio.Event()
         watcher = asyncio.ensure_future(_watch(receive, gone))

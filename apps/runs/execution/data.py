@@ -13,6 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
+from apps.access import teams
 from apps.access.audit import Actor
 from apps.access.models import Connection, Variable
 from apps.dags.models import Dag
@@ -40,11 +41,14 @@ class Caller:
     task_id: str
     map_index: int
     user: str | None
+    bundle: str | None = None
+    """Whose secrets it may have (`apps.access.teams`)."""
 
 
 _CALLER = """
-SELECT t.id, ti.id, ti.run_id, ti.dag_id, r.run_id, ti.task_id, ti.map_index, r.triggering_user_name, t.token_hash, t.state = 'running' AND ti.try_id = t.id
-FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id WHERE t.id = %s
+SELECT t.id, ti.id, ti.run_id, ti.dag_id, r.run_id, ti.task_id, ti.map_index, r.triggering_user_name, d.bundle_name, t.token_hash, t.state = 'running' AND ti.try_id = t.id
+FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id LEFT JOIN dags_dag d ON d.dag_id = ti.dag_id
+WHERE t.id = %s
 """
 
 
@@ -67,10 +71,11 @@ def caller(token: str | Caller) -> Caller:
 # --- connections and variables ------------------------------------------------------------------------------------------
 def get_connection(*, token: str, body: Any, query: dict[str, str], conn_id: str) -> dict[str, Any]:
     """A connection with its secrets."""
-    caller(token)
+    me = caller(token)
     c = Connection.objects.filter(conn_id=conn_id).first()
     if c is None:
         raise Refused(404, f"The conn_id `{conn_id}` isn't defined. Create it in the admin under Connections.")
+    _of_my_team(me, c, "connection", conn_id)
     return {
         "conn_id": c.conn_id, "conn_type": c.conn_type, "description": c.description, "host": c.host, "schema": c.schema, "login": c.login,
         "password": c.password, "port": c.port, "extra": c.extra,
@@ -79,26 +84,28 @@ def get_connection(*, token: str, body: Any, query: dict[str, str], conn_id: str
 
 def get_variable(*, token: str, body: Any, query: dict[str, str], key: str) -> dict[str, Any]:
     """A variable's value."""
-    caller(token)
+    me = caller(token)
     v = Variable.objects.filter(key=key).first()
     if v is None:
         raise Refused(404, f"Variable {key} does not exist")
+    _of_my_team(me, v, "variable", key)
     return {"key": v.key, "value": v.value}
 
 
 def list_variables(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
     """Keys that begin with a prefix."""
-    caller(token)
+    me = caller(token)
     return {
         "keys": list(
-            Variable.objects.filter(key__startswith=query.get("prefix", "")).order_by("key").values_list("key", flat=True)[:10_000]
+            Variable.objects.filter(teams.readable(me.bundle), key__startswith=query.get("prefix", "")).order_by("key").values_list("key", flat=True)[:10_000]
         )
     }
 
 
 def put_variable(*, token: str, body: dict[str, Any], query: dict[str, str], key: str) -> dict[str, Any]:
     """Set a variable."""
-    caller(token)
+    me = caller(token)
+    _of_my_team(me, Variable.objects.filter(key=key).first(), "variable", key)
     if not 0 < len(key) <= 250:
         raise Refused(422, "A variable's key must have 1 to 250 characters.")
     values: dict[str, Any] = {"value": str(body.get("value") if body.get("value") is not None else "")}
@@ -110,8 +117,14 @@ def put_variable(*, token: str, body: dict[str, Any], query: dict[str, str], key
 
 def delete_variable(*, token: str, body: Any, query: dict[str, str], key: str) -> dict[str, Any]:
     """Delete a variable; how many there were."""
-    caller(token)
+    me = caller(token)
+    _of_my_team(me, Variable.objects.filter(key=key).first(), "variable", key)
     return {"deleted": Variable.objects.filter(key=key).delete()[0]}
+
+
+def _of_my_team(me: Caller, secret: Connection | Variable | None, kind: str, name: str) -> None:
+    if secret is not None and not teams.may_have(secret, me.bundle):
+        raise Refused(403, teams.refusal(kind, name, dag_id=me.dag_id, run_id=me.run_id, task_id=me.task_id, map_index=me.map_index))
 
 
 # --- XComs --------------------------------------------------------------------------------------------------------------

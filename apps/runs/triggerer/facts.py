@@ -17,8 +17,11 @@ _COUNTS = {
 }
 
 
-def answer(method: str, path: str, params: dict[str, Any], body: Any = None) -> tuple[int, Any]:
-    """Status and JSON; paths and bodies are those that tasks use (`/execution`)."""
+def answer(method: str, path: str, params: dict[str, Any], body: Any = None, *, bundle: str | None = None) -> tuple[int, Any]:
+    """Status and JSON; paths and bodies are those that tasks use (`/execution`).
+
+    `bundle`: whose code asks. Triggers share a process, so they get only secrets that are no team's.
+    """
     if method == "GET" and path in _COUNTS:
         if not params.get("dag_id"):
             return 422, {"detail": "dag_id is missing: a trigger belongs to no DAG of its own"}
@@ -31,7 +34,7 @@ def answer(method: str, path: str, params: dict[str, Any], body: Any = None) -> 
             return 200, stores.for_asset(method, params, body, store.Writer("watcher"))
         except Refused as e:
             return e.status, {"detail": e.detail}
-    status, said = answers.answer(method, path, params)
-    if status == 403:
+    status, said = answers.answer(method, path, params, bundle=bundle)
+    if status == 403 and "reason" not in said:
         said = {"detail": f"{method} {path} is not possible in a trigger: do it in the task."}
     return status, said

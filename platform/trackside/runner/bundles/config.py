@@ -55,6 +55,8 @@ class BundleConfig:
     kind: str = "local"
     kwargs: dict[str, Any] = field(default_factory=dict)
     refresh_interval: float = REFRESH_S
+    team_name: str | None = None
+    """Whose connections and variables code of this bundle may have, beside those of nobody."""
 
     def to_wire(self) -> dict[str, Any]:
         """For start orders: what a worker needs to get the files itself. Holds ids of connections, no secrets of theirs."""
@@ -125,7 +127,10 @@ def _bundle(item: Any, number: int, dags_folder: Path) -> BundleConfig:
         raise BadBundles(f"bundle {name!r}: refresh_interval {refresh!r} must be a number of seconds, at least 1.")
     if kind == "local":
         kwargs.setdefault("path", str(dags_folder))
-    return BundleConfig(name, kind, kwargs, float(refresh))
+    team = item.get("team_name")
+    if team is not None and not (isinstance(team, str) and 0 < len(team) <= 50):
+        raise BadBundles(f"bundle {name!r}: team_name {team!r} must be a text of 1 to 50 characters.")
+    return BundleConfig(name, kind, kwargs, float(refresh), team)
 
 
 def _check(name: str, kind: str, kwargs: dict[str, Any]) -> None:

@@ -102,15 +102,17 @@ class ParseServer:
             raise ParseServerFailed("The parse server does not run.")
         return self._process.stdout.fileno()
 
-    def submit(self, path: str, plan: dict[str, Any] | None = None, dags_folder: str | None = None) -> int:
+    def submit(
+        self, path: str, plan: dict[str, Any] | None = None, dags_folder: str | None = None, answer: Answer | None = None
+    ) -> int:
         """Have a file parsed; the id comes back with its reply.
 
         `plan`: dag_id → [start, end] of the last automated run, for timetable classes of the user's. `dags_folder`: of its
-        bundle, if not the one of the settings.
+        bundle, if not the one of the settings. `answer` serves what this file asks, instead of the one for all.
         """
         self.start()
         self._last_id += 1
-        self.pending[self._last_id] = _Pending(path, plan, dags_folder)
+        self.pending[self._last_id] = _Pending(path, plan, dags_folder, answer=answer)
         self._send(self._last_id)
         return self._last_id
 
