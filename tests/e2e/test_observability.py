@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,3 +101,10 @@ def test_the_run_is_in_the_metrics_of_the_site_soon_after(site: Server, ran: dic
 
 def test_the_whole_is_well(site: Server, ran: dict[str, Any]) -> None:
     assert site.http.get("/health").json()["status"] == "healthy" and site.http.get("/health/ready").status_code == 200
+    asked = [sys.executable, "-m", "trackside.cli", "--server", site.url, "health"]
+    environment = {"TRACKSIDE_USERNAME": site.user, "TRACKSIDE_PASSWORD": site.password, "HOME": str(site.home)}
+    done = subprocess.run(asked, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stdout.splitlines()][:4] == [
+        ["database", "healthy"], ["scheduler", "healthy"], ["dag_processor", "healthy"], ["worker", "healthy"],
+    ]  # fmt: skip

@@ -64,8 +64,8 @@ def places(user: Any) -> list[Place]:
     nodes: dict[str, Counter[str]] = {alias: Counter() for alias in made}
     for row in shown.order_by(waits_first, "queued_at")[:LISTED]:
         made[row.executor].rows.append(_row(row))
-        if row.state == "running" and (row.facts or {}).get("node"):
-            nodes[row.executor][row.facts["node"]] += 1
+        if row.state == "running" and (node := (row.facts or {}).get("node")):
+            nodes[row.executor][node] += 1
     for alias, found in nodes.items():
         made[alias].nodes = found.most_common(5)
     return list(made.values())

@@ -226,11 +226,13 @@ def _from_file(kind: str, path: str) -> dict[str, dict[str, Any]]:
 
 
 def health(given: argparse.Namespace, rest: list[str]) -> int:
-    """0: all parts are healthy; 1: one is not."""
+    """0: every part that must be there answers; 1: one does not, and what to do is said."""
     with connected() as client:
-        parts = client.health()
-    output.show_one({name: part.get("status") for name, part in parts.items() if isinstance(part, dict)}, given.output)
-    return 0 if all(part.get("status") in ("healthy", None) for part in parts.values() if isinstance(part, dict)) else 1
+        parts = client.well()
+    told = {name: part for name, part in parts.items() if isinstance(part, dict)}
+    words = {name: f"{part['status']}: {part['why']}" if part.get("why") else part.get("status") for name, part in told.items()}
+    output.show_one(words, given.output)
+    return 0 if parts.get("status") == "healthy" else 1
 
 
 def add_to(verbs: Verbs) -> None:

@@ -215,6 +215,16 @@ class Client:
         found: dict[str, Any] = self.call("GET", "/api/v2/monitor/health")
         return found
 
+    def well(self) -> dict[str, Any]:
+        """Every part that must be there: `{"status", "scheduler": {"status", "alive", "why"?}, "worker": …}`; also when it is not well."""
+        try:
+            answered = self._http.request("GET", "/health")
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{self._http.base_url} does not answer: {error or type(error).__name__}") from error
+        says = answered.status_code == 503 and "json" in answered.headers.get("content-type", "")
+        found: dict[str, Any] = answered.json() if says else answer(answered)
+        return found
+
     def version(self) -> dict[str, Any]:
         """What runs there."""
         found: dict[str, Any] = self.call("GET", "/api/v2/version")
