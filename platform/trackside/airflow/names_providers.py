@@ -40,6 +40,12 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     "airflow.sdk.state": _of("sdk.state_store", "AssetScope", "BaseStoreBackend", "StoreScope", "TaskScope", "NEVER_EXPIRE"),
     "airflow.secrets": _of(f"{_P}.secrets", "BaseSecretsBackend", "DEFAULT_SECRETS_SEARCH_PATH"),
     "airflow.secrets.base_secrets": _of(f"{_P}.secrets", "BaseSecretsBackend"),
+    "airflow.secrets.environment_variables": _of(
+        f"{_P}.secrets", "EnvironmentVariablesBackend", "CONN_ENV_PREFIX", "VAR_ENV_PREFIX"
+    ),
+    "airflow.secrets.local_filesystem": _of(
+        f"{_P}.secret_files", "LocalFilesystemBackend", "load_variables", "load_connections_dict", "load_configs_dict"
+    ),
     "airflow.utils.email": {"*": f"{_P}.email"},
     "airflow.utils.file": {"*": f"{_P}.files"},
     "airflow.utils.yaml": {"*": f"{_P}.yaml"},

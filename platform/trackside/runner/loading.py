@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trackside.runner import procs
+from trackside.sdk import secrets
 from trackside.sdk.execution.current import use_comms
 from trackside.sdk.plugins import loading as plugins
 from trackside.sdk.plugins import policies
@@ -112,6 +113,8 @@ def load_for_zygote(path: str, dags_folder: str | None, settings: dict[str, Any]
         loaded.unfit = "it could not be loaded" if loaded.errors else "it holds no DAG"
     elif comms.asked:
         loaded.unfit = "it asks the server for variables, connections or XComs while it is loaded"
+    elif secrets.was_asked():
+        loaded.unfit = "it asks a secrets back end while it is loaded"
     elif (threads := procs.thread_count()) > 1:
         loaded.unfit = f"it leaves {threads - 1} thread(s) running after it was loaded"
     elif procs.has_children():

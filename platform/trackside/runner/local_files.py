@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trackside.core.messages import StartOrder
+from trackside.runner import lookup
 from trackside.runner.bundles import Bundle, BundleConfig, BundleError, Lease, open_bundle
 from trackside.runner.client import ControlSocket, TryComms
 
@@ -127,6 +128,8 @@ class LocalFiles:
         comms = TryComms(ControlSocket(), self._api_url, order.token, ASK_FOR_S)
 
         def ask(conn_id: str) -> dict[str, Any] | None:
+            if (kept_elsewhere := lookup.connection(conn_id)) is not None:
+                return kept_elsewhere
             status, found = comms.request("GET", f"/connections/{conn_id}")
             if status == 404:
                 return None

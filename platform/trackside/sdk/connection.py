@@ -1,23 +1,23 @@
 """Connections: where a system is and how to log in, as task code sees them.
 
-For DAG authors (`Connection.get`), hooks (`BaseHook.get_connection`) and templates (`conn.<id>`). Looked up in the
-environment (`AIRFLOW_CONN_<ID>` as URI or JSON) first, then at the server. Secrets are masked before they leave here.
+For DAG authors (`Connection.get`), hooks (`BaseHook.get_connection`) and templates (`conn.<id>`). Looked up in secrets
+back ends and the environment (`AIRFLOW_CONN_<ID>` as URI or JSON; see `secrets`) first, then at the server. Secrets are
+masked before they leave here.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from trackside.sdk import secrets
 from trackside.sdk.exceptions import AirflowException, AirflowNotFoundException
 from trackside.sdk.execution import current
 from trackside.sdk.execution.comms import call, quoted
 from trackside.sdk.log import is_sensitive, mask_secret
 
-ENV_PREFIX = "AIRFLOW_CONN_"
 log = logging.getLogger("airflow.sdk.definitions.connection")
 
 
@@ -73,9 +73,8 @@ class Connection:
     @classmethod
     def get(cls, conn_id: str) -> Connection:
         """The connection of that id; AirflowNotFoundException if there is none."""
-        if text := os.environ.get(ENV_PREFIX + conn_id.upper()):
-            found = cls.from_json(text, conn_id) if text.strip().startswith("{") else cls.from_uri(text, conn_id)
-        else:
+        found: Connection | None = secrets.connection(conn_id)
+        if found is None:
             active = current.comms()
             try:
                 answer = call(active, "GET", f"/connections/{quoted(conn_id)}") if active else None

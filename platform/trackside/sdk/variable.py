@@ -1,21 +1,20 @@
 """Variables: values that people set once and tasks read by key.
 
-For DAG authors (`Variable.get`) and templates (`var.value.<key>`, `var.json.<key>`). Looked up in the environment
-(`AIRFLOW_VAR_<KEY>`) first, then at the server. Values under sensitive names are masked in the log.
+For DAG authors (`Variable.get`) and templates (`var.value.<key>`, `var.json.<key>`). Looked up in secrets back ends and the
+environment (`AIRFLOW_VAR_<KEY>`; see `secrets`) first, then at the server. Values under sensitive names are masked in the log.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
+from trackside.sdk import secrets
 from trackside.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 from trackside.sdk.execution import current
 from trackside.sdk.execution.comms import call, quoted
 from trackside.sdk.log import is_sensitive, mask_secret
 
-ENV_PREFIX = "AIRFLOW_VAR_"
 _UNSET: Any = object()
 
 
@@ -92,9 +91,9 @@ class Variable:
 
 
 def _find(key: str) -> str | None:
-    from_env = os.environ.get(ENV_PREFIX + key.upper())
-    if from_env is not None:
-        return from_env
+    kept_elsewhere = secrets.variable(key)
+    if kept_elsewhere is not None:
+        return kept_elsewhere
     active = current.comms()
     if active is None:
         return None

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from trackside.runner.environment import plugins_folder
+from trackside.runner.environment import KEPT_PREFIXES, plugins_folder
 
 OUTPUT_CAP = 64 * 1024
 """Bytes of output kept per file."""
@@ -31,7 +31,7 @@ _HARMLESS = frozenset(
         "TRACKSIDE_LOG_LEVEL",
     }
 )
-"""Of Trackside's own variables these alone are handed on; the rest are keys, tokens or ways to them."""
+"""Of Trackside's own variables these alone (and connections and variables) are handed on; the rest are keys, tokens or ways to them."""
 
 
 PRELOAD = (
@@ -80,6 +80,6 @@ def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str,
     kept = {
         name: value
         for name, value in source.items()
-        if not _SECRET.match(name) and (not name.startswith("TRACKSIDE_") or name in _HARMLESS)
+        if not _SECRET.match(name) and (not name.startswith("TRACKSIDE_") or name in _HARMLESS or name.startswith(KEPT_PREFIXES))
     }
     return {"TRACKSIDE_PLUGINS_FOLDER": plugins_folder(source), **kept}
