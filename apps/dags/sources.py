@@ -21,6 +21,7 @@ from apps.dags import answers
 from apps.dags.known import Known, Register
 from apps.dags.scanning import Scan, Scanner
 from apps.dags.watching import Watcher
+from trackside.runner import lookup
 from trackside.runner.bundles import Bundle, BundleConfig, BundleError, open_bundle
 
 logger = logging.getLogger(__name__)
@@ -163,7 +164,9 @@ class Source:
 
 
 def connection_of(conn_id: str) -> dict[str, Any] | None:
-    """A connection's fields, for bundles."""
+    """A connection's fields, for bundles: from secrets back ends and the environment, else from the database."""
+    if (kept_elsewhere := lookup.connection(conn_id)) is not None:
+        return kept_elsewhere
     close_old_connections()
     found = Connection.objects.filter(conn_id=conn_id).first()  # the site's choice, not that of a file: of whichever team it is
     return answers.fields_of(found) if found is not None else None
