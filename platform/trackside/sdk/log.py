@@ -25,6 +25,8 @@ SENSITIVE_NAMES = frozenset(
 MIN_LENGTH = 5
 """Shorter values are not masked: they would blank out ordinary words."""
 HIDDEN = "***"
+_DEEP = 50
+"""What lies deeper is hidden as a whole: it cannot be looked through."""
 
 _secrets: set[str] = set()
 _pattern: re.Pattern[str] | None = None
@@ -75,22 +77,22 @@ def forget_secrets() -> None:
 
 def redact(value: Any, name: str | None = None, max_depth: int | None = None, replacement: str = HIDDEN) -> Any:
     """`value` with known secrets, and everything under a sensitive name, replaced by ***."""
-    return _redact(value, name, 5 if max_depth is None else max_depth, replacement)
+    return _redact(value, name, _DEEP if max_depth is None else max_depth, replacement, max_depth is None)
 
 
-def _redact(value: Any, name: str | None, depth: int, replacement: str) -> Any:
+def _redact(value: Any, name: str | None, depth: int, replacement: str, hide_rest: bool) -> Any:
     if name is not None and is_sensitive(name) and not isinstance(value, bool | None):
         return _all_hidden(value, replacement)
     if isinstance(value, str):
         return _redact_text(value, replacement)
     if depth <= 0:
-        return value
+        return replacement if hide_rest and isinstance(value, dict | list | set | tuple) else value
     if isinstance(value, dict):
-        return {key: _redact(item, str(key), depth - 1, replacement) for key, item in value.items()}
+        return {key: _redact(item, str(key), depth - 1, replacement, hide_rest) for key, item in value.items()}
     if isinstance(value, list | set):
-        return type(value)(_redact(item, None, depth - 1, replacement) for item in value)
+        return type(value)(_redact(item, None, depth - 1, replacement, hide_rest) for item in value)
     if type(value) is tuple:
-        return tuple(_redact(item, None, depth - 1, replacement) for item in value)
+        return tuple(_redact(item, None, depth - 1, replacement, hide_rest) for item in value)
     return value
 
 
