@@ -114,7 +114,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture(autouse=True)
 def honest(site: Site) -> Iterator[None]:
     yield
-    site.provider.forged = False
+    site.provider.forged = site.provider.broken = False
 
 
 def token(site: Site, name: str, password: str) -> httpx.Response:
@@ -186,6 +186,13 @@ def test_the_way_back_leads_only_to_this_site(site: Site) -> None:
     with site.browser() as browser:
         page = browser.get("/sso/oidc/oidc/login/?next=https://evil.example/")
     assert page.url.host == "127.0.0.1"
+
+
+def test_a_provider_that_does_not_answer_is_told_on_a_page(site: Site) -> None:
+    site.provider.broken = True
+    page = site.oidc(sub="10", preferred_username="ottilie")
+    assert page.status_code == 503
+    assert "does not answer" in page.text
 
 
 # SAML --------------------------------------------------------------------------------------------------------------

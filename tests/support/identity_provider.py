@@ -1,6 +1,7 @@
 """An identity provider for tests: OpenID Connect over HTTP with signed tokens and PKCE, and SAML responses signed on request.
 
-`Provider()` listens on a free port of this machine. `person` is who signs in next; `forged` makes it sign with a foreign key.
+`Provider()` listens on a free port of this machine. `person` is who signs in next; `forged` makes it sign with a foreign key,
+`broken` answer with errors.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Provider:
 
     person: dict[str, Any] = field(default_factory=dict)
     forged: bool = False
+    broken: bool = False
     key: rsa.RSAPrivateKey = field(default_factory=_key)
     foreign: rsa.RSAPrivateKey = field(default_factory=_key)
     codes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -152,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts.path == "/keys":
             self._json(200, self.provider.keys())
         else:
-            self._json(200, self.provider.discovery())
+            self._json(500 if self.provider.broken else 200, self.provider.discovery())
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()

@@ -6,8 +6,10 @@ e-mail addresses, connected accounts) are not offered: whoever arrives here is s
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NoReturn
 
+import requests
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.internal import jwtkit
@@ -25,6 +27,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from apps.access.errors import Refused
 from apps.access.models import SignsInWith, User
 from apps.access.outside import accounts
+
+log = logging.getLogger(__name__)
 
 
 class Adapter(DefaultSocialAccountAdapter):
@@ -46,13 +50,15 @@ class Adapter(DefaultSocialAccountAdapter):
         self, request: HttpRequest, provider: Any, error: Any = None, exception: Any = None, extra_context: Any = None
     ) -> NoReturn:
         """The provider refused, or what it sent could not be believed. Details are for the log, not for the page."""
+        reason = (extra_context or {}).get("saml_last_error_reason") or exception or request.GET.get("error", "")[:200]
+        log.warning("%s did not sign somebody in: %s %r", getattr(provider, "name", provider), error, reason)
         raise ImmediateHttpResponse(
             _told(request, f"{getattr(provider, 'name', 'The provider')} did not sign you in. Try again; the server's log says why.")
         )
 
 
-def _told(request: HttpRequest, why: str) -> HttpResponse:
-    return render(request, "registration/not_admitted.html", {"why": why}, status=403)
+def _told(request: HttpRequest, why: str, status: int = 403) -> HttpResponse:
+    return render(request, "registration/not_admitted.html", {"why": why}, status=status)
 
 
 def _account_of(sociallogin: Any) -> User:
@@ -126,7 +132,12 @@ class SignedOpenIDConnect(OpenIDConnectOAuth2Adapter):
 
 def oidc_login(request: HttpRequest, provider_id: str) -> HttpResponseBase:
     """Off to the provider."""
-    response: HttpResponseBase = OAuth2LoginView.adapter_view(SignedOpenIDConnect(request, provider_id))(request)
+    try:
+        response: HttpResponseBase = OAuth2LoginView.adapter_view(SignedOpenIDConnect(request, provider_id))(request)
+    except (requests.RequestException, KeyError, ValueError) as e:
+        log.error("the OpenID Connect provider cannot be asked: %r", e)
+        why = "The provider does not answer as it should. Try again in a while, or tell an administrator: the server's log says more."
+        return _told(request, why, 503)
     return response
 
 
