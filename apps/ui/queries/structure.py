@@ -11,6 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from apps.dags.models import DagVersion
+from apps.ui.queries import surroundings
+from apps.ui.queries.surroundings import Neighbour
 from trackside.core.spec import DagSpec
 
 _KEPT = 64
@@ -45,6 +47,8 @@ class Structure:
     operators: dict[str, str]
     params: dict[str, Any] = field(default_factory=dict)
     task_count: int = 0
+    around: tuple[Neighbour, ...] = ()
+    """Assets and other DAGs that this version names."""
 
 
 _cache: OrderedDict[tuple[UUID, str], Structure] = OrderedDict()
@@ -99,4 +103,5 @@ def build(version_id: UUID, number: int, spec: DagSpec) -> Structure:
         operators={t.task_id: t.operator for t in spec.tasks},
         params=spec.params,
         task_count=len(tasks),
+        around=surroundings.of_spec(spec),
     )

@@ -72,8 +72,8 @@ def set_paused(dag_ids: list[str], paused: bool, actor: Actor) -> UUID | None:
 @page()
 def undo(request: HttpRequest, undo_pk: UUID) -> HttpResponse:
     """Take an action back."""
-    row = Undo.objects.filter(pk=undo_pk).only("dag_id", "dag_ids", "paused").first()
-    dags = [] if row is None else row.dag_ids or [row.dag_id]
+    row = Undo.objects.filter(pk=undo_pk).only("dag_id", "dag_ids", "paused", "runs").first()
+    dags = [] if row is None else row.dag_ids or sorted({r["dag_id"] for r in row.runs or []} or {row.dag_id})
     kind = "dag" if row is not None and row.paused is not None else "run"
     target = back_to(request, reverse("home"))
     for dag_id in dags:

@@ -12,14 +12,16 @@ from django.views.decorators.http import require_POST
 from apps.access.models import User
 from apps.dags.models import Dag, DagFavorite
 from apps.runs.errors import ActionRefused
+from apps.runs.models import Run, TaskInstance
 from apps.ui import rights, words
 from apps.ui.page import actor_of, page
 from apps.ui.queries import dags as queries
 from apps.ui.views.actions import back_to, done, set_paused, words_of
 from apps.ui.views.dialogs import dialog
 
-VERBS = {"pause": "Pause", "unpause": "Unpause", "trigger": "Trigger"}
+VERBS = {"pause": "Pause", "unpause": "Unpause", "trigger": "Trigger", "clear": "Clear"}
 MOST_TRIGGERED = 100
+MOST_CLEARED = 100
 
 
 @require_POST
@@ -40,11 +42,13 @@ def star(request: HttpRequest, dag_id: str) -> HttpResponse:
 @require_POST
 @page()
 def dags(request: HttpRequest) -> HttpResponse:
-    """`do` (pause, unpause, trigger) for `dag` (repeated), or with `all` for what the filters match; `go` acts."""
+    """`do` (pause, unpause, trigger, clear) for `dag` (repeated), or with `all` for what the filters match; `go` acts."""
     do = request.POST.get("do", "")
     do = do if do in VERBS else "pause"
     found = _chosen(request)
     names, denied = _allowed(request, do, found)
+    if do == "clear":
+        return _clear(request, names, denied)
     if do != "trigger":
         names = [d.dag_id for d in found if d.dag_id in set(names) and d.is_paused != (do == "pause")]
     error = ""
@@ -71,11 +75,53 @@ def _chosen(request: HttpRequest) -> list[Dag]:
 
 def _allowed(request: HttpRequest, do: str, found: list[Dag]) -> tuple[list[str], int]:
     """What the person may do that to, and how many not."""
-    action, kind = ("trigger", "run") if do == "trigger" else ("edit", "dag")
+    action, kind = {"trigger": ("trigger", "run"), "clear": ("edit", "run")}.get(do, ("edit", "dag"))
     if rights.allowed(request.user, action, kind):
         return [d.dag_id for d in found], 0
     names = [d.dag_id for d in found if rights.allowed(request.user, action, kind, d.dag_id)]
     return names, len(found) - len(names)
+
+
+def _clear(request: HttpRequest, names: list[str], denied: int) -> HttpResponse:
+    """The failed tasks of each DAG's newest run, and what could not run because of them, again.
+
+    The numbers are of the requests that `go` carries out: `clearing.preview` and `clearing.clear` choose by the same code.
+    """
+    from apps.runs.actions import clearing, undo
+
+    newest = Run.objects.filter(dag_id__in=names).order_by("dag_id", "-run_after", "-id").distinct("dag_id").select_related("dag")
+    runs = [r for r in newest if r.state == "failed"]
+    error = ""
+    if len(runs) > MOST_CLEARED:
+        error = f"At most {MOST_CLEARED} runs are cleared at once; these are {words.number(len(runs))}. Choose fewer."
+        runs = runs[:MOST_CLEARED]
+    chosen: list[tuple[Run, clearing.ClearRequest, list[TaskInstance]]] = []
+    for run in runs:
+        wanted = clearing.ClearRequest(dag_id=run.dag_id, run_pks=[run.pk], only_failed=True)
+        if found := clearing.preview(wanted):
+            chosen.append((run, wanted, found))
+    total = sum(len(found) for _, _, found in chosen)
+    if not error and request.POST.get("go") and request.POST.get("seen") != str(total):
+        error = "Things moved while you looked: these are the new numbers."
+    elif not error and request.POST.get("go") and chosen:
+        actor = actor_of(request)
+        what = f"Clear {words.plural(total, 'task')} of {words.plural(len(chosen), 'DAG')}"
+        try:
+            cleared, kept = undo.remembering(
+                lambda: [ti for _, wanted, _ in chosen for ti in clearing.clear(wanted, actor=actor)],
+                sorted(run.pk for run, _, _ in chosen), [ti for _, _, found in chosen for ti in found], what, actor,
+            )  # fmt: skip
+            return done(request, f"{words.plural(len(cleared), 'task')} will run again.", reverse("dags"), state="queued", undo=kept)
+        except ActionRefused as e:
+            error = words_of(e)
+    verb = f"Clear {words.plural(total, 'failed task')} of {words.plural(len(chosen), 'DAG')}"
+    context = {
+        "chosen": [(run, len(found), [ti.task_id for ti in found[:3]], len(found) - 3) for run, _, found in chosen], "total": total,
+        "denied": denied, "error": error,
+        "back": reverse("dags"), "subject": verb, "verb": verb,
+        "asleep": sum(run.dag.is_paused for run, _, _ in chosen), "unchanged": len(names) - len(chosen),
+    }  # fmt: skip
+    return dialog(request, "ui/_dlg_bulk_clear.html", context, status=422 if error else 200)
 
 
 def _act(request: HttpRequest, do: str, names: list[str]) -> HttpResponse:

@@ -28,6 +28,9 @@ from trackside.core.states import RunState, RunType
 TABLE_RUNS = 10
 NO_VERSION = UUID(int=0)
 
+VERSIONS = 100
+WAYS = (("LR", "left to right"), ("TB", "top to bottom"), ("RL", "right to left"), ("BT", "bottom to top"))
+
 
 def get_dag(dag_id: str) -> Dag:
     """The DAG with its version (without its large columns); raises NotFound."""
@@ -107,11 +110,18 @@ def _table(dag: Dag) -> dict[str, Any]:
 
 @page()
 def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
-    """Tasks as a graph, coloured by one run (`?run=`)."""
+    """Tasks as a graph, coloured by one run (`?run=`), of one version (`?version=`), in a direction (`?dir=`), with or without
+    assets and other DAGs (`?around=0`)."""
     dag = get_dag(dag_id)
     runs = list(Run.objects.filter(dag=dag).order_by("-run_after", "-id").only("run_id", "run_after", "state")[:20])
     run_id = request.GET.get("run", runs[0].run_id if runs else "")
-    return show_tab(request, dag, "graph", "ui/dag_graph.html", {"runs": runs, "run_id": run_id})
+    numbers = [str(n) for n in DagVersion.objects.filter(dag=dag).order_by("-number").values_list("number", flat=True)[:VERSIONS]]
+    way, around = request.GET.get("dir", ""), request.GET.get("around") != "0"
+    context = {
+        "runs": runs, "run_id": run_id, "versions": numbers, "picked": request.GET.get("version", ""), "around": around,
+        "ways": WAYS, "way": way if way in dict(WAYS) else "LR",
+    }  # fmt: skip
+    return show_tab(request, dag, "graph", "ui/dag_graph.html", context)
 
 
 @page()

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from apps.access import policy
 from apps.access.models import User
-from apps.dags.models import Dag
+from apps.dags.models import Dag, DagVersion
 from apps.runs.errors import NotFound
 from apps.runs.models import Run, TaskInstance
 from apps.ui import rights, words
@@ -19,6 +19,9 @@ from apps.ui.live import cursor
 from apps.ui.page import page
 from apps.ui.queries import grid as grid_queries
 from apps.ui.queries import runs as run_queries
+from apps.ui.queries import structure as structures
+from apps.ui.queries import surroundings
+from apps.ui.queries.structure import Structure
 from apps.ui.views.dag import get_dag, structure_of
 
 MAX_RUNS = 365
@@ -50,7 +53,10 @@ def grid(request: HttpRequest, dag_id: str) -> HttpResponse:
 
 @page(read="run")
 def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
-    """Nodes, groups and edges of the run's version (else the newest), with states when `?run=` names a run."""
+    """Nodes, groups and edges of `?version=` (else of the run's version, else the newest), with states when `?run=` names a run.
+
+    `?around=0` leaves out assets and other DAGs.
+    """
     dag = get_dag(dag_id)
     position = cursor.take()
     run_id = request.GET.get("run", "")
@@ -59,7 +65,9 @@ def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
         if run_id
         else None
     )
-    structure = (run_queries.version_structure(run) if run else None) or structure_of(dag)
+    structure = (
+        _version(dag, request.GET.get("version", "")) or (run_queries.version_structure(run) if run else None) or structure_of(dag)
+    )
     lines = {t.task_id: t for t in run_queries.task_lines(run, structure)} if run else {}
     rows = structure.rows if structure else ()
     nodes = []
@@ -72,12 +80,27 @@ def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
             "took": words.duration(line.seconds) if line and line.start else "", "reason": line.reason if line else "",
         })  # fmt: skip
     edges = [[a, b, structure.edge_labels.get((a, b), "")] for a, b in structure.edges] if structure else []
+    if structure and request.GET.get("around") != "0":
+        entered = {b for _, b in structure.edges}
+        outside, lines_out = surroundings.drawn(request.user, structure.around, [t for t in structure.task_ids if t not in entered])
+        nodes += outside
+        edges += lines_out
     base = reverse("run", args=[dag_id, run.run_id]) if run else None
     return answer({
         "cursor": position, "dag": dag_id, "version": str(structure.version_id) if structure else "", "nodes": nodes, "edges": edges,
         "run": {"pk": run.pk, "id": run.run_id, "state": run.state, "href": base} if run else None,
         "tasks_href": reverse("dag_tasks", args=[dag_id]),
     })  # fmt: skip
+
+
+def _version(dag: Dag, number: str) -> Structure | None:
+    """The version of that number; raises NotFound. None for an empty one."""
+    if not number:
+        return None
+    row = DagVersion.objects.filter(dag=dag, number=int(number)).values_list("pk", "spec_hash").first() if number.isdecimal() and len(number) < 10 else None
+    if row is None:
+        raise NotFound(f"{dag.dag_id} has no version {number}. The tab Code lists those that exist.")
+    return structures.of_version(*row)
 
 
 @page()

@@ -1,12 +1,12 @@
 /* To Graphviz and back: dot text with fixed sizes, positions out of its json0 answer (points, y upwards). */
-import type { Laid, Plan } from "./types";
+import type { Laid, Plan, Way } from "./types";
 
 const PT = 72;
 
 /** Ids are replaced by numbers, so that nothing a user wrote is ever part of the dot text. */
-export function toDot({ nodes, groups, edges }: Plan): string {
+export function toDot({ nodes, groups, edges }: Plan, way: Way = "LR"): string {
   const number = numbers({ nodes, groups, edges });
-  const lines = ["digraph{rankdir=LR;nodesep=.18;ranksep=.6;splines=spline;node[shape=box,fixedsize=true,label=\"\"];edge[arrowhead=none];"];
+  const lines = [`digraph{rankdir=${way};nodesep=.18;ranksep=.6;splines=spline;node[shape=box,fixedsize=true,label=""];edge[arrowhead=none];`];
   const inside = (parent: string | null, depth: number): void => {
     for (const n of nodes) if ((n.parent && groups.some((g) => g.id === n.parent) ? n.parent : null) === parent) lines.push(`n${number.get(n.id)}[width=${(n.w / PT).toFixed(3)},height=${(n.h / PT).toFixed(3)}];`);
     if (depth > 30) return;

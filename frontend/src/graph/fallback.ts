@@ -1,11 +1,13 @@
 /* A layered layout of our own, for when Graphviz cannot answer in time: longest path, then barycentre, groups as boxes
    around their members. */
-import type { Laid, Plan } from "./types";
+import type { Laid, Plan, Way } from "./types";
 
 const GAP_X = 56;
 const GAP_Y = 14;
 
-export function layered({ nodes, groups, edges }: Plan): Laid {
+export function layered({ nodes, groups, edges }: Plan, way: Way = "LR"): Laid {
+  const upright = way === "TB" || way === "BT";
+  const backwards = way === "RL" || way === "BT";
   const rank = ranks(nodes.map((n) => n.id), edges.map(([a, b]) => [a, b]));
   const columns: string[][] = [];
   for (const n of nodes) (columns[rank.get(n.id)!] ??= []).push(n.id);
@@ -23,10 +25,13 @@ export function layered({ nodes, groups, edges }: Plan): Laid {
   const tallest = Math.max(1, ...columns.map((c) => c.length));
   const laid: Laid = { w: 0, h: 0, nodes: {}, groups: {}, edges: [] };
   columns.forEach((column, x) => {
-    const start = ((tallest - column.length) / 2) * (40 + GAP_Y);
+    const step = backwards ? columns.length - 1 - x : x;
     column.forEach((id, y) => {
       const n = size.get(id)!;
-      const box = { x: 20 + x * (n.w + GAP_X), y: 28 + start + y * (n.h + GAP_Y), w: n.w, h: n.h };
+      const across = (tallest - column.length) / 2 + y;
+      const box = upright
+        ? { x: 20 + across * (n.w + GAP_Y), y: 28 + step * (n.h + GAP_X), w: n.w, h: n.h }
+        : { x: 20 + step * (n.w + GAP_X), y: 28 + across * (n.h + GAP_Y), w: n.w, h: n.h };
       laid.nodes[id] = box;
       laid.w = Math.max(laid.w, box.x + box.w + 20);
       laid.h = Math.max(laid.h, box.y + box.h + 20);
@@ -36,9 +41,13 @@ export function layered({ nodes, groups, edges }: Plan): Laid {
   for (const [a, b, text] of edges) {
     const p = laid.nodes[a]!;
     const q = laid.nodes[b]!;
-    const [x0, y0, x1, y1] = [p.x + p.w, p.y + p.h / 2, q.x, q.y + q.h / 2];
-    const mid = (x0 + x1) / 2;
-    laid.edges.push({ a, b, text, d: `M${x0} ${y0}C${mid} ${y0} ${mid} ${y1} ${x1} ${y1}`, x: mid, y: (y0 + y1) / 2 });
+    const out = backwards ? 0 : 1;
+    const [x0, y0, x1, y1] = upright
+      ? [p.x + p.w / 2, p.y + p.h * out, q.x + q.w / 2, q.y + q.h * (1 - out)]
+      : [p.x + p.w * out, p.y + p.h / 2, q.x + q.w * (1 - out), q.y + q.h / 2];
+    const [mx, my] = [(x0 + x1) / 2, (y0 + y1) / 2];
+    const bend = upright ? `${x0} ${my} ${x1} ${my}` : `${mx} ${y0} ${mx} ${y1}`;
+    laid.edges.push({ a, b, text, d: `M${x0} ${y0}C${bend} ${x1} ${y1}`, x: mx, y: my });
   }
   return laid;
 }

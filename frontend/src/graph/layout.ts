@@ -1,22 +1,22 @@
 /* Positions for a plan: remembered per DAG version, else from Graphviz in a worker, else from our own layout. */
 import { fromJson, toDot } from "./dot";
 import { layered } from "./fallback";
-import type { Laid, Plan } from "./types";
+import type { Laid, Plan, Way } from "./types";
 
 const DEADLINE = 10_000;
 
-export async function layout(plan: Plan, key: string): Promise<Laid> {
+export async function layout(plan: Plan, key: string, way: Way): Promise<Laid> {
   const known = recall(key);
   if (known) return known;
-  const laid = await graphviz(plan).catch(() => null);
+  const laid = await graphviz(plan, way).catch(() => null);
   if (laid && plan.nodes.every((n) => laid.nodes[n.id])) {
     keep(key, laid);
     return laid;
   }
-  return layered(plan);
+  return layered(plan, way);
 }
 
-function graphviz(plan: Plan): Promise<Laid> {
+function graphviz(plan: Plan, way: Way): Promise<Laid> {
   return new Promise((done, fail) => {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
     const end = (run: () => void): void => {
@@ -30,7 +30,7 @@ function graphviz(plan: Plan): Promise<Laid> {
       if (e.data.ok) done(fromJson(e.data.ok, plan));
       else fail(new Error(e.data.error));
     });
-    worker.postMessage(toDot(plan));
+    worker.postMessage(toDot(plan, way));
   });
 }
 

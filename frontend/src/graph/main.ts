@@ -2,9 +2,10 @@
 import { $, $$, again, getJson, glyph, h, s, sprite, throttled, typing } from "../lib/dom";
 import { live } from "../lib/live";
 import { label } from "../lib/states";
+import { save, toPng, toSvg } from "./export";
 import { layout } from "./layout";
 import { groupStates, plan, shownAs } from "./plan";
-import type { Box, Edge, GNode, Laid } from "./types";
+import type { Box, Edge, GNode, Laid, Way } from "./types";
 
 interface Data { cursor: string; dag: string; version: string; nodes: GNode[]; edges: Edge[]; run: { pk: number; id: string; state: string; href: string } | null; tasks_href: string }
 
@@ -13,6 +14,8 @@ const svg = $<SVGSVGElement>("#g")!;
 const view = $<SVGGElement>("#view")!;
 const mini = $<SVGSVGElement>("#mm")!;
 const folded = new Set<string>();
+const way = (root.dataset.dir ?? "LR") as Way;
+const upright = way === "TB" || way === "BT";
 let data: Data;
 let laid: Laid;
 let z = 1;
@@ -45,8 +48,8 @@ function say(text: string): void {
 }
 
 async function arrange(fit: boolean): Promise<void> {
-  const key = `${data.version}:${[...folded].sort().join(",")}`;
-  laid = await layout(plan(data.nodes, data.edges, folded), key.length < 400 ? key : `${key.slice(0, 380)}${key.length}`);
+  const key = `${data.version}:${way}:${data.nodes.some((n) => n.kind) ? 1 : 0}:${[...folded].sort().join(",")}`;
+  laid = await layout(plan(data.nodes, data.edges, folded), key.length < 400 ? key : `${key.slice(0, 380)}${key.length}`, way);
   draw();
   if (fit) start();
   legend();
@@ -60,7 +63,7 @@ function draw(): void {
   const groups = Object.entries(laid.groups).sort(([a], [b]) => outer(a) - outer(b)).map(([id, b]) => group(byId.get(id)!, b));
   const edges = laid.edges.map((e) => s("path", { class: `e${byId.get(e.a)?.state === "success" ? " done" : ""}`, d: e.d, "data-a": e.a, "data-b": e.b }));
   const words = laid.edges.filter((e) => e.text).map((e) => s("text", { class: "el", x: e.x, y: e.y, "data-a": e.a, "data-b": e.b }, e.text));
-  const nodes = Object.entries(laid.nodes).sort(([, a], [, b]) => a.x - b.x || a.y - b.y).map(([id, b]) => node(byId.get(id)!, b, sums.get(id)));
+  const nodes = Object.entries(laid.nodes).sort(([, a], [, b]) => along(a, b)).map(([id, b]) => node(byId.get(id)!, b, sums.get(id)));
   view.replaceChildren(s("g", { transform: `translate(${PAD} ${PAD})` }, ...groups, s("g", {}, ...edges), ...nodes, s("g", {}, ...words)));
   const frame = s("rect", { class: "mv" });
   mini.setAttribute("viewBox", `${-PAD} ${-PAD} ${laid.w + 2 * PAD} ${laid.h + 2 * PAD}`);
@@ -80,6 +83,19 @@ function group(n: GNode, b: Box): SVGGElement {
 }
 
 function node(n: GNode, b: Box, sum?: { state: string | null; size: number }): SVGElement {
+  const el = n.kind ? outsider(n, b) : task(n, b, sum);
+  el.onpointerenter = () => follow(n.id);
+  el.onpointerleave = () => follow();
+  el.onfocus = () => {
+    follow(n.id);
+    bring(b);
+  };
+  el.onblur = () => follow();
+  if (n.group) el.onclick = (e) => (e.preventDefault(), toggle(n.id));
+  return el;
+}
+
+function task(n: GNode, b: Box, sum?: { state: string | null; size: number }): SVGElement {
   const state = (n.group ? sum?.state : n.state) ?? "none";
   const shown = cut(n.label, 19);
   const sub = n.group ? `${sum?.size ?? 0} tasks, folded` : [n.op.replace(/Operator$/, "").replace(/^@task\.?/, "") || "task", n.count > 1 ? `× ${n.count}` : n.mapped ? "mapped" : "", n.took].filter(Boolean).join(" · ");
@@ -91,14 +107,21 @@ function node(n: GNode, b: Box, sum?: { state: string | null; size: number }): S
   if (data.run) el.append(s("svg", { class: "g", x: b.x + 10, y: b.y + 6, width: 14, height: 14, "data-s": state }, s("use", { href: `${sprite()}#s-${state}` })));
   const left = b.x + (data.run ? 30 : 12);
   el.append(s("text", { class: "nm", x: left, y: b.y + 17 }, shown), " ", s("text", { class: "op", x: left, y: b.y + 32 }, cut(sub, 24)));
-  el.onpointerenter = () => follow(n.id);
-  el.onpointerleave = () => follow();
-  el.onfocus = () => {
-    follow(n.id);
-    bring(b);
-  };
-  el.onblur = () => follow();
-  if (n.group) el.onclick = (e) => (e.preventDefault(), toggle(n.id));
+  return el;
+}
+
+/** Reading order: from what comes first to what follows. */
+function along(a: Box, b: Box): number {
+  const by = upright ? a.y - b.y || a.x - b.x : a.x - b.x || a.y - b.y;
+  return way === "RL" ? b.x - a.x || a.y - b.y : way === "BT" ? b.y - a.y || a.x - b.x : by;
+}
+
+/** What is no task of this DAG: an asset, another DAG. */
+function outsider(n: GNode, b: Box): SVGElement {
+  const el = s("a", { class: "n out", ...(n.href ? { href: n.href } : { tabindex: "0" }), "data-id": n.id, "data-kind": n.kind ?? "", "aria-label": `${n.label}, ${n.op}`, "data-tip": n.label, ...(n.href ? {} : { role: "img" }) });
+  el.append(s("rect", { class: "box", x: b.x, y: b.y, width: b.w, height: b.h, rx: n.kind === "asset" ? b.h / 2 : 4 }));
+  el.append(s("svg", { class: "i s", x: b.x + 12, y: b.y + 6, width: 14, height: 14 }, s("use", { href: `${sprite()}#i-${n.kind === "asset" ? "data" : "dag"}` })));
+  el.append(s("text", { class: "nm", x: b.x + 32, y: b.y + 17 }, cut(n.label, 19)), " ", s("text", { class: "op", x: b.x + 32, y: b.y + 32 }, cut(n.op, 22)));
   return el;
 }
 
@@ -144,7 +167,7 @@ function hear(events: Parameters<NonNullable<import("../lib/live").Subscription[
 
 function legend(): void {
   const counts = new Map<string, number>();
-  for (const n of data.nodes) if (!n.group && data.run) counts.set(n.state ?? "none", (counts.get(n.state ?? "none") ?? 0) + 1);
+  for (const n of data.nodes) if (!n.group && !n.kind && data.run) counts.set(n.state ?? "none", (counts.get(n.state ?? "none") ?? 0) + 1);
   $("#legend")?.replaceChildren(...[...counts].map(([state, n]) => h("span", { class: "st", "data-s": state }, glyph(state, "g s"), `${n} ${label(state).toLowerCase()}`)));
 }
 
@@ -277,5 +300,12 @@ document.addEventListener("keydown", (e) => {
     follow(focused);
   }
 });
+$$<HTMLButtonElement>("[data-export]").forEach((b) => b.addEventListener("click", () => {
+  if (!laid) return;
+  const name = `${data.dag}.${b.dataset.export}`;
+  void toSvg(svg, laid.w, laid.h).then(async (text) => {
+    save(b.dataset.export === "png" ? await toPng(text, laid.w, laid.h) : new Blob([text], { type: "image/svg+xml" }), name);
+  }).catch((error: Error) => say(`The picture could not be made: ${error.message}`));
+}));
 new ResizeObserver(() => laid && put()).observe(svg);
 void load(true);

@@ -33,6 +33,16 @@ describe("layouts", () => {
     expect(inner.x >= g.x && inner.y >= g.y && inner.x + inner.w <= g.x + g.w && inner.y + inner.h <= g.y + g.h).toBe(true);
   });
 
+  it("leads the other three ways too", () => {
+    const p = plan(nodes, edges, new Set(["g"]));
+    const at = (way: "RL" | "TB" | "BT") => layered(p, way).nodes;
+    expect(at("RL").a!.x).toBeGreaterThan(at("RL").g!.x + at("RL").g!.w);
+    expect(at("TB").a!.y + at("TB").a!.h).toBeLessThan(at("TB").g!.y);
+    expect(at("BT").a!.y).toBeGreaterThan(at("BT").g!.y + at("BT").g!.h);
+    expect(toDot(p, "BT")).toContain("rankdir=BT");
+    for (const e of layered(p, "BT").edges) expect(e.d).not.toContain("NaN");
+  });
+
   it("ranks by the longest path and ends in a circle", () => {
     expect(ranks(["a", "b", "c"], [["a", "b"], ["b", "c"], ["a", "c"]]).get("c")).toBe(2);
     expect(ranks(["a", "b"], [["a", "b"], ["b", "a"]]).size).toBe(2);

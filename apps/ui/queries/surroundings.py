@@ -1,0 +1,109 @@
+"""What stands around a DAG in its graph: assets it reads, writes and waits for, DAGs that its tasks start or wait for.
+
+Cut out of the spec of the version that is drawn, so that an old version shows its own surroundings; the database only says
+where a name leads. Next door: `structure` has the DAG itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Q
+from django.urls import reverse
+
+from apps.access import policy
+from apps.dags.models import Asset, Dag
+from trackside.core.spec import DagSpec, TaskSpec
+
+READS, WRITES = "reads", "writes"
+CALLS = {"trigger_dag_id": WRITES, "external_dag_id": READS}
+"""Arguments of operators that name another DAG, and on which side of the task that stands."""
+WORDS = {
+    ("dag", WRITES): "DAG started from here",
+    ("dag", READS): "DAG waited for",
+    ("asset", WRITES): "asset written",
+    ("asset", READS): "asset read",
+    ("asset", ""): "asset of the schedule",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """One thing outside of the DAG, as one task (or the schedule, with an empty `task_id`) names it."""
+
+    kind: str
+    """dag or asset"""
+    side: str
+    """reads: it comes before the task; writes: after it; empty: the schedule waits for it."""
+    task_id: str
+    name: str
+    uri: str = ""
+
+    @property
+    def id(self) -> str:
+        """Of its node: no task id has a colon, and what is read and written is drawn twice, so that no circle comes about."""
+        return f"{'after' if self.side == WRITES else 'before'}:{self.kind}:{self.name or self.uri}"
+
+
+def of_spec(spec: DagSpec) -> tuple[Neighbour, ...]:
+    """All neighbours in the order of the file. A name that is a template is known at run time only and left out."""
+    found = [Neighbour("asset", "", "", a.get("name") or "", a.get("uri") or "") for a in _condition(spec.asset_expression)]
+    for task in spec.tasks:
+        found += _of_task(task)
+    return tuple(dict.fromkeys(n for n in found if n.name or n.uri))
+
+
+def _of_task(task: TaskSpec) -> Iterator[Neighbour]:
+    for side, items in ((READS, task.inlets), (WRITES, task.outlets)):
+        for item in items:
+            if item.get("type") in ("asset", "asset_ref"):
+                yield Neighbour("asset", side, task.task_id, item.get("name") or "", item.get("uri") or "")
+    for argument, side in CALLS.items():
+        name = task.attributes.get(argument)
+        if isinstance(name, str) and "{{" not in name:
+            yield Neighbour("dag", side, task.task_id, name)
+
+
+def _condition(node: Any) -> Iterator[dict[str, Any]]:
+    """The assets in a condition, however deep."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _condition(item)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("asset", "asset_ref") and isinstance(value, dict):
+                yield value
+            else:
+                yield from _condition(value)
+
+
+def drawn(user: Any, around: tuple[Neighbour, ...], roots: list[str]) -> tuple[list[dict[str, Any]], list[list[str]]]:
+    """(nodes, edges) for the graph, two statements. What the person may not see has its name (it is in the DAG's own code) and no link."""
+    if not around:
+        return [], []
+    names = {n.name for n in around if n.kind == "dag"}
+    seen = set(Dag.objects.filter(policy.visible_dags(user), pk__in=names).values_list("dag_id", flat=True)) if names else set()
+    wanted, uris = {n.name for n in around if n.kind == "asset"}, {n.uri for n in around if n.uri}
+    rows = Asset.objects.filter(Q(name__in=wanted) | Q(uri__in=uris), is_active=True) if wanted else Asset.objects.none()
+    by_name: dict[str, int] = {}
+    for pk, name, uri in rows.values_list("pk", "name", "uri"):
+        by_name[name] = by_name[uri] = pk
+    nodes: dict[str, dict[str, Any]] = {}
+    edges: dict[tuple[str, str], None] = {}
+    for n in around:
+        href = ""
+        if n.kind == "dag" and n.name in seen:
+            href = reverse("dag", args=[n.name])
+        elif n.kind == "asset" and (pk := by_name.get(n.name or n.uri)):
+            href = reverse("asset", args=[pk])
+        nodes[n.id] = {
+            "id": n.id, "label": n.name or n.uri, "parent": None, "group": False, "mapped": False, "op": WORDS[n.kind, n.side], "count": 0,
+            "state": None, "took": "", "reason": "", "kind": n.kind, "href": href,
+        }  # fmt: skip
+        if n.side == WRITES:
+            edges[n.task_id, n.id] = None
+        else:
+            edges.update({(n.id, task_id): None for task_id in ([n.task_id] if n.task_id else roots)})
+    return list(nodes.values()), [[a, b, ""] for a, b in edges]
