@@ -25,6 +25,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "remote_plans": ("backfill", "assets"),
     "coming": ("migrate", "import"),
     "scripts": ("run-file",),
+    "stubs": ("stubs",),
     "completion": ("completion",),
 }
 """Module of this package → first words it adds to the command, in the order of the help. Several may share a word."""
