@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 TICK = 0.04
 """Seconds between two reads while events keep coming: bounds CPU, and what arrives together is sent together."""
 SLOWEST_TICK = 0.5
-"""While events wait for an older transaction, or the database does not answer, ticks slow down to this."""
+"""While all that is new waits for an older transaction, or the database does not answer, ticks slow down to this."""
 BATCH = 2000
 """Event rows per read."""
 REPLAY_LIMIT = 2000
@@ -148,6 +148,7 @@ class Hub:
             except TimeoutError:
                 pass
             self._news.clear()
+            before = self.events_read
             try:
                 held_back = await self.read()
             except psycopg.Error as e:
@@ -156,7 +157,8 @@ class Hub:
                 held_back = True
             if held_back:
                 self._news.set()
-            pause = min(pause * 2, SLOWEST_TICK) if held_back else TICK
+            # under many short writers something always waits above the horizon: slow down only when nothing moves
+            pause = min(pause * 2, SLOWEST_TICK) if held_back and self.events_read == before else TICK
             await asyncio.sleep(pause)
 
     async def read(self) -> bool:
