@@ -123,6 +123,53 @@ def _reads(r: Results, floor: float | None) -> Row:
     return _filled(row, r, "reads", words)
 
 
+def _pages(r: Results, floor: float | None) -> Row:
+    row = Row("grid data of 1,000 tasks × 365 runs: server time, size", "1,351 ms, 5.6 MB (25 runs)", "≤ 50 ms, ≤ 300 kB")
+
+    def words(c: dict[str, Any]) -> tuple[str, str, bool | None]:
+        data = c["pages"]["grid data"]
+        return f"{data['ms']:.0f} ms, {data['kb']:.0f} kB", "–", data["ms"] <= 50 and data["kb"] <= 300 if c["runs"] == 365 else None
+
+    return _filled(row, r, "pages", words)
+
+
+def _screen(r: Results, floor: float | None) -> Row:
+    row = Row("first paint, slowest page; frame of the scrolling grid, p95", "–", "≤ 1 s; ≤ 16.7 ms")
+
+    def words(c: dict[str, Any]) -> tuple[str, str, bool | None]:
+        if "browser" in c:
+            return c["browser"], "–", None
+        paint, frame = max(c["first_paint_ms"].values()), c["frame_ms"]["p95"]
+        fits = paint <= 1000 and frame <= 16.7
+        return f"{paint:.0f} ms; {frame:.1f} ms (drawing {c['drawn_ms_p95']:.1f})", "–", fits if c["runs"] == 365 else None
+
+    return _filled(row, r, "pages", words)
+
+
+def _pixel(r: Results, floor: float | None) -> Row:
+    row = Row("state change → pixel, p50/p99 at 100 and 1,000 changes/s", "polls every 3–5 s", "≤ 150 ms p99")
+
+    def words(c: dict[str, Any]) -> tuple[str, str, bool | None]:
+        if "browser" in c:
+            return c["browser"], "–", None
+        slow, fast = c["pixel_ms"]["100"], c["pixel_ms"]["1000"]
+        text = f"{slow['p50']:.0f}/{slow['p99']:.0f}, {fast['p50']:.0f}/{fast['p99']:.0f} ms ({fast['made_per_s']:.0f} made/s)"
+        return text, "–", max(slow["p99"], fast["p99"]) <= 150
+
+    return _filled(row, r, "pages", words)
+
+
+def _open_sockets(r: Results, floor: float | None) -> Row:
+    row = Row("web process, 200 sockets at 1,000 changes/s: CPU of one core, PSS", "–", "–")
+
+    def words(c: dict[str, Any]) -> tuple[str, str, bool | None]:
+        s = c["sockets"]
+        of = f" ({s['count']} sockets, {s['made_per_s']} made/s, {s['frames_per_s']} frames/s)"
+        return f"{s['web_cpu_percent']:.0f} %, {s['web_pss_mib']:.0f} MiB{of}", "–", None
+
+    return _filled(row, r, "pages", words)
+
+
 ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _gap,
     _chain,
@@ -136,6 +183,10 @@ ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _deferred,
     _assets,
     _reads,
+    _pages,
+    _screen,
+    _pixel,
+    _open_sockets,
 )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench import arithmetic, floor, machine, reads, wide, workloads
+from bench import arithmetic, floor, machine, pages, reads, wide, workloads
 from config.embedded_postgres import read_server_info
 from tests.support import server as support
 
@@ -227,6 +227,7 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "deferred": wide.measure_deferred,
     "assets": wide.measure_assets,
     "reads": reads.measure_reads,
+    "pages": pages.measure_pages,
     "cold": measure_cold,
 }
 """In the order in which they run."""
@@ -251,6 +252,8 @@ def start(wanted: set[str], reps: int, quick: bool) -> Bench:
         write_workloads(home / "dags", bench.many if wanted & {"many", "cpu", "idle"} else 0)
         if wanted & {"mapped", "deferred", "assets"}:
             wide.write(bench, home / "dags")
+        if "pages" in wanted:
+            pages.write(home / "dags", quick)
         if "reads" in wanted:
             reads.write(home / "dags")
         bench.server = support.start(home, home / "dags", environment={"BENCH_TRACE": str(trace)})
