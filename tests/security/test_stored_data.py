@@ -1,0 +1,169 @@
+"""S1, S5, S29: data starts no code. Values that name classes, functions and pickles stay values on every route that stores them; messages
+of a broker are references in JSON; what is installed is what was listed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.access.tests.resthelp import Api
+from apps.runs.tests import support
+from apps.runs.tests.restworld import make_dag, make_run
+from apps.runs.tests.support import Worker, woken  # noqa: F401
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = [
+    "os.system", "subprocess.Popen", "builtins.eval", "posix.system", "pickle.loads", "canary_module.run", "airflow.models.dag.DAG",
+    "timeit.timeit",
+]  # fmt: skip
+SHAPES: list[Any] = [
+    lambda n: {"__classname__": n, "__version__": 1, "__data__": {"args": ["touch /tmp/canary"]}},
+    lambda n: {"__type": n, "__var": {"command": "touch /tmp/canary"}},
+    lambda n: {"__type": "airflow_exc_ser", "__var": {"exc_cls_name": n, "args": ["x"], "kwargs": {}}},
+    lambda n: {"__type": "base_trigger", "__var": [n, {"command": "x"}]},
+    lambda n: {"py/reduce": [{"py/function": n}, {"py/tuple": ["touch /tmp/canary"]}]},
+    lambda n: {"py/object": n, "py/newargs": ["x"]},
+    lambda n: {"__class__": n, "__reduce__": [n, ["x"]]},
+    lambda n: f"!!python/object/apply:{n} ['touch /tmp/canary']",
+    lambda n: f"cos\nsystem\n(S'{n}'\ntR.",
+    lambda n: "gASVHwAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOUjARjYW5hlIWUUpQu" + n,
+    lambda n: {"classpath": n, "kwargs": {"cmd": "x"}},
+    lambda n: {"$type": n, "_type": n, "module": n.partition(".")[0], "class": n},
+]
+CORPUS = [shape(name) for shape in SHAPES for name in NAMES]
+FORBIDDEN = (
+    "pickle.find_class", "marshal.loads", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork",
+    "exec", "compile", "import",
+)  # fmt: skip
+
+
+class Hook:
+    """An audit hook can never be taken off again; this one sleeps until it is armed, and hears the arming thread only."""
+
+    heard: list[str] = []
+    thread: int | None = None
+    installed = False
+
+    @classmethod
+    @contextmanager
+    def armed(cls) -> Iterator[list[str]]:
+        if not cls.installed:
+            sys.addaudithook(cls.hear)
+            cls.installed = True
+        cls.heard = []
+        cls.thread = threading.get_ident()
+        try:
+            yield cls.heard
+        finally:
+            cls.thread = None
+
+    @classmethod
+    def hear(cls, event: str, args: tuple[Any, ...]) -> None:
+        if cls.thread is None or cls.thread != threading.get_ident() or event not in FORBIDDEN:
+            return
+        cls.heard.append(f"{event} {str(args[0])[:80]}")
+
+
+def round_of_calls(value: Any, number: int) -> list[int]:
+    """Store the value wherever a value may be stored, and look at all of it."""
+    api, at = Api(), "/dags/d/dagRuns/r/taskInstances/first/xcomEntries"
+    made = [
+        api.call("POST", at, {"key": f"k{number}", "value": value, "map_index": -1}),
+        api.call("PATCH", f"{at}/k{number}", {"value": [value], "map_index": -1}),
+        api.call("POST", "/dags/d/dagRuns", {"dag_run_id": f"n{number}", "logical_date": None, "conf": {"x": value}}),
+        api.call("POST", "/variables", {"key": f"v{number}", "value": value}),
+        api.call("POST", "/connections", {"connection_id": f"c{number}", "conn_type": "http", "extra": json.dumps({"x": value})}),
+        api.call("PATCH", "/dags/d/dagRuns/r", {"note": json.dumps(value)[:900]}),
+        api.call("GET", f"{at}/k{number}"), api.call("GET", f"{at}/k{number}?deserialize=true"),
+        api.call("GET", f"{at}/k{number}?stringify=true"),
+        api.call("GET", f"/dags/d/dagRuns/n{number}"), api.call("GET", f"/variables/v{number}"), api.call("GET", f"/connections/c{number}"),
+    ]  # fmt: skip
+    pages = Client()
+    pages.force_login(api.user)
+    shown = ("r/tasks/first?tab=xcom", "r/tasks/first?tab=rendered", f"n{number}")
+    made += [pages.get(f"/dags/d/runs/{address}") for address in shown]
+    return [a.status_code for a in made]
+
+
+@pytest.mark.django_db
+def test_s1_no_stored_value_imports_unpickles_or_starts_anything():
+    make_run(make_dag("d"), "r")
+    ordinary = {"rows": [1, 2.5, None, True, "text"], "deep": {"er": ["x"]}}
+    assert round_of_calls(ordinary, 0)[0] == 201
+    round_of_calls([shape("nowhere.at_all") for shape in SHAPES], 1)  # what is imported when it is first needed has been imported now
+    with Hook.armed() as heard:
+        statuses = [s for n, value in enumerate([*CORPUS[:: len(NAMES) + 1], CORPUS], 2) for s in round_of_calls(value, n)]
+    assert [s for s in statuses if s >= 500] == [] and statuses.count(201) > 20
+    assert heard == []
+
+
+@pytest.mark.django_db
+def test_s1_no_value_of_a_task_runs_anything_in_the_scheduler_or_the_execution_api():
+    def play(value: Any, dag_id: str) -> str:
+        run = support.run(support.dag(support.chain("a", "b"), dag_id), day=2, conf={"x": value})
+        worker = Worker()
+        xcom = {"key": "return_value", "value": value}
+        worker.do(run, "a", xcoms=[xcom, {"key": "other", "value": [value]}])
+        worker.do(run, "b")
+        return support.state(run)
+
+    play({"rows": [1]}, "warm")
+    with Hook.armed() as heard:
+        assert play(CORPUS, "hostile") == "success"
+    assert heard == []
+
+
+def test_s1_the_hook_hears():
+    import pickle
+
+    with Hook.armed() as heard:
+        eval("1 + 1")
+        pickle.loads(pickle.dumps(Path("x")))
+    assert any(h.startswith("compile") for h in heard) and any(h.startswith("pickle.find_class") for h in heard)
+
+
+def test_s5_a_broker_carries_json_only_and_nothing_comes_back():
+    celery = pytest.importorskip("celery")
+    from kombu.exceptions import ContentDisallowed
+    from kombu.serialization import dumps, loads
+
+    from trackside.executors.celery.app import TASK, make_app
+
+    app = make_app({"TRACKSIDE_CELERY_BROKER_URL": "memory://"})
+    assert (app.conf.task_serializer, app.conf.accept_content, app.conf.result_backend) == ("json", ["json"], None)
+    assert celery and TASK == "trackside.run_try"
+    kind, encoding, body = dumps({"x": 1}, serializer="pickle")
+    with pytest.raises(ContentDisallowed):
+        loads(body, kind, encoding, accept=set(app.conf.accept_content))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("forged", [["00000000-0000-0000-0000-000000000007"], ["x"], ["'; DROP TABLE runs_try"], [{"a": 1}], [None]])
+def test_s5_a_message_that_names_no_queued_try_of_its_executor_starts_nothing(forged):
+    run = support.run(support.dag(support.chain("a")), day=2)
+    ours = str(support.ti(run, "a").try_id)
+    worker = Worker()
+    answer = worker.exchange(wanted=forged, executor="celery")
+    assert answer.start == []
+    answer = worker.exchange(wanted=[ours], executor="celery")  # queued, but for another executor
+    assert answer.start == [] and support.ti(run, "a").state == "queued"
+
+
+def test_s29_every_package_is_pinned_and_none_comes_from_elsewhere():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        lines = [x.strip() for x in (ROOT / name).read_text(encoding="utf-8").splitlines()]
+        wishes = [x for x in lines if x and not x.startswith(("#", "-e ./platform", "-r requirements"))]
+        assert len(wishes) > 10
+        assert [x for x in wishes if not re.match(r"^[A-Za-z0-9._-]+(\[[A-Za-z0-9._,-]+\])?==[A-Za-z0-9.+!]+(\s*;.*)?(\s+#.*)?$", x)] == []
+        assert not re.search(r"--(extra-)?index-url|--trusted-host|git\+|https?://", "\n".join(wishes))
+
