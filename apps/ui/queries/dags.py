@@ -48,6 +48,16 @@ class DagList:
     tags: list[str]
     offset: int
 
+    @property
+    def whole(self) -> bool:
+        """Everything that matches is on this page."""
+        return len(self.lines) == self.total
+
+    @property
+    def awake(self) -> int:
+        """How many of this page are not paused."""
+        return sum(not line.dag.is_paused for line in self.lines)
+
 
 def visible(user: Any) -> QuerySet[Any, Any]:
     """DAGs that exist and that the person may read, each with the state of its newest run and whether it is starred."""

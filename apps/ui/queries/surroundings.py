@@ -96,8 +96,8 @@ def drawn(user: Any, around: tuple[Neighbour, ...], roots: list[str]) -> tuple[l
         href = ""
         if n.kind == "dag" and n.name in seen:
             href = reverse("dag", args=[n.name])
-        elif n.kind == "asset" and (pk := by_name.get(n.name or n.uri)):
-            href = reverse("asset", args=[pk])
+        elif n.kind == "asset" and (n.name or n.uri) in by_name:
+            href = reverse("asset", args=[by_name[n.name or n.uri]])
         nodes[n.id] = {
             "id": n.id, "label": n.name or n.uri, "parent": None, "group": False, "mapped": False, "op": WORDS[n.kind, n.side], "count": 0,
             "state": None, "took": "", "reason": "", "kind": n.kind, "href": href,

@@ -97,7 +97,8 @@ def _version(dag: Dag, number: str) -> Structure | None:
     """The version of that number; raises NotFound. None for an empty one."""
     if not number:
         return None
-    row = DagVersion.objects.filter(dag=dag, number=int(number)).values_list("pk", "spec_hash").first() if number.isdecimal() and len(number) < 10 else None
+    known = DagVersion.objects.filter(dag=dag, number=int(number)) if number.isdecimal() and len(number) < 10 else DagVersion.objects.none()
+    row = known.values_list("pk", "spec_hash").first()
     if row is None:
         raise NotFound(f"{dag.dag_id} has no version {number}. The tab Code lists those that exist.")
     return structures.of_version(*row)
