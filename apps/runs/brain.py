@@ -68,8 +68,12 @@ def _advance_one(snapshot: Snapshot, now: datetime, done: Advanced) -> None:
     run_pk = snapshot.run.pk
     try:
         with transaction.atomic():
-            decided = plan(snapshot, now)
-            _apply(snapshot, decided, now, done)
+            while True:
+                decided = plan(snapshot, now)
+                _apply(snapshot, decided, now, done)
+                if all(new.starts for new in (*decided.expand, *decided.grow)):
+                    break
+                snapshot = snapshots.load([run_pk])[run_pk]  # new indexes are looked at one by one; there is an end: each round makes some
         done.planned += 1
         if snapshot.dag.needs_past and snapshot.run.logical_date is not None:
             later = (snapshot.dag.spec.dag_id, snapshot.run.logical_date)
@@ -101,10 +105,12 @@ def _apply(snapshot: Snapshot, decided: Plan, now: datetime, done: Advanced) -> 
     transitions.complete(decided.complete, now)
     schedule = list(decided.schedule)
     for e in decided.expand:
-        schedule += instances.expand(run_pk, snapshot.dag, snapshots.version_of(run_pk), e.pk, e.task_id, e.length, now)
+        new = instances.expand(run_pk, snapshot.dag, snapshots.version_of(run_pk), e.pk, e.task_id, e.length, now)
+        schedule += new if e.starts else ()
     for g in decided.grow:
         tasks = [(snapshot.dag.graph.tasks[g.task_id], i) for i in g.indexes]
-        schedule += [r[0] for r in instances.insert(run_pk, snapshot.dag, snapshots.version_of(run_pk), tasks, now)]
+        grown = instances.insert(run_pk, snapshot.dag, snapshots.version_of(run_pk), tasks, now)
+        schedule += [r[0] for r in grown] if g.starts else ()
     scheduled = transitions.schedule(schedule, now)
     if any(begins_in_trigger(snapshot.dag, c.task_id) for c in scheduled):
         from apps.runs.triggerer import direct  # it needs this module, too

@@ -247,6 +247,42 @@ def test_inside_a_mapped_group_an_index_waits_for_its_own_index_only():
     assert p.schedule == [2]
 
 
+def in_mapped_group(rule: str = "all_success") -> CompiledDag:
+    """A group of three tasks mapped over the result of `src`."""
+    value = {"x": {"__xcom__": {"kind": "plain", "task_id": "src"}}}
+    names = {"group_id": "g", "mapped_group_id": "g"}
+    return compiled(
+        TaskSpec("src", downstream=["g.a"]),
+        TaskSpec("g.a", downstream=["g.b"], **names),
+        TaskSpec("g.b", trigger_rule=rule, **names),
+        groups=[GroupSpec("g", mapped=True, expand={"kind": "dict", "value": value})],
+    )
+
+
+def planned_in_group(dag: CompiledDag, *states: str) -> Plan:
+    """The next plan when the first task of the group has these instances and the second one none yet."""
+    firsts = [TaskRow(10 + i, "g.a", i if len(states) > 1 else -1, state) for i, state in enumerate(states)]
+    rows = [TaskRow(1, "src", -1, "success"), *firsts, TaskRow(2, "g.b", -1)]
+    return plan(Snapshot(dag, RunRow(1, start_date=NOW), rows, lengths={"src": {-1: 3}}), NOW)
+
+
+@pytest.mark.parametrize("states", [("success", "failed", "running"), ("scheduled", "none", "none"), ("failed", "failed", "failed")])
+def test_a_task_of_a_mapped_group_gets_its_indexes_as_soon_as_the_one_before_has_them(states):
+    p = planned_in_group(in_mapped_group(), *states)
+    assert [(e.task_id, e.length, e.starts) for e in p.expand] == [("g.b", 3, False)]
+    assert p.upstream_fail == []
+
+
+def test_it_waits_for_the_one_before_to_have_indexes():
+    p = planned_in_group(in_mapped_group(), "none")
+    assert [(e.task_id, e.starts) for e in p.expand] == [("g.a", True)]
+
+
+@pytest.mark.parametrize("rule", ["one_success", "one_failed", "one_done", "none_failed_min_one_success"])
+def test_with_rules_that_some_of_many_satisfy_it_looks_at_all_of_them_first(rule):
+    assert planned_in_group(in_mapped_group(rule), "running", "running", "running").expand == []
+
+
 # --- random DAGs -------------------------------------------------------------------------------------------------------
 @st.composite
 def dags(draw):

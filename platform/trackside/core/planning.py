@@ -18,6 +18,10 @@ from trackside.core.snapshot import Snapshot, TaskRow
 from trackside.core.spec import TaskSpec
 from trackside.core.states import FAILED_STATES, FINISHED, OCCUPYING, PARKED, PLANNABLE, SUCCESS_STATES, RunState, TaskState
 
+_LOOK_AT_ALL = frozenset(
+    {TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ONE_DONE, TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS}
+)
+"""Rules of which a task in a mapped group without indexes asks all indexes before it."""
 PAUSED_POLL = timedelta(seconds=60)
 """How often a run of a paused DAG looks by itself, should the hint that the DAG was unpaused be lost."""
 PAST_POLL = timedelta(seconds=10)
@@ -26,19 +30,24 @@ PAST_POLL = timedelta(seconds=10)
 
 @dataclass(slots=True)
 class Expansion:
-    """Turn the unexpanded instance `pk` of a mapped task into indexes 0 … length-1 (length ≥ 1)."""
+    """Turn the unexpanded instance `pk` of a mapped task into indexes 0 … length-1 (length ≥ 1).
+
+    They are scheduled with it if `starts`. Otherwise each waits for its own index of a task before it: plan once more.
+    """
 
     pk: int
     task_id: str
     length: int
+    starts: bool = True
 
 
 @dataclass(slots=True)
 class Growth:
-    """The input of an expanded task has become longer (its source was cleared): add these indexes and schedule them."""
+    """The input of an expanded task has become longer (its source was cleared): add these indexes. `starts`: see Expansion."""
 
     task_id: str
     indexes: range
+    starts: bool = True
 
 
 @dataclass(slots=True)
@@ -252,7 +261,7 @@ class _Planner:
                 self._end(row, TaskState.SKIPPED, reasons.NOTHING_TO_MAP)
             else:
                 row.state = TaskState.SCHEDULED
-                self.plan.expand.append(Expansion(row.pk, row.task_id, length))
+                self.plan.expand.append(Expansion(row.pk, row.task_id, length, self._starts_together(task)))
             return
         if row.map_index >= 0 and not self._still_mapped(row, task):
             row.state = TaskState.REMOVED
@@ -266,6 +275,11 @@ class _Planner:
             self.plan.schedule.append(row.pk)
         self.plan.reasons.pop(row.pk, None)  # scheduling clears the reason by itself
 
+    def _starts_together(self, task: TaskSpec) -> bool:
+        """Whether no index waits for its own index of another task of the mapped group."""
+        group = task.mapped_group_id
+        return group is None or all(self.dag.group_of.get(u) != group for u in self.graph.upstream[task.task_id])
+
     def _still_mapped(self, row: TaskRow, task: TaskSpec) -> bool:
         """Whether the index still exists; the source of a mapping may give another length after it was cleared."""
         if task.task_id not in self.lengths:
@@ -274,7 +288,7 @@ class _Planner:
             self.lengths[task.task_id] = length
             rows = self.rows[task.task_id]
             if length is not None and length > len(rows):
-                self.plan.grow.append(Growth(task.task_id, range(len(rows), length)))
+                self.plan.grow.append(Growth(task.task_id, range(len(rows), length), self._starts_together(task)))
         length = self.lengths[task.task_id]
         return length is None or row.map_index < length
 
@@ -290,12 +304,18 @@ class _Planner:
 
     # --- dependencies ---------------------------------------------------------------------------------------------
     def _relevant(self, row: TaskRow, task: TaskSpec, upstream_id: str) -> list[TaskRow]:
-        """Upstream instances that count for this one: the same index inside one mapped group, else all."""
+        """Upstream instances that count for this one: the same index inside one mapped group, else all.
+
+        A task of a mapped group that has no indexes yet gets them as soon as the tasks before it have theirs, whatever became of
+        those; only rules that some of many can satisfy look at all of them first (as Airflow 3.3.2).
+        """
         rows = self.rows.get(upstream_id, [])
         group = task.mapped_group_id
-        if group is not None and row.map_index >= 0 and self.dag.group_of.get(upstream_id) == group:
+        if group is None or self.dag.group_of.get(upstream_id) != group:
+            return rows
+        if row.map_index >= 0:
             return [r for r in rows if r.map_index in (row.map_index, -1)]
-        return rows
+        return rows if task.trigger_rule in _LOOK_AT_ALL else [r for r in rows if r.map_index < 0]
 
     def _count(self, row: TaskRow, task: TaskSpec) -> Upstream:
         up = Upstream()

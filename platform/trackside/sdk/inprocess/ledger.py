@@ -165,9 +165,14 @@ class Ledger:
         for e in decided.expand:
             task = self.tasks[e.pk]
             task.row.map_index = task.result.map_index = 0
-            decided.schedule += [e.pk, *(self._add(e.task_id, index).row.pk for index in range(1, e.length))]
+            new = [e.pk, *(self._add(e.task_id, index).row.pk for index in range(1, e.length))]
+            if e.starts:
+                decided.schedule += new
+            else:
+                task.row.state = TaskState.NONE  # the next plan looks at each of them
         for g in decided.grow:
-            decided.schedule += [self._add(g.task_id, index).row.pk for index in g.indexes]
+            new = [self._add(g.task_id, index).row.pk for index in g.indexes]
+            decided.schedule += new if g.starts else ()
         for pks, state in ((decided.schedule, TaskState.SCHEDULED), (decided.complete, TaskState.SUCCESS)):
             for row in (self.tasks[pk].row for pk in pks):
                 row.try_number += before.get(row.pk, "none") in DECIDED
