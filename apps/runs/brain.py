@@ -71,7 +71,7 @@ def _advance_one(snapshot: Snapshot, now: datetime, done: Advanced) -> None:
             while True:
                 decided = plan(snapshot, now)
                 _apply(snapshot, decided, now, done)
-                if all(new.starts for new in (*decided.expand, *decided.grow)):
+                if all(e.starts for e in decided.expand) and all(g.starts for g in decided.grow):
                     break
                 snapshot = snapshots.load([run_pk])[run_pk]  # new indexes are looked at one by one; there is an end: each round makes some
         done.planned += 1
