@@ -28,6 +28,7 @@ def site(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     repository, _, tag = cluster.image.rpartition(":")
     names = {"REPOSITORY": repository, "TAG": tag}
     settings = {f"AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_{name}": value for name, value in names.items()}
+    settings["TRACKSIDE_KUBERNETES_ALLOW_HOST_ACCESS"] = "true"  # one of its tasks mounts the node's /tmp
     written = Path("/tmp/volume_mount_test.txt")  # by the example, on the node; whoever else left it there owns it
     written.unlink(missing_ok=True)
     with world.site(files, ["kubernetes"], cluster=cluster, **settings) as found:

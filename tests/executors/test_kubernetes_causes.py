@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -100,14 +101,19 @@ def site(cluster: Cluster) -> Iterator[Site]:
         yield found
 
 
+def process_of(try_id: Any) -> psutil.Process:
+    """The first process of a try's pod, which runs on this machine."""
+    wanted = {str(try_id), "trackside.runner"}
+    (runner,) = [process for process in psutil.process_iter(["cmdline"]) if wanted <= set(process.info["cmdline"] or ())]
+    return runner
+
+
 def kill_runner(site: Site) -> None:
     """kill -9 from outside: the first process of a container cannot be killed from within."""
     if os.environ.get("KUBECONFIG"):
         pytest.skip("processes of nodes that are not this machine cannot be killed from here")
     site.server.wait_log("come and get me", "causes", site.run, "killed", seconds=LONG)  # type: ignore[attr-defined]
-    identity = str(site.tries("causes", "killed")[0]["id"])
-    (runner,) = [p for p in psutil.process_iter(["cmdline"]) if {identity, "trackside.runner"} <= set(p.info["cmdline"] or ())]
-    runner.kill()
+    process_of(site.tries("causes", "killed")[0]["id"]).kill()
 
 
 @pytest.mark.parametrize("task", CAUSES)
