@@ -165,6 +165,7 @@ def sign_in(context: Any) -> None:
     page.close()
 
 
+@pytest.mark.timeout(600)  # six pages of a browser and the web process share the cores
 def test_every_page_ends_as_a_fresh_load_shows_it(browser: Any, web_process: Web, slow: Slow) -> None:
     factories.user("mara")
     world = World(seed=1)
