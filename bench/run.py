@@ -170,6 +170,18 @@ def _open_sockets(r: Results, floor: float | None) -> Row:
     return _filled(row, r, "pages", words)
 
 
+def _celery(r: Results, floor: float | None) -> Row:
+    row = Row("Celery over Redis: gap of a chain; 1 → 400 → 1 fan, one worker of 16", "–", "≤ 40 ms; ≥ 100 tasks/s")
+
+    def words(c: dict[str, Any]) -> tuple[str, str, bool | None]:
+        if "left_out" in c:
+            return f"left out: {c['left_out']}", "–", None
+        fits = c["median_ms"] <= 40 and c["tasks_per_s"] >= 100
+        return f"{c['median_ms']:.1f} ms median; {c['tasks_per_s']:.0f} tasks/s", "–", fits
+
+    return _filled(row, r, "celery", words)
+
+
 ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _gap,
     _chain,
@@ -187,6 +199,7 @@ ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _screen,
     _pixel,
     _open_sockets,
+    _celery,
 )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench import arithmetic, floor, machine, pages, reads, wide, workloads
+from bench import arithmetic, elsewhere, floor, machine, pages, reads, wide, workloads
 from config.embedded_postgres import read_server_info
 from tests.support import server as support
 
@@ -119,7 +119,8 @@ def measure_chain(bench: Bench) -> dict[str, Any]:
     return {**stats.to_dict(), "total_s": round(statistics.median(totals), 3), "totals_s": totals, "other_load": loads}
 
 
-def _throughput(bench: Bench, dag_ids: list[str], tasks: int, reps: int) -> dict[str, Any]:
+def throughput(bench: Bench, dag_ids: list[str], tasks: int, reps: int) -> dict[str, Any]:
+    """Tasks per second and CPU per task of these DAGs, triggered together."""
     rows = [run_all(bench, dag_ids, tasks) for _ in range(reps)]
     rates = [arithmetic.rate(tasks, row["wall_s"]) for row in rows]
     return {
@@ -135,13 +136,13 @@ def _throughput(bench: Bench, dag_ids: list[str], tasks: int, reps: int) -> dict
 
 def measure_fan(bench: Bench) -> dict[str, Any]:
     """One task, 400 at once, one task."""
-    return _throughput(bench, [FAN], FAN_WIDTH + 2, bench.reps)
+    return throughput(bench, [FAN], FAN_WIDTH + 2, bench.reps)
 
 
 def measure_many(bench: Bench) -> dict[str, Any]:
     """100 DAGs of ten tasks each, triggered one after the other as fast as the API answers."""
     dag_ids = [f"{MANY}{i:03d}" for i in range(bench.many)]
-    return {"dags": len(dag_ids), **_throughput(bench, dag_ids, len(dag_ids) * MANY_LENGTH, 1)}
+    return {"dags": len(dag_ids), **throughput(bench, dag_ids, len(dag_ids) * MANY_LENGTH, 1)}
 
 
 def measure_cpu(bench: Bench) -> dict[str, Any]:
@@ -228,6 +229,7 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "assets": wide.measure_assets,
     "reads": reads.measure_reads,
     "pages": pages.measure_pages,
+    "celery": elsewhere.measure_celery,
     "cold": measure_cold,
 }
 """In the order in which they run."""
