@@ -1,6 +1,6 @@
 # Trackside: the verbs. `make` or `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up test lint docs cluster cluster-down bench bridge-report build clean
+.PHONY: help up test lint fuzz docs cluster cluster-down bench bridge-report build clean
 BIN := .venv/bin
 # Settings make their keys where they are loaded: checks and tests leave your own home alone.
 test lint: export TRACKSIDE_HOME = $(CURDIR)/test-artifacts/home
@@ -36,7 +36,7 @@ fuzz: .venv/ready-dev ## call every REST operation with generated input as every
 docs: .venv/ready ## write docs/reference and the tables of docs/migrate.md from the code
 	@$(BIN)/python tools/reference_docs.py
 
-bench: .venv/ready ## time Trackside against its budgets (docs/architecture.md)
+bench: .venv/ready ## time Trackside against its budgets (docs/performance.md)
 	@$(BIN)/python bench/run.py $(ARGS)
 
 bridge-report: .venv/ready-dev ## names of Airflow that published provider packages import, and which of them the bridge lacks

@@ -21,13 +21,16 @@ LOCK = 7_411_004
 BITE = 500
 """Task instances at a time, or one run that has more."""
 MOST_RUNS = 50
-_AUTOMATED = "('scheduled', 'backfill', 'asset_triggered')"
+_AUTOMATED = "('scheduled', 'backfill')"
+"""`listening.last_automated_interval` counts from the newest of these that has an interval or a partition."""
 _DUE = f"""
 SELECT r.id, (SELECT count(*) FROM runs_taskinstance ti WHERE ti.run_id = r.id)
 FROM runs_run r WHERE r.state IN ('success', 'failed') AND r.end_date < %(before)s AND r.run_after < %(before)s
   AND EXISTS (SELECT 1 FROM runs_run n WHERE n.dag_id = r.dag_id AND (n.run_after, n.id) > (r.run_after, r.id) AND n.state IN ('success', 'failed'))
   AND (r.run_type NOT IN {_AUTOMATED} OR EXISTS (
-      SELECT 1 FROM runs_run n WHERE n.dag_id = r.dag_id AND (n.run_after, n.id) > (r.run_after, r.id) AND n.run_type IN {_AUTOMATED}))
+      SELECT 1 FROM runs_run n WHERE n.dag_id = r.dag_id AND n.run_type IN {_AUTOMATED}
+      AND (n.data_interval_start IS NOT NULL OR n.partition_key IS NOT NULL)
+      AND (coalesce(n.logical_date, n.run_after), n.id) > (coalesce(r.logical_date, r.run_after), r.id)))
 ORDER BY r.run_after, r.id LIMIT %(limit)s
 """  # noqa: S608
 ACTOR = audit.Actor("retention", "scheduler")

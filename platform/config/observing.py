@@ -65,11 +65,15 @@ def _given(scope: dict[str, Any]) -> str:
 def _note(scope: dict[str, Any], status: int, seconds: float) -> None:
     path = scope["path"]
     door = door_of(path)
-    parked = path == "/execution/exchange" or path.startswith("/api/v2/events")
-    count(door, scope["method"], status, None if parked else seconds)
+    count(door, scope["method"], status, None if _is_parked(path) else seconds)
     if settings.LOG_FORMAT == "json" and (door not in _QUIET or status >= 400):
         fields = {"method": scope["method"], "path": path, "status": status, "seconds": round(seconds, 4)}
         logger.info("%s %s %s", scope["method"], path, status, extra={"fields": fields})
+
+
+def _is_parked(path: str) -> bool:
+    """Calls that wait for news: how long they take says nothing about the site."""
+    return path in ("/execution/exchange", "/api/trackside/v1/events") or (path.startswith("/api/") and path.endswith(("/wait", "/follow")))
 
 
 def door_of(path: str) -> str:

@@ -126,7 +126,7 @@ def test_an_edit_of_a_variable_says_that_its_value_changed_and_not_what_it_was()
 def test_an_edit_of_a_user_says_roles_and_state_before_and_after():
     client, user = client_of("Admin"), person("Viewer")
     op = Group.objects.get(name="Op")
-    fields = {"username": user.username, "email": "a@example.org", "groups": op.pk, "is_active": "on"}
+    fields = {"username": user.username, "signs_in_with": "password", "email": "a@example.org", "groups": op.pk, "is_active": "on"}
     assert client.post(reverse("admin:access_user_change", args=(user.pk,)), fields).status_code == 302
     told = last("patch_user").extra
     assert told["before"] == {"email": "", "groups": ["Viewer"]}

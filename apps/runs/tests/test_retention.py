@@ -10,7 +10,7 @@ import pytest
 from django.core.management import call_command
 
 from apps.access.models import AuditEvent
-from apps.runs import logs, retention, sql
+from apps.runs import listening, logs, retention, sql
 from apps.runs.metrics.counting import CountingScheduler
 from apps.runs.models import Run, TaskInstance, Try, XCom
 from apps.runs.tests import support
@@ -76,6 +76,19 @@ def test_each_dag_keeps_its_newest_run_and_the_one_its_next_interval_is_counted_
     rare = aged(400, "rare")
     retention.prune_once(30)
     assert left() == {scheduled.pk, manual.pk, rare.pk} and oldest.pk not in left()
+
+
+def test_the_next_interval_is_counted_from_the_latest_logical_date_not_from_the_run_that_was_made_last() -> None:
+    support.dag(support.chain("a"), "orders")
+    counted = aged(60, run_type="scheduled")
+    interval = {"logical_date": counted.run_after, "data_interval_start": counted.run_after, "data_interval_end": counted.run_after}
+    Run.objects.filter(pk=counted.pk).update(**interval)
+    long_ago = {name: value - timedelta(days=300) for name, value in interval.items()}
+    of_old_dates, by_asset = aged(50, run_type="backfill", **long_ago), aged(40, run_type="asset_triggered")
+    before = listening.last_automated_interval("orders")
+    retention.prune_once(30)
+    assert before is not None and listening.last_automated_interval("orders") == before
+    assert left() == {counted.pk, by_asset.pk} and of_old_dates.pk not in left()
 
 
 def test_it_bites_small_pieces_and_says_that_there_is_more(monkeypatch: pytest.MonkeyPatch) -> None:
