@@ -110,6 +110,7 @@ def test_a_message_that_comes_twice_starts_one_try(site: Site) -> None:
     assert site.server.wait_run("sleeper", run, LONG)["state"] == "success"
     until(lambda: not queued(site), "all messages were done with", LONG)
     assert [row[0] for row in tries_of(site, run)] == ["success"]
+    site.server.wait_log("asleep", "sleeper", run, "sleeps", seconds=LONG)
     assert site.server.log_of("sleeper", run, "sleeps").count("asleep") == 1
 
 

@@ -135,8 +135,13 @@ def test_every_event_is_an_event_of_the_asset_and_starts_its_consumer(folder: Pa
     until(lambda: len(payloads()) == 3, triggerer)
     assert [p["line"] for p in payloads()] == ["one", "two", "three"]
     assert Process.objects.get(pk=triggerer.loop.process.pk).info["watchers"] == 1  # type: ignore[union-attr]
-    kept = store.get_asset(Asset.objects.get(name="a").pk, "seen")
-    assert kept is not None and (kept.value, kept.kind) == ("3", "watcher")
+    asset = Asset.objects.get(name="a").pk
+
+    def kept() -> tuple[str, str] | None:
+        entry = store.get_asset(asset, "seen")
+        return entry and (entry.value, entry.kind)
+
+    until(lambda: kept() == ("3", "watcher"), triggerer)  # it is kept after the event was told
 
 
 def test_the_same_trigger_of_several_assets_and_dags_waits_once(folder: Path, make: Callable[..., Triggerer]) -> None:
