@@ -73,6 +73,7 @@ function start(root: HTMLElement): void {
       row += rec ? store.rowsOf(rec) : 1;
     }
     inner.style.height = `${height}px`;
+    inner.style.setProperty("--digits", String(`${store.records}`.length)); // numbers of lines have one column
     inner.style.paddingTop = `${Math.max(0, view.offset - (wrap ? first.sub * LINE : 0))}px`;
     inner.replaceChildren(...rows);
     fetchMissing(first.place, place);
