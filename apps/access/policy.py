@@ -32,7 +32,8 @@ DAG_KINDS = frozenset(
 SHARED_KINDS = frozenset({"asset", "pool"})
 SECRET_KINDS = frozenset({"connection", "variable"})
 VIEW_KINDS = frozenset({"config", "monitor", "audit"})
-ADMIN_KINDS = frozenset({"user", "token"})
+ADMIN_KINDS = frozenset({"user", "role", "token", "team"})
+"""People and what gives them rights. A token that is limited by scopes never changes these: it could lift its own limits."""
 KINDS = DAG_KINDS | SHARED_KINDS | SECRET_KINDS | VIEW_KINDS | ADMIN_KINDS
 
 ROLES = ("Viewer", "User", "Op", "Admin")
@@ -84,7 +85,7 @@ def allowed(user: User | None, action: str, kind: str, dag_id: str | None = None
     if user is None or not user.is_active:
         return False
     scopes = getattr(user, "token_scopes", None)
-    if scopes and action not in scopes:
+    if scopes and (action not in scopes or (action != READ and kind in ADMIN_KINDS)):
         return False
     if rank_of(user) >= _needed(action, kind):
         return True

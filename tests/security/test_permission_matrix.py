@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db
 CANARY = "canary-of-others"
 ROLES = ("none", "Viewer", "User", "Op", "Admin")
 PEOPLE = (*ROLES, "guest")
-OPEN = {"login", "new_password", "logout", "data_badge", "openapi", "api_docs", "rest-token"}
+OPEN = {"login", "new_password", "logout", "data_badge", "openapi", "api_docs", "rest-token", "set_language", "words"}
 """Named routes that anybody may ask for: doors, the description of the API, and badges, whose address is signed."""
 OWN_ACCOUNT = {"account", "sign_out_everywhere"}
 OPEN_WITHOUT_NAME = {"auth/token/cli", "redoc"}
@@ -51,7 +51,7 @@ def least(action: str, kind: str) -> str:
     """The lowest role that may do this to everything of the kind."""
     if kind in {"connection", "variable"}:
         return "Op"
-    if kind in {"user", "token"}:
+    if kind in {"user", "role", "token", "team"}:
         return "Admin"
     if action == "read":
         return "Viewer"

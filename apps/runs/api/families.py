@@ -5,6 +5,8 @@ from __future__ import annotations
 MODULES = (
     "apps.access.api.auth",
     "apps.access.api.connections",
+    "apps.access.api.people",
+    "apps.access.api.tokens",
     "apps.access.api.variables",
     "apps.dags.api.dags",
     "apps.dags.api.problems",
