@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.urls import path
+from django.views.i18n import set_language
 
 from apps.ui.views import (
     actions,
@@ -18,6 +19,7 @@ from apps.ui.views import (
     data,
     dialogs,
     home,
+    languages,
     logs,
     processes,
     questions,
@@ -77,7 +79,9 @@ urlpatterns = [
     path(f"{_TASK}/mark", dialogs.mark_task, name="task_mark"),
     path(f"{_TASK}/answer", questions.answer, name="task_answer"),
     path(f"{_TASK}/note", dialogs.task_note, name="task_note"),
+    path("language", set_language, name="set_language"),
     # data for the islands
+    path("ui/words/<str:language>-<str:version>.js", languages.words, name="words"),
     path("ui/grid/<str:dag_id>", data.grid, name="grid_data"),
     path("ui/graph/<str:dag_id>", data.graph, name="graph_data"),
     path("ui/tip/<int:run_pk>/<str:task_id>", data.tip, name="tip_data"),

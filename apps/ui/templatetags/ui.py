@@ -10,11 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.templatetags.static import static
+from django.urls import reverse
+from django.utils import translation
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from apps.ui import assets, words
+from apps.ui import assets, languages, words
 
 register = template.Library()
 EMPTY: SafeString = mark_safe("")
@@ -189,6 +192,29 @@ def theme(context: template.Context) -> SafeString:
     request = context.get("request")
     chosen = request.GET.get("theme") or request.COOKIES.get("theme") if request else ""
     return format_html(' data-theme="{}"', chosen) if chosen in ("light", "dark") else EMPTY
+
+
+@register.simple_tag
+def spoken() -> SafeString:
+    """`lang` and `dir` of the page."""
+    language = translation.get_language() or "en"
+    return format_html('lang="{}" dir="{}"', language, "rtl" if translation.get_language_bidi() else "ltr")
+
+
+@register.simple_tag
+def words_script() -> SafeString:
+    """The islands' words in the page's language; English needs none."""
+    language = translation.get_language() or "en"
+    if not languages.catalogue(language, "djangojs"):
+        return EMPTY
+    return format_html('<script src="{}"></script>', reverse("words", args=[language, languages.script(language)[1]]))
+
+
+@register.simple_tag
+def tongues() -> list[tuple[str, str, bool]]:
+    """Languages to choose from: code, its own name, whether the page is in it. Empty when there is only one."""
+    now = translation.get_language()
+    return [(code, str(name), code == now) for code, name in settings.LANGUAGES] if len(settings.LANGUAGES) > 1 else []
 
 
 @register.simple_tag(takes_context=True)
