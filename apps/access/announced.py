@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from trackside.runner.environment import scrubbed
+from trackside.core.environment import scrubbed
 
 GROUP = "apache_airflow_provider"
 LOOK_S = 30.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trackside.runner.command import WrongSetting, configure
-from trackside.runner.environment import scrubbed
+from trackside.core.environment import scrubbed
 
 
 def test_arguments_win_over_the_environment(tmp_path: Path) -> None:

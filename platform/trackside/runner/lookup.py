@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import Any
 
-from trackside.runner.environment import scrubbed
+from trackside.core.environment import scrubbed
 from trackside.sdk import secrets
 
 TIMEOUT_S = 60.0

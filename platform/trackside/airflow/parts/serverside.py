@@ -110,7 +110,11 @@ def action_cli(func: Any = None, check_db: bool = True) -> Any:
 
 
 def pod_mutation_hook(pod: Any) -> None:
-    """Changes a pod before it is made; without a policy nothing."""
+    """Lets the site's policies change a pod that a task makes, e.g. by KubernetesPodOperator."""
+    from trackside.sdk.plugins import policies
+
+    for hook in policies.pod_mutation_hooks():
+        hook(pod)
 
 
 # --- executors, logs, DAG bundles -----------------------------------------------------------------------------------

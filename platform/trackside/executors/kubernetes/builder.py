@@ -49,6 +49,66 @@ def build(ref: TryRef, settings: PodSettings, alias: str) -> dict[str, Any]:
     return _finished(pod, ref, settings, alias)
 
 
+def after_hook(changed: Mapping[str, Any], built: Mapping[str, Any], ref: TryRef, settings: PodSettings, alias: str) -> dict[str, Any]:
+    """A pod that the site's `pod_mutation_hook` made of `built`, held to the same rules. Raises BadPod.
+
+    The hook may change what a task may; what makes it this try's pod (name, labels, the secret and its place) is put back. It may
+    not lead out of the pod further than `built` did: the file it is in may lie where authors of DAGs write.
+    """
+    pod = copy.deepcopy(dict(changed))
+    pod.pop("status", None)
+    spec, meta = pod.get("spec"), pod.setdefault("metadata", {})
+    if not isinstance(spec, dict) or not spec.get("containers"):
+        raise BadPod("pod_mutation_hook left the pod without containers: change the pod it gets in place.")
+    if not any(c.get("name") == MAIN for c in spec["containers"]) and any(c.get("name") == MAIN for c in built["spec"]["containers"]):
+        raise BadPod(f"pod_mutation_hook took the container {MAIN!r} away, which runs the task: keep its name.")
+    if not settings.allow_host_access and (wish := reach.added(built, pod)):
+        raise BadPod(
+            f"pod_mutation_hook asks for {wish}, which reaches beyond the pod. Take it out of the hook, put it into the site's pod "
+            "template, or set TRACKSIDE_KUBERNETES_ALLOW_HOST_ACCESS."
+        )
+    for key in ("uid", "resourceVersion", "creationTimestamp", "ownerReferences", "finalizers"):
+        if key not in built["metadata"]:
+            meta.pop(key, None)
+    labels = names.labels(ref, site=settings.site, alias=alias, version=__version__)
+    meta["labels"] = {**labels, **(meta.get("labels") or {})}
+    meta["annotations"] = {**names.notes(ref), **(meta.get("annotations") or {})}
+    _put_back(spec, built["spec"])
+    users = [(spec.get("securityContext") or {}).get("runAsUser"), (main_container(spec).get("securityContext") or {}).get("runAsUser")]
+    if 0 in users and (spec.get("securityContext") or {}).get("runAsNonRoot"):
+        spec["securityContext"].pop("runAsNonRoot")  # ours, of before the hook asked for root
+    try:
+        return _finished(pod, ref, settings, alias)
+    except BadPod as error:
+        raise BadPod(f"After pod_mutation_hook: {error}") from error
+
+
+def _put_back(spec: dict[str, Any], built: Mapping[str, Any]) -> None:
+    """The start token's volume, its place in the main container, and the environment the runner needs."""
+    spec["volumes"] = _kept(spec.get("volumes"), [v for v in built.get("volumes") or [] if v.get("name") == "trackside-start"])
+    was, base = main_container(built), dict(main_container(spec))
+    mounts = [m for m in was.get("volumeMounts") or [] if m.get("name") == "trackside-start"]
+    places = [m.get("mountPath") for m in mounts]
+    others = [m for m in base.get("volumeMounts") or [] if m.get("name") == "trackside-start" or m.get("mountPath") not in places]
+    base["volumeMounts"] = _kept(others, mounts)
+    known = {e.get("name") for e in base.get("env") or []}
+    needed = [e for e in was.get("env") or [] if str(e.get("name")).startswith("TRACKSIDE_") and e["name"] not in known]
+    base["env"] = [*(base.get("env") or []), *needed]
+    spec["containers"] = [base if c.get("name") == base.get("name") else c for c in spec["containers"]]
+
+
+def _kept(now: Any, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A list with our entries as we made them, in their places; at the end, if they were taken out."""
+    mine = {entry["name"]: entry for entry in ours}
+    kept = []
+    for entry in now or []:
+        if (name := entry.get("name")) in mine:
+            kept.append(mine.pop(name))
+        elif all(name != one["name"] for one in ours):
+            kept.append(entry)
+    return [*kept, *mine.values()]
+
+
 def secret(ref: TryRef, pod: Mapping[str, Any]) -> dict[str, Any]:
     """The start token of the try, for its pod only; it goes with the pod (see `owned_by`)."""
     meta = pod["metadata"]

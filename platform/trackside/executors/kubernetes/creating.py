@@ -19,6 +19,7 @@ from trackside.core.reasons import Reason
 from trackside.executors.base import Fault, Submission, TryRef, Verdict
 from trackside.executors.kubernetes import builder, reasons
 from trackside.executors.kubernetes.api import Api, Refusal, Unreachable
+from trackside.executors.kubernetes.hooks import HookFailed, PodHooks
 from trackside.executors.kubernetes.settings import PodSettings
 
 FIRST_PAUSE_S = 0.5
@@ -30,8 +31,9 @@ logger = logging.getLogger(__name__)
 class Creators:
     """A bounded pool of threads that create pods."""
 
-    def __init__(self, api: Api, settings: PodSettings, alias: str) -> None:
+    def __init__(self, api: Api, settings: PodSettings, alias: str, hooks: PodHooks | None = None) -> None:
         self._api = api
+        self._hooks = hooks
         self._settings = settings
         self._alias = alias
         self._pool = ThreadPoolExecutor(settings.creators, thread_name_prefix="create-pod")
@@ -43,6 +45,8 @@ class Creators:
     def close(self) -> None:
         """Let what is under way finish."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._hooks is not None:
+            self._hooks.close()
 
     @property
     def is_paused(self) -> bool:
@@ -64,11 +68,12 @@ class Creators:
     def _one(self, ref: TryRef) -> Submission:
         try:
             pod = builder.build(ref, self._settings, self._alias)
-        except builder.BadPod as error:
+            if self.is_paused:  # somebody else of this batch was told to wait
+                return Submission(ref.id, Verdict.LATER, self._why)
+            pod = self._hooked(ref, pod)
+        except (builder.BadPod, HookFailed) as error:
             return Submission(ref.id, Verdict.REFUSED, Reason("invalid", str(error)))
         facts = builder.facts(pod)
-        if self.is_paused:  # somebody else of this batch was told to wait
-            return Submission(ref.id, Verdict.LATER, self._why)
         try:
             self._create(ref, pod)
         except Unreachable as error:
@@ -81,6 +86,13 @@ class Creators:
         with self._lock:
             self._pause, self._why = FIRST_PAUSE_S, None
         return Submission(ref.id, Verdict.TAKEN, facts=facts)
+
+    def _hooked(self, ref: TryRef, pod: dict[str, Any]) -> dict[str, Any]:
+        """The pod as the site's `pod_mutation_hook` wants it. Raises HookFailed, BadPod."""
+        if self._hooks is None:
+            return pod
+        changed = self._hooks.apply(pod)
+        return pod if changed is pod else builder.after_hook(changed, pod, ref, self._settings, self._alias)
 
     def _create(self, ref: TryRef, pod: dict[str, Any]) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]

@@ -20,6 +20,7 @@ from trackside.executors.kubernetes import names, reasons, settings
 from trackside.executors.kubernetes.api import Api, Refusal, Unreachable
 from trackside.executors.kubernetes.builder import main_container
 from trackside.executors.kubernetes.creating import Creators
+from trackside.executors.kubernetes.hooks import PodHooks
 from trackside.executors.kubernetes.watching import Watcher
 
 RESUBMIT_AFTER = timedelta(seconds=10)
@@ -52,7 +53,7 @@ class KubernetesExecutor(Executor):
     def open(self, wake: Callable[[], None]) -> None:
         """See `Executor`."""
         self.api = Api(self.config)
-        self.creators = Creators(self.api, self.config, self.alias)
+        self.creators = Creators(self.api, self.config, self.alias, PodHooks(self.settings))
         self._helpers = ThreadPoolExecutor(4, thread_name_prefix="pods")
         self.watcher = Watcher(self.api, self.config.namespaces, self.selector, wake)
         self.watcher.start()

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+_CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _HOST = ("hostNetwork", "hostPID", "hostIPC")
 _CAPABILITIES = frozenset({
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP",
@@ -25,6 +27,26 @@ def beyond(pod: Mapping[str, Any]) -> str | None:
     return next(_wishes(_map(pod.get("spec"))), None)
 
 
+def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """The first wish of `after` that `before` did not have in the same place, for the same thing; None if there is none."""
+    known = set(_placed(_map(before.get("spec"))))
+    return next((wish for place, wish in _placed(_map(after.get("spec"))) if (place, wish) not in known), None)
+
+
+def _placed(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each wish with what it is about, so that one that the site allowed elsewhere does not count for another container or path."""
+    for wish in _wishes({name: value for name, value in spec.items() if name not in ("volumes", *_CONTAINERS)}):
+        yield json.dumps(spec.get("securityContext"), sort_keys=True, default=str) if wish not in _HOST else "", wish
+    for volume in _maps(spec.get("volumes")):
+        for wish in _wishes({"volumes": [volume]}):
+            yield json.dumps(volume, sort_keys=True, default=str), wish
+    for kind in _CONTAINERS:
+        for container in _maps(spec.get(kind)):
+            for wish in _wishes({kind: [container]}):
+                place = [kind, container.get("name"), container.get("image"), container.get("command"), container.get("args")]
+                yield json.dumps(place, default=str), wish
+
+
 def _wishes(spec: Mapping[str, Any]) -> Iterator[str]:
     yield from (name for name in _HOST if spec.get(name))
     for volume in _maps(spec.get("volumes")):
@@ -35,7 +57,7 @@ def _wishes(spec: Mapping[str, Any]) -> Iterator[str]:
     for sysctl in _maps(context.get("sysctls")):
         if sysctl.get("name") not in _SYSCTLS:
             yield f"the sysctl {sysctl.get('name')}"
-    for kind in ("containers", "initContainers", "ephemeralContainers"):
+    for kind in _CONTAINERS:
         for container in _maps(spec.get(kind)):
             yield from _of_container(container)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from trackside.runner.environment import KEPT_PREFIXES, plugins_folder
+from trackside.core.environment import KEPT_PREFIXES, plugins_folder
 
 OUTPUT_CAP = 64 * 1024
 """Bytes of output kept per file."""

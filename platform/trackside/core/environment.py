@@ -1,7 +1,8 @@
-"""What of the worker's environment task code may see.
+"""What of a process's environment user code that it starts may see.
 
-For `zygotes` (the fork server starts with this) and `command`. Trackside's own settings hold tokens and passwords and are
-dropped altogether, except the few that task code has a use for; so is every usual name of a database URL or Django secret.
+For `runner.zygotes` (the fork server starts with this), `runner.command` and others whose children run user code. Trackside's
+own settings hold tokens and passwords and are dropped altogether, except the few that task code has a use for; so is every usual
+name of a database URL or Django secret.
 """
 
 from __future__ import annotations
