@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+from django.conf import settings
 from django.db import connection
+from django.test import Client
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright's sync API keeps a loop on the test's thread
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
@@ -57,9 +59,12 @@ def web(transactional_db: None) -> Iterator[str]:
     thread.join(15)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium; the test is skipped where there is none."""
+    """A headless Chromium, shared by the tests of a module; skipped where there is none. Each test has a context of its own.
+
+    Not shared by the session: while it runs, its loop runs on the test's thread, and tests elsewhere start loops of their own.
+    """
     api = pytest.importorskip("playwright.sync_api")
     if not os.path.exists(CHROMIUM):  # noqa: PTH110
         pytest.skip("no Chromium here")
@@ -74,19 +79,17 @@ def page(web: str, browser: Any) -> Iterator[Any]:
     """A page of somebody who signed in. Whatever the console complains about, but a refused form, fails the test."""
     from apps.ui.tests import factories
 
-    factories.user("mara")
+    client = Client()
+    client.force_login(factories.user("mara"))
     context = browser.new_context(base_url=web, viewport={"width": 1280, "height": 800}, timezone_id="UTC")
+    session = client.cookies[settings.SESSION_COOKIE_NAME]
+    context.add_cookies([{"name": session.key, "value": session.value, "url": web}])
     context.add_init_script(KEEP_SOCKETS)
     opened = context.new_page()
     complaints: list[str] = []
     opened.complaints = complaints
     opened.on("console", lambda m: complaints.append(m.text) if m.type == "error" and "status of 422" not in m.text else None)
     opened.on("pageerror", lambda e: complaints.append(str(e)))
-    opened.goto("/login")
-    opened.fill("#id_username", "mara")
-    opened.fill("#id_password", "mara")
-    opened.click("main button")
-    opened.wait_for_selector("h1")
     yield opened
     context.close()
     assert not complaints, complaints

@@ -107,6 +107,17 @@ def test_the_list_and_the_run_show_a_failure_as_it_happens(page: Any) -> None:
     page.wait_for_selector("tr[data-task='load'] :text('Disk full.')", timeout=15_000)
 
 
+def test_a_page_whose_shell_comes_late_says_that_it_is_live(page: Any) -> None:
+    run = factories.run(factories.dag(), state="running")
+    held: list[Any] = []
+    page.route("**/shell-*.js", lambda route: held.append(route))
+    page.goto(f"/dags/orders/runs/{run.run_id}", wait_until="commit")
+    page.wait_for_function("() => window.sockets?.[0]?.readyState === 1")
+    assert page.is_hidden(".live")
+    held[0].continue_()
+    page.wait_for_selector('.live[data-live="connected"]')
+
+
 def test_the_graph_draws_every_task_as_a_link_with_its_state_in_its_name(page: Any) -> None:
     run = factories.run(
         factories.dag(made=factories.spec("orders", ["a", "g.b", "g.c"], {"g": ["g.b", "g.c"]})), state="failed", states={"a": "failed"}

@@ -132,10 +132,13 @@ function key(topic: string): string {
 
 /** The one socket of this page, made when the first island asks. */
 export function live(): Live {
-  const w = window as unknown as { tracksideLive?: Live };
+  const w = window as unknown as { tracksideLive?: Live; tracksideHealth?: unknown };
   if (!w.tracksideLive) {
     w.tracksideLive = new Live(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
-    w.tracksideLive.onHealth = (health, since) => dispatchEvent(new CustomEvent("livehealth", { detail: { health, since } }));
+    w.tracksideLive.onHealth = (health, since) => {
+      w.tracksideHealth = { health, since }; // for the shell, which may be loaded later than the line is up
+      dispatchEvent(new CustomEvent("livehealth", { detail: w.tracksideHealth }));
+    };
   }
   return w.tracksideLive;
 }

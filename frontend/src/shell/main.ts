@@ -3,7 +3,7 @@ import { $, $$ } from "../lib/dom";
 import { enhance } from "./forms";
 import { keys } from "./keys";
 import { openPalette } from "./palette";
-import { showHealth, tickTimes } from "./status";
+import { type Health, showHealth, tickTimes } from "./status";
 import { hints } from "./tips";
 import { zoneAndTheme, flipTheme, flipZone } from "./prefs";
 
@@ -36,5 +36,7 @@ hints();
 enhance();
 keys();
 tickTimes();
-addEventListener("livehealth", (e) => showHealth((e as CustomEvent<{ health: string; since: number }>).detail));
+addEventListener("livehealth", (e) => showHealth((e as CustomEvent<Health>).detail));
+const known = (window as unknown as { tracksideHealth?: Health }).tracksideHealth;
+if (known) showHealth(known);
 $$("select[data-submit]").forEach((select) => select.addEventListener("change", () => (select as HTMLSelectElement).form?.requestSubmit()));

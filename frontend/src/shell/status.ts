@@ -11,7 +11,9 @@ const HINT: Record<string, string> = {
   out: "You are signed out, or may no longer see this. Load the page again to sign in.",
 };
 
-export function showHealth({ health, since }: { health: string; since: number }): void {
+export interface Health { health: string; since: number }
+
+export function showHealth({ health, since }: Health): void {
   const box = $(".live");
   if (!box) return;
   box.hidden = false;
