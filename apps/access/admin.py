@@ -23,8 +23,9 @@ from apps.access.audit import record
 from apps.access.connection_form import PREFIX, ConnectionForm, typed_form
 from apps.access.connection_probe import probe
 from apps.access.crypto import WrongKey, decrypt
-from apps.access.models import AuditEvent, Connection, Variable
+from apps.access.models import AuditEvent, Connection, Team, Variable
 from apps.access.provider_types import type_of
+from apps.access.team_form import TeamForm
 from apps.access.variable_form import VariableForm, format_words, is_secret
 
 
@@ -193,6 +194,29 @@ def _hidden(obj: Variable) -> bool:
         return is_secret(obj.key, obj.value)
     except WrongKey:
         return True
+
+
+@admin.register(Team, site=site)
+class TeamAdmin(PolicyAdmin):
+    """Which folders and tags are whose. Decides who gets which secrets, so it is for administrators."""
+
+    kind = "user"
+    audit_name = "team"
+    audit_fields = ("folders", "tags")
+    form = TeamForm
+    fields = ("name", "folders", "tags")
+    list_display = ("name", "shown_folders", "shown_tags")
+    search_fields = ("name",)
+
+    @admin.display(description="Folders")
+    def shown_folders(self, obj: Any) -> str:
+        """In one line."""
+        return ", ".join(obj.folders) or "–"
+
+    @admin.display(description="Tags")
+    def shown_tags(self, obj: Any) -> str:
+        """In one line."""
+        return ", ".join(obj.tags) or "–"
 
 
 @admin.register(AuditEvent, site=site)

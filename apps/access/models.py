@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models import F
 from django.utils.crypto import salted_hmac
@@ -184,6 +185,22 @@ class Variable(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Team(models.Model):
+    """Which folders and tags of DAG files a team owns, beside bundles that the settings give it. Rules: `apps.access.teams`."""
+
+    name = models.CharField(max_length=50, unique=True)
+    folders = ArrayField(models.CharField(max_length=500), default=list, blank=True)
+    """`reports/daily` in any bundle, `bundle:reports/daily` in one; with all that is below."""
+    tags = ArrayField(models.CharField(max_length=100), default=list, blank=True)
+    """Exact words. Authors of DAG files choose their tags: these keep apart what is not meant to meet, nothing hostile."""
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class AuditEvent(models.Model):

@@ -13,31 +13,34 @@ from apps.access import teams
 from apps.access.models import Connection, Variable
 
 
-def answer(method: str, path: str, params: dict[str, Any], *, bundle: str | None = None) -> tuple[int, Any]:
+def answer(method: str, path: str, params: dict[str, Any], *, code: teams.Code | None = None) -> tuple[int, Any]:
     """Status and JSON for GET /variables, /variables/{key} and /connections/{id}.
 
-    `bundle`: whose code asks (see `teams`); a refusal because of that has a `reason`.
+    `code`: whose code asks (see `teams`). What is another team's is not found, and the trail knows.
     """
     head, _, name = path.lstrip("/").partition("/")
     name = unquote(name)
     if method == "GET" and head == "variables" and not name:
-        keys = Variable.objects.filter(teams.readable(bundle), key__startswith=params.get("prefix") or "").order_by("key")
+        keys = Variable.objects.filter(teams.readable(code), key__startswith=params.get("prefix") or "").order_by("key")
         return 200, {"keys": list(keys.values_list("key", flat=True))}
     if method == "GET" and head == "variables":
         variable = Variable.objects.filter(key=name).first()
-        if variable is None:
+        if variable is None or not _may_have(variable, code, "variable", name):
             return 404, {"detail": f"Variable {name} does not exist"}
-        if not teams.may_have(variable, bundle):
-            return 403, {"detail": teams.refusal("variable", name, place=("bundle", bundle or "none")), "reason": "team"}
         return 200, {"key": name, "value": variable.value}
     if method == "GET" and head == "connections":
         connection = Connection.objects.filter(conn_id=name).first()
-        if connection is None:
+        if connection is None or not _may_have(connection, code, "connection", name):
             return 404, {"detail": f"The conn_id `{name}` isn't defined"}
-        if not teams.may_have(connection, bundle):
-            return 403, {"detail": teams.refusal("connection", name, place=("bundle", bundle or "none")), "reason": "team"}
         return 200, fields_of(connection)
     return 403, {"detail": f"{method} {path} is not possible while a DAG file is parsed: do it in a task."}
+
+
+def _may_have(secret: Connection | Variable, code: teams.Code | None, kind: str, name: str) -> bool:
+    if teams.may_have(secret, code):
+        return True
+    teams.refused(kind, name, place=("bundle", code.bundle if code else "none"))
+    return False
 
 
 def fields_of(connection: Connection) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
+from apps.access.teams import Code
 from apps.dags import answers, catalogue, hooks
 from apps.dags.catalogue import FileFacts
 from apps.dags.known import ASKED, CHANGED, PERIODIC, SHARE, Known
@@ -249,7 +250,7 @@ class Processor:
                 plan = {} if priority == PERIODIC and file.custom is False else plan_for(file)
                 file.parsed_signature, file.parsed_at = file.signature, time.monotonic()
                 facts = FileFacts(timezone.now(), file.signature[0] / 1e9, file.signature[1], version)
-                answer = partial(answers.answer, bundle=source_of.config.name)
+                answer = partial(answers.answer, code=Code(source_of.config.name, file.relative))
                 request_id = self.server.submit(file.path, plan, str(source_of.folder), answer)
             except BaseException:
                 source_of.files.enqueue(file, priority)

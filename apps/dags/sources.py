@@ -11,11 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.db import close_old_connections, connection
 
+from apps.access import teams
 from apps.access.models import Connection
 from apps.dags import answers
 from apps.dags.known import Known, Register
@@ -45,7 +47,7 @@ class Source:
         watch: bool,
     ) -> None:
         self.config = config
-        self.bundle: Bundle = open_bundle(config, storage, connection_of)
+        self.bundle: Bundle = open_bundle(config, storage, partial(connection_of, config.name))
         self.folder = self.bundle.root
         self.scanner = Scanner(self.folder, syntax=syntax)
         self.files = Register(self.folder, reparse_interval, share, bundle_name=config.name)
@@ -163,10 +165,18 @@ class Source:
             self._asked.clear()
 
 
-def connection_of(conn_id: str) -> dict[str, Any] | None:
-    """A connection's fields, for bundles: from secrets back ends and the environment, else from the database."""
+def connection_of(bundle: str, conn_id: str) -> dict[str, Any] | None:
+    """A connection's fields, for a bundle: from secrets back ends and the environment, else from the database.
+
+    By the rule for workers, which fetch the same bundle with a token of one of its tasks (`teams`). Raises BundleError for another team's.
+    """
     if (kept_elsewhere := lookup.connection(conn_id)) is not None:
         return kept_elsewhere
     close_old_connections()
-    found = Connection.objects.filter(conn_id=conn_id).first()  # the site's choice, not that of a file: of whichever team it is
+    found = Connection.objects.filter(conn_id=conn_id).first()
+    if found is not None and not teams.may_have(found, teams.Code(bundle)):
+        raise BundleError(  # whoever reads this wrote the bundle's settings: the name is theirs
+            f"Bundle {bundle}: the connection {conn_id} belongs to team {found.team_name}, and the bundle does not. Give the bundle that "
+            "team_name, take the team away from the connection, or name another one."
+        )
     return answers.fields_of(found) if found is not None else None

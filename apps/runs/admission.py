@@ -11,6 +11,8 @@ from uuid import UUID
 
 from django.db import transaction
 
+from apps.access import teams
+from apps.dags import ownership
 from apps.runs import claims, compiled, sql, transitions
 from trackside.core.admission import Candidate, Usage, admit
 from trackside.core.reasons import PAUSED, Reason
@@ -52,6 +54,7 @@ def run_once(now: datetime) -> int:
         if not rows:
             break
         candidates = _candidates(rows)
+        _name_teams(candidates, usage)
         admitted, refused = admit(candidates, usage)
         # the rest of a full run need not be looked at one by one: thousands of them would hide what is behind them
         full_runs += {c.run_pk for c in candidates if usage.runs[c.run_pk] >= c.max_active_tasks}
@@ -97,8 +100,10 @@ def explain_waiting(now: datetime) -> int:
 def _usage() -> Usage:
     usage = Usage()
     deferred_too = set()
-    for name, slots, include_deferred in sql.rows("SELECT name, slots, include_deferred FROM runs_pool"):
+    for name, slots, include_deferred, team in sql.rows("SELECT name, slots, include_deferred, team_name FROM runs_pool"):
         usage.pools[name] = slots
+        if team:
+            usage.pool_teams[name] = team
         if include_deferred:
             deferred_too.add(name)
     for pool, run_pk, dag_id, task_id, state, slots, count in sql.rows(_USAGE):
@@ -110,6 +115,19 @@ def _usage() -> Usage:
         usage.tasks[dag_id, task_id] += count
         usage.run_tasks[run_pk, task_id] += count
     return usage
+
+
+def _name_teams(candidates: list[Candidate], usage: Usage) -> None:
+    """Who is of which team, if a pool that is wanted is some team's; most sites have none and pay nothing."""
+    wanting = [c for c in candidates if c.pool in usage.pool_teams]
+    if not wanting:
+        return
+    if not (known := teams.rules()):
+        usage.pool_teams.clear()  # names of teams are labels
+        return
+    codes = ownership.codes_of({c.dag_id for c in wanting})
+    for c in wanting:
+        c.team = known.team_of(codes.get(c.dag_id))
 
 
 def _full_pools(usage: Usage) -> list[str]:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from apps.access.adminsite import site
-from apps.access.models import ApiToken, AuditEvent, Connection, User, Variable
+from apps.access.models import ApiToken, AuditEvent, Connection, Team, User, Variable
 from apps.dags.models import Dag, DagFile, DagVersion, ImportProblem
 from apps.runs.models import Pool, Process, Run, TaskInstance, Try
 
@@ -37,9 +37,9 @@ def url_of(model, page: str, *args) -> str:
 SEES = {
     "Viewer": {Dag, DagVersion, DagFile, ImportProblem, Run, TaskInstance, Try, Pool, Process, AuditEvent},
     "Op": {Connection, Variable},
-    "Admin": {User, Group, ApiToken},
+    "Admin": {User, Group, ApiToken, Team},
 }
-CHANGES = {"Op": {Connection, Variable, Pool}, "Admin": {User, Group, ApiToken}}
+CHANGES = {"Op": {Connection, Variable, Pool}, "Admin": {User, Group, ApiToken, Team}}
 
 
 def upto(table: dict[str, set], role: str) -> set:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from apps.dags import ownership
 from apps.runs import claims, sql, wake
 from apps.runs.errands import deadlines, pinned
 from apps.runs.errands.models import FAILED, QUEUED, RUNNING, SUCCESS, Errand
@@ -141,9 +142,9 @@ def answer(errand: Errand, method: str, path: str, params: dict[str, Any]) -> tu
                 return 200, doors[path](token=me, body=None, query=query)
             except Refused as e:
                 return e.status, {"detail": e.detail}
-    bundle = errand.run.dag.bundle_name if errand.run is not None and errand.run.dag is not None else None
-    status, body = facts.answer(method, path, params, bundle=bundle)
-    if status == 403 and "reason" not in body:
+    code = ownership.code_of(errand.run.dag_id) if errand.run is not None and errand.run.dag_id is not None else None
+    status, body = facts.answer(method, path, params, code=code)
+    if status == 403:
         body = {"detail": f"{method} {path} is not possible in a callback or listener: do it in a task."}
     return status, body
 

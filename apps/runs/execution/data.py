@@ -16,6 +16,7 @@ from django.db import transaction
 from apps.access import teams
 from apps.access.audit import Actor
 from apps.access.models import Connection, Variable
+from apps.dags import ownership
 from apps.dags.models import Dag
 from apps.runs import sql
 from apps.runs.actions import clearing, creation
@@ -41,13 +42,11 @@ class Caller:
     task_id: str
     map_index: int
     user: str | None
-    bundle: str | None = None
-    """Whose secrets it may have (`apps.access.teams`)."""
 
 
 _CALLER = """
-SELECT t.id, ti.id, ti.run_id, ti.dag_id, r.run_id, ti.task_id, ti.map_index, r.triggering_user_name, d.bundle_name, t.token_hash, t.state = 'running' AND ti.try_id = t.id
-FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id LEFT JOIN dags_dag d ON d.dag_id = ti.dag_id
+SELECT t.id, ti.id, ti.run_id, ti.dag_id, r.run_id, ti.task_id, ti.map_index, r.triggering_user_name, t.token_hash, t.state = 'running' AND ti.try_id = t.id
+FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id
 WHERE t.id = %s
 """
 
@@ -73,9 +72,8 @@ def get_connection(*, token: str, body: Any, query: dict[str, str], conn_id: str
     """A connection with its secrets."""
     me = caller(token)
     c = Connection.objects.filter(conn_id=conn_id).first()
-    if c is None:
+    if c is None or not _may_have(me, c, "connection", conn_id):
         raise Refused(404, f"The conn_id `{conn_id}` isn't defined. Create it in the admin under Connections.")
-    _of_my_team(me, c, "connection", conn_id)
     return {
         "conn_id": c.conn_id, "conn_type": c.conn_type, "description": c.description, "host": c.host, "schema": c.schema, "login": c.login,
         "password": c.password, "port": c.port, "extra": c.extra,
@@ -86,9 +84,8 @@ def get_variable(*, token: str, body: Any, query: dict[str, str], key: str) -> d
     """A variable's value."""
     me = caller(token)
     v = Variable.objects.filter(key=key).first()
-    if v is None:
+    if v is None or not _may_have(me, v, "variable", key):
         raise Refused(404, f"Variable {key} does not exist")
-    _of_my_team(me, v, "variable", key)
     return {"key": v.key, "value": v.value}
 
 
@@ -97,15 +94,17 @@ def list_variables(*, token: str, body: Any, query: dict[str, str]) -> dict[str,
     me = caller(token)
     return {
         "keys": list(
-            Variable.objects.filter(teams.readable(me.bundle), key__startswith=query.get("prefix", "")).order_by("key").values_list("key", flat=True)[:10_000]
+            Variable.objects.filter(teams.readable(ownership.code_of(me.dag_id)), key__startswith=query.get("prefix", "")).order_by("key").values_list("key", flat=True)[:10_000]
         )
     }
 
 
 def put_variable(*, token: str, body: dict[str, Any], query: dict[str, str], key: str) -> dict[str, Any]:
-    """Set a variable."""
+    """Set a variable. Keys are the site's, not the team's: that one is taken has to be said, or the task would believe it had set it."""
     me = caller(token)
-    _of_my_team(me, Variable.objects.filter(key=key).first(), "variable", key)
+    kept = Variable.objects.filter(key=key).first()
+    if kept is not None and not _may_have(me, kept, "variable", key):
+        raise Refused(403, f"Variable {key} cannot be set from this DAG. Use another key, or ask an administrator.")
     if not 0 < len(key) <= 250:
         raise Refused(422, "A variable's key must have 1 to 250 characters.")
     values: dict[str, Any] = {"value": str(body.get("value") if body.get("value") is not None else "")}
@@ -118,13 +117,18 @@ def put_variable(*, token: str, body: dict[str, Any], query: dict[str, str], key
 def delete_variable(*, token: str, body: Any, query: dict[str, str], key: str) -> dict[str, Any]:
     """Delete a variable; how many there were."""
     me = caller(token)
-    _of_my_team(me, Variable.objects.filter(key=key).first(), "variable", key)
+    kept = Variable.objects.filter(key=key).first()
+    if kept is None or not _may_have(me, kept, "variable", key):
+        return {"deleted": 0}
     return {"deleted": Variable.objects.filter(key=key).delete()[0]}
 
 
-def _of_my_team(me: Caller, secret: Connection | Variable | None, kind: str, name: str) -> None:
-    if secret is not None and not teams.may_have(secret, me.bundle):
-        raise Refused(403, teams.refusal(kind, name, dag_id=me.dag_id, run_id=me.run_id, task_id=me.task_id, map_index=me.map_index))
+def _may_have(me: Caller, secret: Connection | Variable, kind: str, name: str) -> bool:
+    """What is another team's is not there for the task, so that names cannot be guessed; the trail has the attempt."""
+    if not secret.team_name or teams.may_have(secret, ownership.code_of(me.dag_id)):
+        return True
+    teams.refused(kind, name, dag_id=me.dag_id, run_id=me.run_id, task_id=me.task_id, map_index=me.map_index)
+    return False
 
 
 # --- XComs --------------------------------------------------------------------------------------------------------------

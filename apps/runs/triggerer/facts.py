@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from apps.access import teams
 from apps.dags import answers
 from apps.runs.execution import counts, stores
 from apps.runs.execution.refusal import Refused
@@ -17,10 +18,10 @@ _COUNTS = {
 }
 
 
-def answer(method: str, path: str, params: dict[str, Any], body: Any = None, *, bundle: str | None = None) -> tuple[int, Any]:
+def answer(method: str, path: str, params: dict[str, Any], body: Any = None, *, code: teams.Code | None = None) -> tuple[int, Any]:
     """Status and JSON; paths and bodies are those that tasks use (`/execution`).
 
-    `bundle`: whose code asks. Triggers share a process, so they get only secrets that are no team's.
+    `code`: whose code asks. Triggers share a process, so they get only secrets that are no team's.
     """
     if method == "GET" and path in _COUNTS:
         if not params.get("dag_id"):
@@ -34,7 +35,7 @@ def answer(method: str, path: str, params: dict[str, Any], body: Any = None, *, 
             return 200, stores.for_asset(method, params, body, store.Writer("watcher"))
         except Refused as e:
             return e.status, {"detail": e.detail}
-    status, said = answers.answer(method, path, params, bundle=bundle)
-    if status == 403 and "reason" not in said:
+    status, said = answers.answer(method, path, params, code=code)
+    if status == 403:
         said = {"detail": f"{method} {path} is not possible in a trigger: do it in the task."}
     return status, said

@@ -30,6 +30,8 @@ class Candidate:
     """max_active_tis_per_dag."""
     task_run_limit: int | None = None
     """max_active_tis_per_dagrun."""
+    team: str | None = None
+    """Of the DAG; only asked where pools have teams."""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class Usage:
 
     pools: dict[str, int] = field(default_factory=dict)
     """Pool → total slots; -1 is no limit."""
+    pool_teams: dict[str, str] = field(default_factory=dict)
+    """Pool → the only team whose DAGs may use it."""
     pool_used: Counter[str] = field(default_factory=Counter)
     runs: Counter[int] = field(default_factory=Counter)
     """Run → queued and running instances (max_active_tasks)."""
@@ -51,6 +55,12 @@ def refuse(c: Candidate, usage: Usage) -> Reason | None:
     total = usage.pools.get(c.pool)
     if total is None:
         return Reason("pool_missing", f"Pool {c.pool} does not exist. Create it, or change the task's pool.")
+    if (owner := usage.pool_teams.get(c.pool)) and owner != c.team:
+        mine = f"is of team {c.team}" if c.team else "is of no team"
+        return Reason(
+            "pool_of_team",
+            f"Pool {c.pool} belongs to team {owner}, and this DAG {mine}. Name another pool, or ask an administrator about pool or DAG.",
+        )
     if total >= 0:
         used = usage.pool_used[c.pool]
         if c.slots > total:
