@@ -11,6 +11,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.access import audit
@@ -29,6 +30,7 @@ __all__ = [
     "bundles_gone",
     "files_gone",
     "next_run_fields",
+    "preview_paused",
     "request_parse",
     "schedule_next",
     "set_paused",
@@ -106,20 +108,36 @@ def set_paused(dag_ids: Collection[str], paused: bool, *, actor: Actor, now: dat
     """
     now = now or timezone.now()
     with transaction.atomic():
-        wanted = Dag.objects.filter(pk__in=list(dag_ids), is_paused=not paused).order_by("dag_id")
-        dags = list(wanted.select_for_update(of=("self",), no_key=True))
+        dags = list(_to_switch(dag_ids, paused).select_for_update(of=("self",), no_key=True))
         for dag in dags:
-            dag.is_paused = paused
-            fields = ["is_paused"]
-            if not paused:
-                schedule_next(dag, hooks.last_automated_interval(dag.dag_id), now)
-                fields += NEXT_COLUMNS
-            dag.save(update_fields=fields)
+            dag.save(update_fields=_switch(dag, paused, now))
             audit.record("paused", actor, dag_id=dag.dag_id, object_type="dag", object_id=dag.dag_id,
                          extra={"is_paused": paused})  # fmt: skip
         changed = [dag.dag_id for dag in dags]
         hooks.dag_changed(changed, "paused" if paused else "unpaused")
     return changed
+
+
+def preview_paused(dag_ids: Collection[str], paused: bool, *, now: datetime | None = None) -> list[Dag]:
+    """The DAGs that `set_paused` would change, with the values they would get; nothing is written."""
+    now = now or timezone.now()
+    dags = list(_to_switch(dag_ids, paused))
+    for dag in dags:
+        _switch(dag, paused, now, ask=False)
+    return dags
+
+
+def _to_switch(dag_ids: Collection[str], paused: bool) -> QuerySet[Dag]:
+    return Dag.objects.filter(pk__in=list(dag_ids), is_paused=not paused).order_by("dag_id")
+
+
+def _switch(dag: Dag, paused: bool, now: datetime, *, ask: bool = True) -> list[str]:
+    """Set the attributes of a DAG that is switched; their names."""
+    dag.is_paused = paused
+    if paused:
+        return ["is_paused"]
+    schedule_next(dag, hooks.last_automated_interval(dag.dag_id), now, ask=ask)
+    return ["is_paused", *NEXT_COLUMNS]
 
 
 def request_parse(file: DagFile, *, actor: Actor, now: datetime | None = None) -> None:

@@ -35,13 +35,16 @@ def next_run_fields(dag: Dag, last: DataInterval | None, now: datetime) -> dict[
         return _fields(None)
 
 
-def schedule_next(dag: Dag, last: DataInterval | None, now: datetime) -> dict[str, datetime | None]:
-    """Set the `next_*` attributes of `dag` (the caller saves them: `NEXT_COLUMNS`) and return them."""
+def schedule_next(dag: Dag, last: DataInterval | None, now: datetime, *, ask: bool = True) -> dict[str, datetime | None]:
+    """Set the `next_*` attributes of `dag` (the caller saves them: `NEXT_COLUMNS`) and return them.
+
+    `ask`: a timetable class of the user's is asked by the next parse of its file (writes that request); a preview does not.
+    """
     try:
         fields = next_run_fields(dag, last, now)
     except PlannedElsewhere:
         fields = _fields(None)
-        if dag.file_id:
+        if ask and dag.file_id:
             DagFile.objects.filter(pk=dag.file_id).update(reparse_requested_at=now)
     for name, value in fields.items():
         setattr(dag, name, value)

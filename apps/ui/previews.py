@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Count
 from django.http import HttpRequest
+from django.utils import timezone
 
 from apps.runs.models import Run, TaskInstance
 from apps.ui import words
 from apps.ui.queries.runs import STATE_ORDER
 
 if TYPE_CHECKING:
+    from apps.dags.models import Dag
     from apps.runs.actions.clearing import ClearRequest
-    from apps.runs.actions.marking import MarkRequest
+    from apps.runs.actions.deletion import Plan
+    from apps.runs.actions.marking import MarkRequest, RunPlan
 
 LISTED = 200
 ALSO = (
@@ -153,4 +157,59 @@ def mark_consequences(state: str, found: Sequence[TaskInstance]) -> list[tuple[s
         told.append(("clock", "The run is planned again; finished tasks keep their results.", ""))
     else:
         told.append(("info", "What needs its success will not run.", ""))
+    return told
+
+
+def run_consequences(run: Run, state: str, plan: RunPlan) -> list[tuple[str, str, str]]:
+    """(icon, sentence, tone) for the mark of a whole run."""
+    told = []
+    if plan.before == state:
+        told.append(("info", f"The run is {words.label(state).lower()} already.", ""))
+    if plan.ended:
+        told.append(("stop", f"{words.plural(len(plan.ended), 'task')} under way will be stopped.", "warn"))
+    if plan.skipped:
+        told.append(("info", f"{words.plural(len(plan.skipped), 'task')} that did not begin will be skipped.", ""))
+    if plan.teardowns:
+        told.append(("clock", "Teardowns still run; the run gets this state when they have ended.", ""))
+    if state == "queued":
+        told.append(("clock", "The run is planned again; finished tasks keep their results.", ""))
+        if run.dag.is_paused:
+            told.append(("incident", "The DAG is paused: nothing starts until it is switched on.", "warn"))
+    return told
+
+
+def pause_consequences(dags: Sequence[Dag], paused: bool) -> list[tuple[str, str, str]]:
+    """(icon, sentence, tone) for a switch of these DAGs, as `catalogue.preview_paused` gives them."""
+    if not dags:
+        return [("info", f"It is {'paused' if paused else 'switched on'} already: nothing changes.", "")]
+    counts = dict(
+        Run.objects.filter(dag__in=[d.pk for d in dags], state__in=("running", "queued")).values_list("state").annotate(n=Count("pk"))
+    )
+    running, queued = counts.get("running", 0), counts.get("queued", 0)
+    told = []
+    if paused:
+        told.append(("info", "No new runs start; tasks that run finish.", ""))
+        if running:
+            told.append(("clock", f"{words.plural(running, 'run')} under way will wait after the tasks that run now.", "warn"))
+        if queued:
+            told.append(("clock", f"{words.plural(queued, 'queued run')} will wait until it is switched on again.", "warn"))
+        return told
+    if waiting := running + queued:
+        told.append(("play", f"{words.plural(waiting, 'run')} that {'waits' if waiting == 1 else 'wait'} will go on.", ""))
+    upcoming = sorted(d.next_run_after for d in dags if d.next_run_after)
+    if not upcoming:
+        told.append(("info", "No run is planned by time.", ""))
+    elif upcoming[0] <= timezone.now():
+        told.append(("clock", "A run starts at once: it is due already.", "warn"))
+    else:
+        told.append(("clock", f"The next run comes on {words.moment(upcoming[0])}.", ""))
+    return told
+
+
+def deletion_consequences(plan: Plan) -> list[tuple[str, str, str]]:
+    """(icon, sentence, tone) for runs or a DAG that are deleted."""
+    gone = [words.plural(plan.runs, "run"), words.plural(plan.instances, "task instance"), words.plural(len(plan.tries), "log")]
+    told = [("x", f"{', '.join(gone)} go for good: this cannot be undone.", "warn")]
+    if plan.returns:
+        told.append(("info", "Its file is still there: the DAG comes back without its history. Delete the file, too.", ""))
     return told

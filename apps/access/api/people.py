@@ -60,7 +60,7 @@ class UserBody(Body):
     """An account. Without a password, one that signs in with one gets a made-up one, shown once and changed at the first sign-in."""
 
     username: Name
-    roles: Annotated[list[Name], Constraint(max_length=50)] = ["Viewer"]  # noqa: RUF012 - pydantic copies it
+    roles: Annotated[list[Name], Constraint(max_length=50)] = ["Viewer"]
     email: Annotated[str, Constraint(max_length=254)] = ""
     password: Annotated[str, Constraint(max_length=1000)] | None = None
     signs_in_with: SignsInWith = SignsInWith.PASSWORD

@@ -50,7 +50,7 @@ class TokenBody(Body):
 
     owner: Name
     name: Annotated[str, Constraint(min_length=1, max_length=100)]
-    scopes: Annotated[list[str], Constraint(max_length=20)] = []  # noqa: RUF012 - pydantic copies it
+    scopes: Annotated[list[str], Constraint(max_length=20)] = []
     """Limit it to these: read, edit, create, trigger, delete. Empty: all that its owner may."""
     expires_at: Moment | None = None
 

@@ -96,6 +96,31 @@ def _audit(chosen: Sequence[TaskInstance], state: str, actor: audit.Actor) -> No
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class RunPlan:
+    """What marking a run does: `plan_run` makes it, `mark_run` carries it out, previews tell it."""
+
+    before: str
+    ended: list[TaskInstance]
+    """Get the run's state: those under way, whose tries end."""
+    skipped: list[TaskInstance]
+    """Have not begun, and will not."""
+    teardowns: bool
+    """Teardowns have yet to run: the run gets its state when they have ended."""
+
+
+def plan_run(run: Run, state: str) -> RunPlan:
+    """What `mark_run` would do now. Raises Invalid for a state that cannot be set by hand."""
+    if state not in ("success", "failed", "queued"):
+        raise Invalid(f"'{state}' is not a state that a run can be set to: queued, success, failed", field="state")
+    before = Run.objects.only("state").get(pk=run.pk).state
+    unfinished = preview_run(run, state)
+    ended = [ti for ti in unfinished if ti.state in (TaskState.RUNNING, TaskState.RESTARTING) or ti.state in PARKED]
+    chosen = {ti.pk for ti in ended}
+    waits = state != "queued" and before in ("queued", "running") and _teardowns_left(run)
+    return RunPlan(before, ended, [ti for ti in unfinished if ti.pk not in chosen], waits)
+
+
 def preview_run(run: Run, state: str) -> list[TaskInstance]:
     """The task instances that marking the run would change."""
     if state == "queued":
@@ -110,23 +135,22 @@ def mark_run(run: Run, state: str, *, actor: audit.Actor, note: Any = UNSET) -> 
 
     Teardowns still run; a run that has any left gets its state when they have ended.
     """
-    if state not in ("success", "failed", "queued"):
-        raise Invalid(f"'{state}' is not a state that a run can be set to: queued, success, failed", field="state")
     with transaction.atomic():
         claims.lock_runs([run.pk])
         now = sql.now()
-        before = Run.objects.only("state").get(pk=run.pk).state
+        plan = plan_run(run, state)
         if state == "queued":
             transitions.move_run("requeue", [run.pk], now, advance_at=now)
         else:
-            _end_tasks(preview_run(run, state), TaskState(state), now)
-            if before in ("queued", "running") and _teardowns_left(run):
+            transitions.mark([ti.pk for ti in plan.ended], TaskState(state), now)
+            transitions.mark([ti.pk for ti in plan.skipped], TaskState.SKIPPED, now)
+            if plan.teardowns:
                 transitions.keep_mark(run.pk, state, now)
             else:
                 callbacks.run_changed(transitions.move_run(f"mark_{state}", [run.pk], now), RunState(state), f"marked {state}")
         if note is not UNSET:
             Run.objects.filter(pk=run.pk).update(note=note or None, note_user=actor.name)
-        audit.record("patch_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"before": before, "after": state})
+        audit.record("patch_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"before": plan.before, "after": state})
         wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE, wake.TRIGGER)
     run.refresh_from_db()
     return run
@@ -136,9 +160,3 @@ def _teardowns_left(run: Run) -> bool:
     """Whether teardowns have yet to run: they clean up whatever a person thinks of the run (Airflow's rule)."""
     teardowns = [t.task_id for t in selection.graph_of_run(run).graph.tasks.values() if t.is_teardown]
     return bool(teardowns) and TaskInstance.objects.filter(run=run, task_id__in=teardowns).exclude(state__in=FINISHED).exists()
-
-
-def _end_tasks(unfinished: list[TaskInstance], state: TaskState, now: Any) -> None:
-    active = [ti.pk for ti in unfinished if ti.state in (TaskState.RUNNING, TaskState.RESTARTING) or ti.state in PARKED]
-    transitions.mark(active, state, now)
-    transitions.mark([ti.pk for ti in unfinished if ti.pk not in set(active)], TaskState.SKIPPED, now)

@@ -1,6 +1,7 @@
 """REST: clear and mark with a preview in numbers and words before, and an undo for ten minutes after.
 
 Dry run is the default, as everywhere: it answers what would change and what follows from it. The pages' dialogs say the same.
+Next door: `switching` (pause, state of a run, deletion).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from apps.ui.api import own
 
 _TEXT, _COUNT = {"type": "string"}, {"type": "integer"}
 _NULL = {"type": "null"}
-_CHANGE = {
+CHANGE = {
     "type": "object",
     "title": "ActionAnswer",
     "properties": {
@@ -46,7 +47,7 @@ _CHANGE = {
     },
     "required": ["dry_run", "total", "by_state", "tasks", "consequences", "undo", "undo_until"],
 }
-_RUN_PATH = "POST /dags/{dag_id}/runs/{run_id}"
+RUN_PATH = "POST /dags/{dag_id}/runs/{run_id}"
 
 
 class _Choice(Body):
@@ -89,7 +90,8 @@ class ActionMarkBody(_Choice):
         return value
 
 
-def _answer(found: Sequence[TaskInstance], told: Sequence[tuple[str, str, str]], *, dry_run: bool, kept: UUID | None) -> dict[str, Any]:
+def answer(found: Sequence[TaskInstance], told: Sequence[tuple[str, str, str]], *, dry_run: bool, kept: UUID | None) -> dict[str, Any]:
+    """The answer of an action or its preview; `told`: what previews say follows from it."""
     shown = previews.summary(found, "", "")
     until = Kept.objects.values_list("at", flat=True).get(pk=kept) + timedelta(minutes=undo.MINUTES) if kept else None
     return {
@@ -107,7 +109,7 @@ def _run(call: Call, dag_id: str, run_id: str) -> Run:
     return the_run(call, dag_id, run_id)
 
 
-@own(f"{_RUN_PATH}/clear", may=("edit", "task"), body=ActionClearBody, returns=_CHANGE)
+@own(f"{RUN_PATH}/clear", may=("edit", "task"), body=ActionClearBody, returns=CHANGE)
 def act_clear(call: Call, dag_id: str, run_id: str) -> dict[str, Any]:
     """Run tasks again. First look (`dry_run`, the default), then do it: the answer names what takes it back."""
     from apps.runs.actions import notes
@@ -122,17 +124,17 @@ def act_clear(call: Call, dag_id: str, run_id: str) -> dict[str, Any]:
     found = clearing.preview(request)
     told = previews.clear_consequences(run, found, {"code": "latest" if body.latest_version else "same"})
     if body.dry_run:
-        return _answer(found, told, dry_run=True, kept=None)
+        return answer(found, told, dry_run=True, kept=None)
     what = f"Clear {words.plural(len(found), 'task')} of {dag_id}"
     with transaction.atomic():
         runs = {ti.run_id for ti in found}
         cleared, kept = undo.remembering(lambda: clearing.clear(request, actor=call.actor), runs, found, what, call.actor)
         if body.note is not None:
             notes.set_task_note(cleared, body.note, actor=call.actor)
-        return _answer(found, told, dry_run=False, kept=kept)
+        return answer(found, told, dry_run=False, kept=kept)
 
 
-@own(f"{_RUN_PATH}/mark", may=("edit", "task"), body=ActionMarkBody, returns=_CHANGE)
+@own(f"{RUN_PATH}/mark", may=("edit", "task"), body=ActionMarkBody, returns=CHANGE)
 def act_mark(call: Call, dag_id: str, run_id: str) -> dict[str, Any]:
     """Give tasks a state by hand. First look (`dry_run`, the default), then do it: the answer names what takes it back."""
     body: ActionMarkBody = call.body
@@ -144,12 +146,12 @@ def act_mark(call: Call, dag_id: str, run_id: str) -> dict[str, Any]:
     found = marking.preview(request)
     told = previews.mark_consequences(body.state, found)
     if body.dry_run:
-        return _answer(found, told, dry_run=True, kept=None)
+        return answer(found, told, dry_run=True, kept=None)
     what = f"Mark {words.plural(len(found), 'task')} of {dag_id} as {body.state}"
     with transaction.atomic():
         runs = {ti.run_id for ti in found}
         _, kept = undo.remembering(lambda: marking.mark(request, actor=call.actor), runs, found, what, call.actor)
-        return _answer(found, told, dry_run=False, kept=kept)
+        return answer(found, told, dry_run=False, kept=kept)
 
 
 _UNDONE = {"type": "object", "title": "Undone", "properties": {"message": _TEXT}, "required": ["message"]}

@@ -14,7 +14,7 @@ from apps.access.rest import docs
 from apps.access.rest.routes import operation_patterns, unknown_patterns
 from apps.runs.api.families import MODULES as BELOW
 
-MODULES = (*BELOW, *(f"apps.ui.api.{name}" for name in ("actions", "events", "logs", "waiting", "why")))
+MODULES = (*BELOW, *(f"apps.ui.api.{name}" for name in ("actions", "events", "logs", "switching", "waiting", "why")))
 """Modules that register operations. A new family is a module and a name here, or in `apps.runs.api.families`."""
 
 for _module in MODULES:

@@ -10,10 +10,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from apps.access.models import User
+from apps.dags import catalogue
 from apps.dags.models import Dag, DagFavorite
 from apps.runs.errors import ActionRefused
 from apps.runs.models import Run, TaskInstance
-from apps.ui import rights, words
+from apps.ui import previews, rights, words
 from apps.ui.page import actor_of, page
 from apps.ui.queries import dags as queries
 from apps.ui.views.actions import back_to, done, set_paused, words_of
@@ -58,9 +59,11 @@ def dags(request: HttpRequest) -> HttpResponse:
         error = "Things moved while you looked: these are the new numbers."
     elif request.POST.get("go") and names:
         return _act(request, do, names)
+    told = previews.pause_consequences(catalogue.preview_paused(names, do == "pause"), do == "pause") if names and do != "trigger" else []
     context: dict[str, Any] = {
-        "do": do, "verb": VERBS[do], "names": names, "total": len(names), "unchanged": len(found) - len(names) - denied, "denied": denied,
-        "error": error, "back": reverse("dags"), "subject": f"{VERBS[do]} {words.plural(len(names), 'DAG')}",
+        "do": do, "verb": VERBS[do], "consequences": told, "names": names, "total": len(names),
+        "unchanged": len(found) - len(names) - denied, "denied": denied, "error": error,
+        "back": reverse("dags"), "subject": f"{VERBS[do]} {words.plural(len(names), 'DAG')}",
     }  # fmt: skip
     return dialog(request, "ui/_dlg_bulk.html", context, status=422 if error else 200)
 

@@ -175,9 +175,10 @@ def mark_run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
         "state": request.POST.get("state") or request.GET.get("state") or ("failed" if run.state == "running" else "success"),
         "note": request.POST.get("note", ""),
     }
-    error, found = "", []
+    error, found, told = "", [], []
     try:
-        found = list(marking.preview_run(run, chosen["state"]))
+        plan = marking.plan_run(run, chosen["state"])
+        found, told = [*plan.ended, *plan.skipped], previews.run_consequences(run, chosen["state"], plan)
         if request.method == "POST" and request.POST.get("go"):
             note = {"note": chosen["note"].strip()} if chosen["note"].strip() else {}
             what, actor = f"Mark the run {words.label(chosen['state']).lower()}", actor_of(request)
@@ -194,8 +195,7 @@ def mark_run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
     context = {
         "run": run, "task_id": None, "chosen": chosen, "states": ["success", "failed", "queued"],
         "back": reverse("run", args=[dag_id, run_id]),
-        "error": error, "subject": f"Mark {run_id}", **previews.summary(found, "Mark", "change with it"),
-        "consequences": previews.mark_consequences(chosen["state"], found),
+        "error": error, "subject": f"Mark {run_id}", **previews.summary(found, "Mark", "change with it"), "consequences": told,
     }  # fmt: skip
     return _preview_or_dialog(request, "ui/_dlg_mark.html", context, error)
 
