@@ -21,14 +21,26 @@ from tests.support.server import Server, until
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundles")]
 
 FROM_GIT = """
-from airflow.sdk import dag, task
+from datetime import timedelta
+from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference, SyncCallback, dag, task
 from helper import WORD
 
 def tell(context):
     with open("@OUT@", "a") as out:
         out.write(f"{context['run_id']} {WORD} {__file__}\\n")
 
-@dag(schedule=None, on_success_callback=tell)
+def late(context):
+    with open("@OUT@-sync", "a") as out:
+        out.write(f"{context['dag_run']['dag_run_id']} {WORD} {__file__}\\n")
+
+async def late_too(context):
+    import helper
+    with open("@OUT@-async", "a") as out:
+        out.write(f"{context['dag_run']['dag_run_id']} {helper.WORD} {__file__}\\n")
+
+AT_ONCE = [DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(0), c) for c in (SyncCallback(late), AsyncCallback(late_too))]
+
+@dag(schedule=None, on_success_callback=tell, deadline=AT_ONCE)
 def from_git():
     @task
     def first():
@@ -157,9 +169,9 @@ def test_dags_of_all_bundles_run_and_tell_where_they_come_from(running: Server) 
         assert (dag["bundle_name"], dag["relative_fileloc"]) == (bundle, f"{dag_id}.py")
 
 
-def told(repo: Path, run_id: str, times: int) -> list[str]:
+def told(repo: Path, run_id: str, times: int, name: str = "told") -> list[str]:
     """What the callback of a run said at the end of it, each time."""
-    file = repo.with_name("told")
+    file = repo.with_name(name)
 
     def lines() -> list[str] | None:
         found = [line.partition(" ")[2] for line in file.read_text().splitlines() if line.startswith(run_id)] if file.exists() else []
@@ -189,6 +201,8 @@ def test_a_run_keeps_its_commit_on_every_worker_until_it_is_cleared_to_the_lates
     assert running.value("from_git", run_id, "second").startswith("one one ")
     assert told(repo, run_id, 2)[1].endswith(f"/code/versions/{old}/dags/from_git.py")  # the run's, not the newest
     assert told(repo, run_id, 2)[1].startswith("one ")
+    for name in ("told-sync", "told-async"):  # callbacks of deadlines: the first one before the commit moved on, the second after
+        assert told(repo, run_id, 2, name)[1] == f"one {running.home}/data/bundles/code/versions/{old}/dags/from_git.py"
 
     body = {"dry_run": False, "run_on_latest_version": True}
     running.call("POST", f"/dags/from_git/dagRuns/{run_id}/clear", json=body)

@@ -2,7 +2,7 @@
 
 Rules 1.232-1.236 of Airflow. References of the product are computed here, own ones by an errand (`jobs._deadline`); intervals
 read from a variable are read when the run is made. Callbacks are errands: AsyncCallback in the triggerer's child, SyncCallback
-in a callback process.
+in a callback process; of runs that keep a version of their bundle both in a callback process.
 """
 
 from __future__ import annotations
@@ -141,10 +141,13 @@ def _call(deadline: Deadline) -> Errand | None:
     told = {"id": str(deadline.id), "deadline_time": deadline.deadline_time.isoformat(), "alert_name": deadline.name}
     record = run_record(deadline.run)
     context = {"dag_run": {**record, "dag_run_id": record["run_id"]}, "deadline": told, "run_id": record["run_id"]}
-    payload = {"path": callback["path"], "kwargs": callback.get("kwargs") or {}, "context": context}
+    payload: dict[str, Any] = {"path": callback["path"], "kwargs": callback.get("kwargs") or {}, "context": context}
     is_async = callback.get("kind") == "async"
+    # the triggerer's child is one process for all: it cannot have two versions of a module
+    apart = is_async and deadline.run.bundle_version is not None
+    payload["awaits"] = apart
     return queue.put(
         "function", f"Callback of missed deadline {deadline.name or deadline.reference}", payload, dag_id=deadline.run.dag_id,
-        run_pk=deadline.run_id, runs_in="triggerer" if is_async else "processor",
+        run_pk=deadline.run_id, runs_in="triggerer" if is_async and not apart else "processor",
     )  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""A deadline's AsyncCallback as a trigger: awaited once in the triggerer's child. For `apps.runs.errands.triggered`."""
+"""A deadline's AsyncCallback as a trigger: awaited once in the triggerer's child. For `apps.runs.errands.triggered`.
+
+That of a run that keeps a version of its bundle is awaited in a callback process (`runner.errands.jobs`), which imports that version.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class CallbackTrigger(BaseTrigger):
         error = None
         try:
             callback = await asyncio.to_thread(self._find)
-            await self._call(callback)
+            await self.call(callback)
         except Exception as failure:
             traceback.print_exc()
             error = f"{type(failure).__name__}: {failure}"
@@ -45,7 +48,8 @@ class CallbackTrigger(BaseTrigger):
             load_file(self.dag_file)
         return getattr(sys.modules.get(module) or importlib.import_module(module), name)
 
-    async def _call(self, callback: Any) -> None:
+    async def call(self, callback: Any) -> None:
+        """Await it. Raises what it raises, TypeError for a plain function."""
         from trackside.sdk.notifier import BaseNotifier
 
         kwargs = serde.deserialize(self.kwargs)

@@ -1,11 +1,12 @@
 """One function per kind of job. They return a JSON value, raise Undoable, or let user code's exceptions through.
 
-Kinds: `task_callback`, `dag_callback`, `function` (a deadline's SyncCallback), `listener`, `plugins` (describe them),
+Kinds: `task_callback`, `dag_callback`, `function` (a deadline's callback), `listener`, `plugins` (describe them),
 `next_run`, `manual_interval`, `run_id`, `slots` (own timetables), `deadline` (own references).
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
 import traceback
@@ -21,6 +22,7 @@ from trackside.sdk.execution import current
 from trackside.sdk.execution.callbacks import run_callbacks
 from trackside.sdk.plugins import hooks
 from trackside.sdk.plugins import loading as plugins
+from trackside.sdk.triggers_callback import CallbackTrigger
 
 if TYPE_CHECKING:
     from trackside.runner.parsing.settings import ParseSettings
@@ -98,8 +100,11 @@ def _counted(failed: int) -> int:
 
 
 def _function(job: dict[str, Any]) -> Any:
-    """A SyncCallback: a function or a notifier, with its arguments and a `context` if it takes one."""
-    function = parts.function_of(job["path"], job.get("dag_file"))
+    """A SyncCallback: a function or a notifier, with its arguments and a `context` if it takes one. With `awaits` an AsyncCallback."""
+    function = parts.function_of(job["path"], job)
+    if job.get("awaits"):
+        asyncio.run(CallbackTrigger(job["path"], job.get("kwargs"), job.get("context")).call(function))
+        return None
     kwargs = serde.deserialize(job.get("kwargs") or {})
     call_with_context(function, kwargs, job.get("context") or {})
     return None

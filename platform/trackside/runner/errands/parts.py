@@ -63,13 +63,18 @@ def context_of(job: dict[str, Any], dag: Any, comms: Comms) -> Context:
     return context
 
 
-def function_of(path: str, dag_file: str | None) -> Any:
-    """What a dotted path names; functions of DAG files are found by loading the file. Raises Undoable."""
+def function_of(path: str, job: dict[str, Any]) -> Any:
+    """What a dotted path names; functions of DAG files are found by loading the file. Raises Undoable.
+
+    The path is of the folder the file was parsed in; the file of a kept version lies elsewhere, and its module is named after that.
+    """
+    dag_file = job.get("dag_file")
     module, _, name = path.rpartition(".")
     if module.startswith("unusual_prefix_") and module not in sys.modules and dag_file:
-        from trackside.sdk.parsing import load_file as load_dag_file
+        from trackside.sdk.jsonable import plain_module
 
-        load_dag_file(dag_file)
+        load_file(job)
+        module = next((loaded for loaded in list(sys.modules) if plain_module(loaded) == plain_module(module)), module)
     try:
         return getattr(sys.modules.get(module) or importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
