@@ -50,7 +50,7 @@ def main(request: dict[str, Any], settings: ParseSettings, channel: int, output:
                 result = errands.run(job, settings)
             else:
                 plugins.load()
-                result = load(request["path"], request.get("plan") or {}, settings)
+                result = _limited(request["path"], settings) or load(request["path"], request.get("plan") or {}, settings)
         body = _encode(result, settings)
         if os.getpid() == me:  # a fork that the file made and that came back here must not answer for it
             faulthandler.cancel_dump_traceback_later()
@@ -97,6 +97,20 @@ def _limit(settings: ParseSettings) -> None:
     # nothing is written into DAG folders, and a helper module saved twice within one second is not stale
     sys.dont_write_bytecode = True
     gc.disable()  # the process is short
+
+
+def _limited(path: str, settings: ParseSettings) -> dict[str, Any] | None:
+    """Take the time that the site's policy gives this file; the result, if the policy cannot be asked."""
+    if settings.dags_folder not in sys.path:  # a policy may lie there, too; reading the file puts it there anyway
+        sys.path.insert(0, settings.dags_folder)
+    try:
+        seconds = policies.import_timeout(path)
+    except BaseException as e:  # also SystemExit of a policy
+        return {"dags": [], "errors": [_from_exception(e, path)], "warnings": [], "hashes": {}, "sources": {}, "imports": []}
+    if seconds is not None:
+        wire.send(3, wire.LIMIT, {"seconds": seconds})
+        faulthandler.dump_traceback_later(max(seconds - 0.15, seconds * 0.7), file=2)
+    return None
 
 
 def _set_limit(kind: int, value: int) -> None:

@@ -99,10 +99,9 @@ def died(header: dict[str, Any], path: str, settings: ParseSettings) -> ParsePro
     code = int(header.get("code") or 0)
     match header.get("verdict"):
         case "timeout":
-            message = (
-                f"Parsing took longer than {settings.timeout:g} s and was stopped{where}. {move}, "
-                "or raise TRACKSIDE_PARSE_TIMEOUT."
-            )
+            limit = header.get("limit")
+            more = "raise TRACKSIDE_PARSE_TIMEOUT" if limit is None else "have get_dagbag_import_timeout give this file more time"
+            message = f"Parsing took longer than {limit or settings.timeout:g} s and was stopped{where}. {move}, or {more}."
         case "memory":
             message = (
                 f"Parsing needed more than {settings.memory_mb} MB of memory and was stopped{where}. {move}, "

@@ -49,6 +49,8 @@ class Job:
     printed: int = 0
     reader: wire.Reader = field(default_factory=lambda: wire.Reader(MAX_RESULT))
     result: bytes | None = None
+    limit: float | None = None
+    """Seconds it may take by the site's policy, if that has one for it."""
     verdict: str | None = None
     """Why it was killed, None while it was not."""
 
@@ -149,6 +151,9 @@ class Server:
         for frame in frames:
             if frame.kind == wire.RESULT:
                 job.result = frame.body
+            elif frame.kind == wire.LIMIT:
+                job.limit = float(frame.header["seconds"])
+                job.deadline = job.started + job.limit
             elif frame.kind == wire.ASK:
                 wire.send(self.replies, wire.ASK, {**frame.header, "id": job.id})
         if not data:
@@ -199,6 +204,7 @@ class Server:
             "verdict": verdict,
             "code": abs(code),
             "output": output,
+            "limit": job.limit,
             "duration": round(time.monotonic() - job.started, 6),
         }
         wire.send(self.replies, wire.DONE, header, (job.result or b"") if verdict == "ok" else b"")

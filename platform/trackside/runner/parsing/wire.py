@@ -19,6 +19,7 @@ PARSE = b"P"  # processor → server: {"id", "path", "plan"}
 ANSWER = b"A"  # processor → server → file: {"id", "status"}, body: JSON
 READY = b"Y"  # server → processor: {}
 ASK = b"Q"  # file → server → processor: {"id", "method", "path", "params"}
+LIMIT = b"L"  # file → server: {"seconds"}, the time it may take by the site's policy
 RESULT = b"R"  # file → server: {}, body: JSON
 DONE = b"D"  # server → processor: see results.ParseReply, body: the result
 

@@ -25,6 +25,7 @@ NAMES = (
     *("get_airflow_context_vars", "get_dagbag_import_timeout"),
 )
 MODULE = "airflow_local_settings"
+LONGEST_IMPORT_S = 3600.0
 
 _found: dict[str, list[Callable[..., Any]]] | None = None
 
@@ -119,6 +120,25 @@ def context_vars(context: Any) -> dict[str, str]:
     for function in load()["get_airflow_context_vars"]:
         out.update({str(key): str(value) for key, value in (function(context) or {}).items()})
     return out
+
+
+def import_timeout(path: str) -> float | None:
+    """Seconds that `get_dagbag_import_timeout` gives a file, the last policy's if several have one; None without a policy.
+
+    0 or less means without a limit; one hour is, because a file that hangs must not hold its place for ever. Raises
+    AirflowClusterPolicyError for what is no number and for a policy that fails.
+    """
+    found: float | None = None
+    for policy in load()["get_dagbag_import_timeout"]:
+        try:
+            seconds = policy(path)
+        except Exception as error:
+            said = f"get_dagbag_import_timeout failed for {path}: {type(error).__name__}: {error}. Mend {MODULE}.py"
+            raise AirflowClusterPolicyError(said) from error
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise AirflowClusterPolicyError(f"get_dagbag_import_timeout gave {seconds!r} for {path}; it must give a number of seconds")
+        found = min(float(seconds), LONGEST_IMPORT_S) if seconds > 0 else LONGEST_IMPORT_S
+    return found
 
 
 def pod_mutation_hooks() -> list[Callable[..., Any]]:
