@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import uuid
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -57,6 +58,24 @@ def test_s19_a_person_has_one_limit_for_all_tokens_and_the_pages(limits):
     assert "Too many requests by this person." in page.content.decode() and int(page["Retry-After"]) >= 1
     assert client.get("/admin/").status_code == 429
     assert Client().get("/login").status_code == 200
+
+
+@pytest.mark.parametrize("keeps_cookies", [False, True])
+def test_s19_people_of_a_trusted_proxy_have_the_same_limit_with_and_without_cookies(limits, keeps_cookies):
+    limits.TRUSTED_PROXY_HEADER, limits.TRUSTED_PROXY_GROUPS_HEADER = "X-Remote-User", ""
+    limits.TRUSTED_PROXY_ADDRESSES = [ip_network("127.0.0.1")]
+    limits.SIGN_IN_DEFAULT_ROLE = "Viewer"
+    at = limits.MIDDLEWARE.index("apps.access.rates.PageRates")
+    limits.MIDDLEWARE = [*limits.MIDDLEWARE[:at], "apps.access.outside.proxy.TrustedProxyMiddleware", *limits.MIDDLEWARE[at:]]
+    client = Client()
+
+    def visit(name: str) -> int:
+        if not keeps_cookies:
+            client.cookies.clear()
+        return client.get("/account", headers={"x-remote-user": name}).status_code
+
+    assert [visit("paula") for _ in range(7)] == [200] * 5 + [429] * 2
+    assert visit("pia") == 200
 
 
 def test_s19_changes_that_were_refused_changed_nothing(limits):

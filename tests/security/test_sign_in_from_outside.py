@@ -54,11 +54,30 @@ member: uid=lena,dc=example,dc=org
 """
 
 
+GARBAGE = {
+    "hangs up": (0, b""), "an error": (503, b"later"), "nothing": (200, b""), "a page": (200, b"<!doctype html><p>login</p>"),
+    "a list": (200, b"[]"), "a text": (200, b'"x"'), "null": (200, b"null"), "an empty object": (200, b"{}"),
+    "wrong types": (200, b'{"authorization_endpoint": 1, "token_endpoint": []}'), "noise": (200, bytes(range(256))),
+    "xml of another kind": (200, b"<a><b/></a>"), "cut off": (200, b'<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata"'),
+    "somebody else's": (200, b'<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="https://else.example"/>'),
+}  # fmt: skip
+"""What a provider may publish by mistake."""
+
+
 class Site:
     """The running server and its counterparts."""
 
     def __init__(self, url: str, provider: Provider, trackside: server.Server) -> None:
         self.url, self.provider, self.trackside = url, provider, trackside
+        self.with_garbage: dict[str, list[httpx.Response]] = {}
+        """What the SAML addresses said to each of GARBAGE: asked before anything else, for good metadata are kept for hours."""
+
+    def publish_garbage(self) -> None:
+        for name, garbage in GARBAGE.items():
+            self.provider.publishes = garbage
+            with self.browser() as browser:
+                self.with_garbage[name] = [browser.get(f"/sso/saml/saml/{door}/", follow_redirects=False) for door in ("login", "metadata")]
+        self.provider.publishes = None
 
     def browser(self, address: str = "127.0.0.1", **headers: str) -> httpx.Client:
         transport = httpx.HTTPTransport(local_address=address)
@@ -89,8 +108,7 @@ def site() -> Iterator[Site]:
                 "TRACKSIDE_OIDC_NAME": "Example Login",
                 "TRACKSIDE_OIDC_GROUPS_CLAIM": "realm_access.roles",
                 "TRACKSIDE_SAML_IDP_ENTITY_ID": "https://idp.example/saml",
-                "TRACKSIDE_SAML_IDP_SSO_URL": "https://idp.example/sso",
-                "TRACKSIDE_SAML_IDP_CERT": provider.certificate(),
+                "TRACKSIDE_SAML_IDP_METADATA_URL": f"{provider.url}/saml-metadata",
                 "TRACKSIDE_LDAP_URL": f"ldap://127.0.0.1:{directory.stdout.readline().strip()}",
                 "TRACKSIDE_LDAP_BIND_DN": "cn=reader,dc=example,dc=org",
                 "TRACKSIDE_LDAP_BIND_PASSWORD": "reader-password",
@@ -102,7 +120,9 @@ def site() -> Iterator[Site]:
             }
             (home / "dags").mkdir()
             running = server.start(home, home / "dags", environment=environment)
-            yield Site(running.url, provider, running)
+            made = Site(running.url, provider, running)
+            made.publish_garbage()
+            yield made
     finally:
         if running is not None:
             running.stop()
@@ -115,6 +135,7 @@ def site() -> Iterator[Site]:
 def honest(site: Site) -> Iterator[None]:
     yield
     site.provider.forged = site.provider.broken = False
+    site.provider.publishes = None
 
 
 def token(site: Site, name: str, password: str) -> httpx.Response:
@@ -195,6 +216,13 @@ def test_a_provider_that_does_not_answer_is_told_on_a_page(site: Site) -> None:
     assert "does not answer" in page.text
 
 
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_a_provider_that_publishes_something_else_is_told_on_a_page(site: Site, garbage: str) -> None:
+    site.provider.publishes = GARBAGE[garbage]
+    page = site.oidc(sub="11", preferred_username="olga")
+    assert (page.status_code, "does not answer as it should" in page.text) == (503, True), page.text
+
+
 # SAML --------------------------------------------------------------------------------------------------------------
 def saml(site: Site, *, name_id: str, attributes: dict[str, list[str]], audience: str | None = None) -> httpx.Response:
     with site.browser() as browser:
@@ -218,6 +246,21 @@ def test_a_signed_assertion_signs_in(site: Site) -> None:
     assert (page.status_code, page.url.path) == (200, "/account")
     assert "<h1>sara</h1>" in page.text
     assert "<p>Op, Viewer</p>" in page.text
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_metadata_that_are_none_are_told_on_a_page_and_do_not_stay(site: Site, garbage: str) -> None:
+    for page in site.with_garbage[garbage]:
+        assert (page.status_code, "does not answer as it should" in page.text) == (503, True), page.text
+
+
+@pytest.mark.parametrize("sent", ["", "!", "AAAA", "PGE+", "PGE+PC9hPg=="])
+def test_an_assertion_that_is_none_is_told_on_a_page(site: Site, sent: str) -> None:
+    with site.browser() as browser:
+        answers = [browser.post("/sso/saml/saml/acs/", data={"SAMLResponse": sent}), browser.get("/sso/saml/saml/acs/finish/")]
+        answers += [browser.get("/sso/saml/saml/sls/", params={name: sent}) for name in ("SAMLRequest", "SAMLResponse", "x")]
+        assert browser.get("/account", follow_redirects=False).status_code == 302
+    assert {a.status_code for a in answers} <= {200, 400, 403}
 
 
 @pytest.mark.parametrize("wrong", ["key", "audience"])

@@ -1,7 +1,7 @@
 """An identity provider for tests: OpenID Connect over HTTP with signed tokens and PKCE, and SAML responses signed on request.
 
 `Provider()` listens on a free port of this machine. `person` is who signs in next; `forged` makes it sign with a foreign key,
-`broken` answer with errors.
+`broken` answer with errors, `publishes` publish something else than its discovery document and SAML metadata.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Provider:
     person: dict[str, Any] = field(default_factory=dict)
     forged: bool = False
     broken: bool = False
+    publishes: tuple[int, bytes] | None = None
+    """Status and body; status 0 hangs up."""
     key: rsa.RSAPrivateKey = field(default_factory=_key)
     foreign: rsa.RSAPrivateKey = field(default_factory=_key)
     codes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -87,6 +89,17 @@ class Provider:
         return {"keys": [{**RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True), "kid": "k1", "alg": "RS256", "use": "sig"}]}
 
     # SAML ----------------------------------------------------------------------------------------------------------
+    def saml_metadata(self) -> str:
+        """What an identity provider publishes of itself."""
+        certificate = "".join(self.certificate().split("\n")[1:-2]) if "BEGIN" in self.certificate() else self.certificate()
+        return (
+            '<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="https://idp.example/saml"><IDPSSODescriptor '
+            'protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol"><KeyDescriptor use="signing"><KeyInfo '
+            f'xmlns="http://www.w3.org/2000/09/xmldsig#"><X509Data><X509Certificate>{certificate}</X509Certificate></X509Data></KeyInfo>'
+            '</KeyDescriptor><SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" '
+            'Location="https://idp.example/sso"/></IDPSSODescriptor></EntityDescriptor>'
+        )
+
     def certificate(self) -> str:
         """The certificate that SAML responses are signed with, PEM."""
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "idp.example")])
@@ -153,12 +166,24 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, json.loads(base64.urlsafe_b64decode(token)))
         elif parts.path == "/keys":
             self._json(200, self.provider.keys())
+        elif self.provider.publishes is not None:
+            self._raw(*self.provider.publishes)
+        elif parts.path == "/saml-metadata":
+            self._raw(200, self.provider.saml_metadata().encode())
         else:
             self._json(500 if self.provider.broken else 200, self.provider.discovery())
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self._json(*self.provider.token({name: values[0] for name, values in parse_qs(body).items()}))
+
+    def _raw(self, status: int, body: bytes) -> None:
+        if status == 0:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
 
     def _json(self, status: int, value: Any) -> None:
         self.send_response(status)

@@ -6,10 +6,12 @@ e-mail addresses, connected accounts) are not offered: whoever arrives here is s
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
-import requests
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.internal import jwtkit
@@ -18,8 +20,9 @@ from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAu
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
 from django.conf import settings
 from django.contrib.auth import login as django_login
-from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import DatabaseError, transaction
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -117,7 +120,22 @@ def _claim(claims: dict[str, Any], path: str) -> Any:
 
 
 class SignedOpenIDConnect(OpenIDConnectOAuth2Adapter):
-    """Checks the signature of the ID token even when it came straight from the provider."""
+    """Checks the signature of the ID token even when it came straight from the provider, and that what is published are addresses."""
+
+    def get_provider(self) -> Any:
+        """The provider, which asks by this adapter, too."""
+        provider = super().get_provider()
+        provider.oauth2_adapter_class = type(self)
+        return provider
+
+    @property
+    def openid_config(self) -> dict[str, Any]:
+        """The discovery document. Raises ValueError, naming the entry, for one that browsers or secrets could not be sent to."""
+        found: dict[str, Any] = super().openid_config
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "issuer"):
+            if urlsplit(str(found.get(name) or "")).scheme not in ("https", "http"):
+                raise ValueError(f"{name} of the discovery document is no address: {str(found.get(name))[:100]!r}")
+        return found
 
     def _decode_id_token(self, app: Any, id_token: str) -> dict[str, Any]:
         found: dict[str, Any] = jwtkit.verify_and_decode(
@@ -130,14 +148,46 @@ class SignedOpenIDConnect(OpenIDConnectOAuth2Adapter):
         return found
 
 
+_OURS = (Http404, PermissionDenied, SuspiciousOperation, DatabaseError)
+
+
+def told_apart(view: Callable[..., HttpResponseBase], *, status: int = 503) -> Callable[..., HttpResponseBase]:
+    """A view whose failures are the provider's: what it published or sent is unreachable, no JSON, no XML, or lacks what it must have.
+
+    Libraries raise anything then, so everything but our own kinds is caught, told in the log, and answered with a page. `status`: for
+    what was sent and cannot be read; what cannot be reached is 503.
+    """
+
+    @functools.wraps(view)
+    def told(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except _OURS:
+            raise
+        except Exception as e:
+            unreachable = status == 503 or isinstance(e, OSError)
+            log.error("signing in at %s: %s", request.path, _cause(e), exc_info=not unreachable)
+            if unreachable:
+                why, what = "The provider does not answer as it should.", "Try again in a while"
+            else:
+                why, what = "What the provider sent cannot be read.", "Begin again at the sign-in page"
+            why = f"{why} {what}, or tell an administrator: the server's log says more."
+            return _told(request, why, 503 if unreachable else status)
+
+    return told
+
+
+def _cause(error: Exception) -> str:
+    """For the administrator: what to look at."""
+    said = f"{type(error).__name__}: {error}"[:500]
+    if isinstance(error, OSError):  # of requests and urllib, too
+        return f"the provider's metadata (TRACKSIDE_OIDC_SERVER_URL or TRACKSIDE_SAML_IDP_METADATA_URL) cannot be fetched: {said}"
+    return f"what the provider published or sent is not what it should be: {said}"
+
+
 def oidc_login(request: HttpRequest, provider_id: str) -> HttpResponseBase:
     """Off to the provider."""
-    try:
-        response: HttpResponseBase = OAuth2LoginView.adapter_view(SignedOpenIDConnect(request, provider_id))(request)
-    except (requests.RequestException, KeyError, ValueError) as e:
-        log.error("the OpenID Connect provider cannot be asked: %r", e)
-        why = "The provider does not answer as it should. Try again in a while, or tell an administrator: the server's log says more."
-        return _told(request, why, 503)
+    response: HttpResponseBase = OAuth2LoginView.adapter_view(SignedOpenIDConnect(request, provider_id))(request)
     return response
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, path
 
 urlpatterns: list[URLPattern | URLResolver] = []
 
@@ -13,8 +13,17 @@ if settings.SIGN_IN_DOORS:
     urlpatterns.append(path("cancelled", providers.cancelled, name="socialaccount_login_cancelled"))
     if "openid_connect" in settings.SOCIALACCOUNT_PROVIDERS:
         urlpatterns += [
-            path("oidc/<str:provider_id>/login/", providers.oidc_login, name="openid_connect_login"),
-            path("oidc/<str:provider_id>/login/callback/", providers.oidc_callback, name="openid_connect_callback"),
+            path("oidc/<str:provider_id>/login/", providers.told_apart(providers.oidc_login), name="openid_connect_login"),
+            path("oidc/<str:provider_id>/login/callback/", providers.told_apart(providers.oidc_callback), name="openid_connect_callback"),
         ]
     if "saml" in settings.SOCIALACCOUNT_PROVIDERS:
-        urlpatterns.append(path("", include("allauth.socialaccount.providers.saml.urls")))
+        from allauth.socialaccount.providers.saml import views as saml
+
+        urlpatterns += [
+            path("saml/<slug:organization_slug>/" + address, providers.told_apart(view, status=status), name=name)
+            for address, view, status, name in (
+                ("login/", saml.login, 503, "saml_login"), ("metadata/", saml.metadata, 503, "saml_metadata"),
+                ("acs/", saml.acs, 400, "saml_acs"), ("acs/finish/", saml.finish_acs, 400, "saml_finish_acs"),
+                ("sls/", saml.sls, 400, "saml_sls"),
+            )
+        ]  # fmt: skip
