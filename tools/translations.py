@@ -24,7 +24,7 @@ from apps.ui import pofile  # noqa: E402 - the checkout need not be on the path
 
 FOLDER = ROOT / "apps" / "ui" / "locale"
 QUOTED = r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
-IN_TEMPLATES = re.compile(rf"\b(n?p?gettext)\(\s*u?{QUOTED}(?:\s*,\s*u?{QUOTED})?(?:\s*,\s*u?{QUOTED})?")
+IN_TEMPLATES = re.compile(rf"(?<![A-Za-z])(n?p?gettext|_)\(\s*u?{QUOTED}(?:\s*,\s*u?{QUOTED})?(?:\s*,\s*u?{QUOTED})?")
 IN_SCRIPTS = re.compile(rf"\b(trn?)\(\s*{QUOTED}(?:,\s*{QUOTED})?")
 CALLS = {name + lazy for name in ("gettext", "ngettext", "pgettext", "npgettext") for lazy in ("", "_lazy")} | {"_", "gettext_noop"}
 HEADER = (

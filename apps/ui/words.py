@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from statistics import median
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.utils import timezone
+from django.utils import dates, timezone
+from django.utils.functional import Promise
+from django.utils.translation import get_language, ngettext, pgettext
+from django.utils.translation import gettext_lazy as _
 
-LABELS = {
-    "none": "No status",
-    "scheduled": "Scheduled",
-    "queued": "Queued",
-    "running": "Running",
-    "success": "Success",
-    "failed": "Failed",
-    "up_for_retry": "Up for retry",
-    "up_for_reschedule": "Up for reschedule",
-    "deferred": "Deferred",
-    "awaiting_input": "Awaiting a person",
-    "restarting": "Restarting",
-    "skipped": "Skipped",
-    "upstream_failed": "Upstream failed",
-    "removed": "Removed",
-    "paused": "Paused",
-    "parked": "Waiting",
-    "fenced": "Ended by the server",
-    "lost": "Lost",
+LABELS: dict[str, str | Promise] = {
+    "none": _("No status"),
+    "scheduled": _("Scheduled"),
+    "queued": _("Queued"),
+    "running": _("Running"),
+    "success": _("Success"),
+    "failed": _("Failed"),
+    "up_for_retry": _("Up for retry"),
+    "up_for_reschedule": _("Up for reschedule"),
+    "deferred": _("Deferred"),
+    "awaiting_input": _("Awaiting a person"),
+    "restarting": _("Restarting"),
+    "skipped": _("Skipped"),
+    "upstream_failed": _("Upstream failed"),
+    "removed": _("Removed"),
+    "paused": _("Paused"),
+    "parked": _("Waiting"),
+    "fenced": _("Ended by the server"),
+    "lost": _("Lost"),
 }
 """The one name of each state; REST and the command line use the raw word."""
 
@@ -39,20 +42,35 @@ WORST_FIRST = (
 )  # fmt: skip
 """Which state stands for a group of them. The grid island holds the same order (`frontend/src/lib/states.ts`)."""
 
-RUN_TYPES = {
-    "scheduled": "by schedule",
-    "manual": "by hand",
-    "backfill": "by a backfill",
-    "operator_triggered": "by another DAG",
-    "asset_triggered": "by new data",
-    "asset_materialization": "for an asset",
+RUN_TYPES: dict[str, str | Promise] = {
+    "scheduled": _("by schedule"),
+    "manual": _("by hand"),
+    "backfill": _("by a backfill"),
+    "operator_triggered": _("by another DAG"),
+    "asset_triggered": _("by new data"),
+    "asset_materialization": _("for an asset"),
 }
+
+
+MARKS = {"en": (",", "."), "de": (".", ",")}
+"""Thousands separator and decimal mark by language; English's where a language is missing."""
 
 
 def label(state: str | None) -> str:
     """Words for a state; null is the state "none"."""
     state = state or "none"
-    return LABELS.get(state, state.replace("_", " ").capitalize())
+    return str(LABELS.get(state, state.replace("_", " ").capitalize()))
+
+
+def said(state: str | None) -> str:
+    """The same within a sentence. Only the first letter changes: other languages write some words large."""
+    text = label(state)
+    return text[:1].lower() + text[1:]
+
+
+def run_type(name: str) -> str:
+    """How a run came to be."""
+    return str(RUN_TYPES.get(name, name))
 
 
 def glyph(state: str | None) -> str:
@@ -72,7 +90,7 @@ def duration(seconds: float | None) -> str:
         return ""
     seconds = max(0.0, seconds)
     if seconds < 9.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s".replace(".", _marks()[1])
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -96,8 +114,10 @@ def relative(moment: datetime, now: datetime | None = None) -> str:
     """`21 min ago`, `in 28 min`, `now`."""
     distance = (moment - (now or timezone.now())).total_seconds()
     if abs(distance) < 1:
-        return "now"
-    return f"in {rough(distance)}" if distance > 0 else f"{rough(distance)} ago"
+        return pgettext("moment", "now")
+    if distance > 0:
+        return pgettext("moment", "in %(time)s") % {"time": rough(distance)}
+    return pgettext("moment", "%(time)s ago") % {"time": rough(distance)}
 
 
 def moment(value: datetime, zone: tzinfo | None = None, *, seconds: bool | None = None, now: datetime | None = None) -> str:
@@ -105,11 +125,12 @@ def moment(value: datetime, zone: tzinfo | None = None, *, seconds: bool | None 
     local = value.astimezone(zone or timezone.get_current_timezone())
     show_seconds = bool(local.second) if seconds is None else seconds
     year = "" if local.year == (now or timezone.now()).year else f" {local.year}"
-    return (
-        f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M:%S}"
-        if show_seconds
-        else f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M}"
-    )
+    return f"{dates.WEEKDAYS_ABBR[local.weekday()]} {day_of(local)}{year} {local:{'%H:%M:%S' if show_seconds else '%H:%M'}}"
+
+
+def day_of(value: date) -> str:
+    """`18 Nov`."""
+    return f"{value.day} {str(dates.MONTHS_3[value.month]).capitalize()}"
 
 
 def clock(value: datetime) -> str:
@@ -125,7 +146,8 @@ def full(value: datetime, dag_zone: str | None = None) -> str:
         lines.append(f"{moment(value, UTC, seconds=True)} UTC")
     other = zone(dag_zone) if dag_zone else None
     if other and value.astimezone(other).utcoffset() not in (value.astimezone(mine).utcoffset(), timedelta(0)):
-        lines.append(f"{moment(value, other, seconds=True)} {zone_name(value, other)} (the DAG's)")
+        whose = _("(the DAG's)")
+        lines.append(f"{moment(value, other, seconds=True)} {zone_name(value, other)} {whose}")
     return "; ".join(lines)
 
 
@@ -149,11 +171,40 @@ def usual(durations: list[float]) -> float | None:
     return median(durations) if durations else None
 
 
+def _marks() -> tuple[str, str]:
+    """Thousands separator and decimal mark."""
+    return MARKS.get(get_language() or "en", MARKS["en"])
+
+
 def number(value: int) -> str:
     """With thousands separators."""
-    return f"{value:,}"
+    return f"{value:,}".replace(",", _marks()[0])
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
-    """`1 task`, `146 tasks`."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+    """`1 task`, `146 tasks`. A new noun needs a line in `_nouns`."""
+    return ngettext(f"%(n)s {one}", f"%(n)s {many or one + 's'}", count) % {"n": number(count)}
+
+
+def _nouns(n: int) -> list[str]:
+    """What `plural` counts, for the tool that finds texts."""
+    return [
+        ngettext("%(n)s DAG", "%(n)s DAGs", n),
+        ngettext("%(n)s DAG fails", "%(n)s DAGs fail", n),
+        ngettext("%(n)s data set", "%(n)s data sets", n),
+        ngettext("%(n)s error", "%(n)s errors", n),
+        ngettext("%(n)s failed task", "%(n)s failed tasks", n),
+        ngettext("%(n)s file does not load", "%(n)s files do not load", n),
+        ngettext("%(n)s log", "%(n)s logs", n),
+        ngettext("%(n)s pass", "%(n)s passes", n),
+        ngettext("%(n)s pod", "%(n)s pods", n),
+        ngettext("%(n)s process", "%(n)s processes", n),
+        ngettext("%(n)s process is", "%(n)s processes are", n),
+        ngettext("%(n)s queued run", "%(n)s queued runs", n),
+        ngettext("%(n)s run", "%(n)s runs", n),
+        ngettext("%(n)s running task", "%(n)s running tasks", n),
+        ngettext("%(n)s slot", "%(n)s slots", n),
+        ngettext("%(n)s task", "%(n)s tasks", n),
+        ngettext("%(n)s task instance", "%(n)s task instances", n),
+        ngettext("%(n)s trigger", "%(n)s triggers", n),
+    ]

@@ -6,7 +6,7 @@ A strict content policy forbids style attributes, so whatever has a data-driven 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django import template
@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 from apps.ui import assets, languages, words
 
@@ -95,6 +96,16 @@ def label(state: str | None) -> str:
 
 
 @register.filter
+def said(state: str | None) -> str:
+    return words.said(state)
+
+
+@register.filter
+def day_of(value: date) -> str:
+    return words.day_of(value)
+
+
+@register.filter
 def glyph(state: str | None) -> str:
     return words.glyph(state)
 
@@ -111,7 +122,7 @@ def number(value: int | None) -> str:
 
 @register.filter
 def by(run_type: str) -> str:
-    return words.RUN_TYPES.get(run_type, run_type)
+    return words.run_type(run_type)
 
 
 @register.filter
@@ -147,9 +158,10 @@ def bars(runs: Sequence[dict[str, Any]], height: int = 22) -> SafeString:
         if state == "running":  # stripes: lines of the page's colour over the bar
             shapes.append("".join(f'<rect class="gap" x="{x}" y="{row}" width="5" height="2"/>' for row in range(y + 2, height, 4)))
     failed = sum(r["state"] == "failed" for r in runs)
+    spoken = _("Last %(runs)s: %(failed)s failed") % {"runs": words.plural(len(runs), "run"), "failed": failed}
     return format_html(
-        '<span class="bars" role="img" aria-label="Last {}: {} failed"><svg width="{}" height="{}">{}</svg></span>',
-        words.plural(len(runs), "run"), failed, len(runs) * 7, height, mark_safe("".join(shapes)),  # noqa: S308
+        '<span class="bars" role="img" aria-label="{}"><svg width="{}" height="{}">{}</svg></span>',
+        spoken, len(runs) * 7, height, mark_safe("".join(shapes)),  # noqa: S308
     )  # fmt: skip
 
 
@@ -165,7 +177,7 @@ def share(counts: Iterable[tuple[str, int]]) -> SafeString:
         extra = ' fill-opacity=".25"' if hollow else ""
         parts.append(f'<rect data-s="{words.glyph(state)}" x="{left:.3f}%" width="{max(width, 0.4):.3f}%" height="100%"{extra}/>')
         left += width
-    spoken = ", ".join(f"{n:,} {words.label(s).lower()}" for s, n in counts) or "no tasks"
+    spoken = ", ".join(f"{words.number(n)} {words.said(s)}" for s, n in counts) or _("no tasks")
     return format_html('<span class="prog" role="img" aria-label="{}"><svg>{}</svg></span>', spoken, mark_safe("".join(parts)))  # noqa: S308
 
 

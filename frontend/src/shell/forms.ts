@@ -99,7 +99,7 @@ async function preview(form: HTMLFormElement | null): Promise<void> {
   old.replaceWith(fragment(await response.text()));
   const fresh = $("#clear-preview");
   const go = $("#dlg-go");
-  if (!go || !fresh || go.textContent === "Mark the run") return;
+  if (!go || !fresh || "fixed" in go.dataset) return;
   go.textContent = fresh.dataset.go ?? "";
   if (fresh.dataset.total === "0") go.setAttribute("aria-disabled", "true");
   else go.removeAttribute("aria-disabled");
