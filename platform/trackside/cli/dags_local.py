@@ -1,21 +1,19 @@
 """`trackside dags test|list|report|show|check` on a folder of DAG files: no server, no database.
 
-For authors, pre-commit and CI. `list` also answers from a server when one is named (`dags_remote`).
+For authors, pre-commit and CI. `list` also answers from a server when one is named (`remote`).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from trackside.cli import drawing, folder, output, remote_options
+from trackside.cli import drawing, folder, output, remote_options, values
 from trackside.cli.words import Problem, Verbs, add, group
 
 
@@ -24,8 +22,8 @@ def test(given: argparse.Namespace, rest: list[str]) -> int:
     dag, others = folder.load(given, given.dag_id)
     run = refused_as_problem(
         dag.test,
-        logical_date=moment(given.logical_date),
-        run_conf=as_object(given.conf, "--conf"),
+        logical_date=values.moment(given.logical_date),
+        run_conf=values.as_object(given.conf, "--conf"),
         conn_file_path=given.connections,
         variable_file_path=given.variables,
         use_executor=given.use_executor,
@@ -165,49 +163,8 @@ def shown(path: str) -> str:
         return path
 
 
-def moment(text: str | None) -> Any:
-    """A date or time from the command line; what was not given is "now". Raises Problem."""
-    from dateutil.parser import ParserError, isoparse
-
-    from trackside.sdk.types import NOTSET
-
-    if text is None:
-        return NOTSET
-    if text.lower() == "none":
-        return None
-    try:
-        found = isoparse(text)
-    except (ParserError, ValueError):
-        raise Problem(f"{text!r} is no date; write 2026-03-09 or 2026-03-09T14:00:00+00:00") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def as_object(text: str | None, option: str) -> dict[str, Any] | None:
-    """A JSON object from the command line, or @file. Raises Problem."""
-    if text is None:
-        return None
-    try:
-        found = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
-    except (ValueError, OSError) as error:
-        raise Problem(f"{option} must be a JSON object, or @ and the name of a file with one: {error}") from None
-    if not isinstance(found, dict):
-        raise Problem(f"{option} must be a JSON object, not {type(found).__name__}")
-    return found
-
-
-def pairs(words: list[str], option: str) -> dict[str, str]:
-    """`name=value` words. Raises Problem."""
-    found = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise Problem(f"{option} wants name=value, not {word!r}")
-        found[name] = value
-    return found
-
-
 def _answers(words: list[str]) -> dict[str, list[str]]:
-    return {task: value.split(",") for task, value in pairs(words, "--answer").items()}
+    return {task: value.split(",") for task, value in values.pairs(words, "--answer").items()}
 
 
 def _spec(dag: Any) -> Any:
@@ -260,6 +217,9 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("--no-retry-wait", action="store_true", help="try failed tasks again at once")
     one = add(dags, "list", list_, "the DAGs of a folder, or of the server that is named")
     folder.add_folder(one)
+    one.add_argument("--pattern", help="of a server: part of the id; %% and _ are wildcards")
+    one.add_argument("--tag", action="append", help="of a server: with this tag; may be repeated")
+    one.add_argument("--paused", choices=("yes", "no"), help="of a server: only these")
     output.add_output(one)
     one = add(dags, "report", report, "what each DAG file costs and holds, slowest first")
     folder.add_folder(one)

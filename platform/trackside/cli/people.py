@@ -1,14 +1,15 @@
-"""`trackside users|roles|tokens`: accounts, roles and tokens of the installation on this machine.
+"""`trackside users|roles|tokens`: accounts, roles and tokens of the installation on this machine, or of a server that is named.
 
 For its operator: they act on the database that the settings name, as `trackside db` does, and become the server's own
-command (`server`). Making people by REST is deliberately not offered: administrators have the pages for that.
+command (`server`). With `--server` or `--profile` the same words go by REST (`remote_people`), for administrators anywhere.
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import NoReturn
 
-from trackside.cli import output, server
+from trackside.cli import output, remote_options, server
 from trackside.cli.words import Verb, Verbs, add, group
 
 WAYS = ("password", "token", "proxy", "ldap", "oidc", "saml")
@@ -17,36 +18,57 @@ WAYS = ("password", "token", "proxy", "ldap", "oidc", "saml")
 
 def users_create(given: argparse.Namespace, rest: list[str]) -> int:
     """Make a user; the command asks for the password, or reads it from standard input."""
+    if remote_options.is_named():
+        return _remotely("create-user", given)
+    return _create_here(given)
+
+
+def _create_here(given: argparse.Namespace) -> NoReturn:
     options = ["--username", given.username, "--role", given.role, "--email", given.email]
     options += ["--signs-in-with", "token" if given.service else given.signs_in_with]
     server.manage("create_user", *options, *(["--random-password"] if given.random_password else []))
+
+
+def _remotely(verb: str, given: argparse.Namespace) -> int:
+    from trackside.cli import remote_people
+
+    return remote_people.do(verb, given)
 
 
 def _to(verb: str, *words: str) -> Verb:
     """A sub-command that becomes `manage.py people <verb>` with these of its arguments."""
 
     def become(given: argparse.Namespace, rest: list[str]) -> int:
-        options: list[str] = []
-        if getattr(given, "output", None):
-            options += ["-o", given.output]
-        for option in ("user", "expires"):
-            if getattr(given, option, None):
-                options.append(f"--{option}={getattr(given, option)}")
-        options += [f"--scope={scope}" for scope in getattr(given, "scope", None) or ()]
-        options += ["--all"] if getattr(given, "all", False) else []
-        values: list[str] = []
-        for word in words:
-            value = getattr(given, word)
-            values += value if isinstance(value, list) else [value]
-        server.manage("people", verb, *options, *(["--", *values] if values else []))
+        if remote_options.is_named():
+            return _remotely(verb, given)
+        return _manage_here(verb, words, given)
 
     return become
+
+
+def _manage_here(verb: str, words: tuple[str, ...], given: argparse.Namespace) -> NoReturn:
+    options: list[str] = []
+    if getattr(given, "output", None):
+        options += ["-o", given.output]
+    for option in ("user", "expires"):
+        if getattr(given, option, None):
+            options.append(f"--{option}={getattr(given, option)}")
+    options += [f"--scope={scope}" for scope in getattr(given, "scope", None) or ()]
+    options += ["--service"] if getattr(given, "service", False) else []
+    options += ["--all"] if getattr(given, "all", False) else []
+    values: list[str] = []
+    for word in words:
+        value = getattr(given, word)
+        values += value if isinstance(value, list) else [value]
+    server.manage("people", verb, *options, *(["--", *values] if values else []))
 
 
 def add_to(verbs: Verbs) -> None:
     """The words of these commands."""
     users = group(verbs, "users", "who may sign in")
-    output.add_output(add(users, "list", _to("list-users"), "all accounts with their roles"))
+    one = add(users, "list", _to("list-users"), "all accounts with their roles")
+    one.add_argument("--service", action="store_true", help="only service accounts")
+    output.add_output(one)
     one = add(users, "create", users_create, "make a user; the password is asked for or read from standard input")
     one.add_argument("--username", required=True)
     one.add_argument("--role", default="Viewer", help="Viewer, User, Op, Admin, or one of your own (Viewer)")

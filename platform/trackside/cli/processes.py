@@ -73,7 +73,7 @@ def worker(given: argparse.Namespace, rest: list[str]) -> int:
 def version(given: argparse.Namespace, rest: list[str]) -> int:
     """The version of this program; with a server named, also the server's."""
     if remote_options.is_named():
-        from trackside.cli.remote import connected
+        from trackside.cli.connecting import connected
 
         with connected() as client:
             server_says = client.call("GET", "/api/v2/version")

@@ -1,22 +1,22 @@
 """Commands for a server: `trackside --server URL --profile NAME dags|runs|tasks|pools|variables|connections|health`.
 
 For people and scripts anywhere; all go through `trackside.client`. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+Next door: `remote_actions` (clear, mark, pause, undo), `remote_plans` (backfills, assets), `remote_people`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackside.cli import dags_local, output
-from trackside.cli.words import Problem, Verb, Verbs, add, group
+from trackside.cli import output, values
+from trackside.cli.connecting import connected, remote_word, table
+from trackside.cli.words import Problem, Verb, Verbs, group
 
 if TYPE_CHECKING:
     from trackside.client import Client, Table
@@ -25,47 +25,16 @@ KINDS = {"pools": "name", "variables": "key", "connections": "connection_id"}
 """Settings of a server and the field with their name."""
 
 
-@contextmanager
-def connected() -> Iterator[Client]:
-    """The server that was named. Raises Problem, also for what it refuses."""
-    try:
-        from trackside.client import ApiError, Client, NoProfile, Unreachable, find
-    except ImportError as error:
-        raise Problem(f"this command needs httpx ({error}); `pip install 'trackside[cli]'` brings it") from None
-    try:
-        profile = find(os.environ.get("TRACKSIDE_SERVER"), os.environ.get("TRACKSIDE_PROFILE"))
-        if profile is None:
-            raise Problem("which server? Write --server URL or --profile NAME before the command, or set TRACKSIDE_SERVER")
-        with Client.of(profile) as client:
-            yield client
-    except (ApiError, Unreachable, NoProfile, TimeoutError) as error:
-        raise Problem(str(error)) from error
-
-
-def _table(table: Table, given: argparse.Namespace) -> int:
-    output.show(table, table.columns, given.output, empty="There are none.")
-    return 0
-
-
 def list_dags(given: argparse.Namespace) -> int:
     """DAGs of the server."""
     with connected() as client:
-        return _table(client.dags(), given)
-
-
-def pause(given: argparse.Namespace, rest: list[str]) -> int:
-    """Pause, or unpause."""
-    with connected() as client:
-        for dag_id in given.dag_id:
-            client.pause(dag_id, given.paused)
-            print(f"{dag_id} is {'paused' if given.paused else 'unpaused'}")
-    return 0
+        return table(client.dags(given.pattern, tags=given.tag, paused={"yes": True, "no": False}.get(given.paused)), given)
 
 
 def trigger(given: argparse.Namespace, rest: list[str]) -> int:
     """Make a run; with --wait its end is the exit code."""
     with connected() as client:
-        conf = dags_local.as_object(given.conf, "--conf")
+        conf = values.as_object(given.conf, "--conf")
         run = client.trigger(given.dag_id, conf, logical_date=given.logical_date, run_id=given.run_id, note=given.note)
         if given.wait:
             return _wait(client, given, run["dag_run_id"])
@@ -76,7 +45,7 @@ def trigger(given: argparse.Namespace, rest: list[str]) -> int:
 def runs_list(given: argparse.Namespace, rest: list[str]) -> int:
     """Newest runs."""
     with connected() as client:
-        return _table(client.runs(given.dag_id or "~", state=given.state, limit=given.limit), given)
+        return table(client.runs(given.dag_id or "~", state=given.state, limit=given.limit), given)
 
 
 def runs_show(given: argparse.Namespace, rest: list[str]) -> int:
@@ -88,7 +57,7 @@ def runs_show(given: argparse.Namespace, rest: list[str]) -> int:
         return 0
     output.show_one(_short(run), given.output)
     print()
-    return _table(tasks, given)
+    return table(tasks, given)
 
 
 def runs_wait(given: argparse.Namespace, rest: list[str]) -> int:
@@ -97,18 +66,24 @@ def runs_wait(given: argparse.Namespace, rest: list[str]) -> int:
         return _wait(client, given, given.run_id)
 
 
-def runs_clear(given: argparse.Namespace, rest: list[str]) -> int:
-    """Run it again."""
+def dags_details(given: argparse.Namespace, rest: list[str]) -> int:
+    """A DAG with all its settings."""
     with connected() as client:
-        client.clear(given.dag_id, given.run_id, only_failed=given.only_failed)
-    print(f"{given.run_id} of {given.dag_id} runs again")
+        output.show_one(client.dag(given.dag_id), given.output)
+    return 0
+
+
+def tasks_get(given: argparse.Namespace, rest: list[str]) -> int:
+    """One task instance."""
+    with connected() as client:
+        output.show_one(client.task(given.dag_id, given.run_id, given.task_id, map_index=given.map_index), given.output)
     return 0
 
 
 def tasks_of_run(given: argparse.Namespace) -> int:
     """Task instances of a run."""
     with connected() as client:
-        return _table(client.tasks(given.dag_id, given.run), given)
+        return table(client.tasks(given.dag_id, given.run), given)
 
 
 def tasks_logs(given: argparse.Namespace, rest: list[str]) -> int:
@@ -151,7 +126,7 @@ def _settings(kind: str) -> dict[str, Verb]:
 
     def list_(given: argparse.Namespace, rest: list[str]) -> int:
         with connected() as client:
-            return _table(getattr(client, kind)(), given)
+            return table(getattr(client, kind)(), given)
 
     def get(given: argparse.Namespace, rest: list[str]) -> int:
         with connected() as client:
@@ -238,45 +213,36 @@ def health(given: argparse.Namespace, rest: list[str]) -> int:
 def add_to(verbs: Verbs) -> None:
     """The words of these commands."""
     dags = group(verbs, "dags", "DAGs: of a folder here, or of a server")
-    for name, paused in (("pause", True), ("unpause", False)):
-        one = _remote(dags, name, pause, f"{name} DAGs of the server", "dag_id+")
-        one.set_defaults(paused=paused)
-    one = _remote(dags, "trigger", trigger, "make a run now", "dag_id")
+    one = remote_word(dags, "trigger", trigger, "make a run now", "dag_id")
     one.add_argument("-c", "--conf", help="a JSON object, or @file")
     for option in ("--logical-date", "--run-id", "--note"):
         one.add_argument(option)
     one.add_argument("--wait", action="store_true", help="until it has ended; its end is the exit code")
     one.add_argument("--timeout", type=float, metavar="SECONDS")
     runs = group(verbs, "runs", "runs of a server")
-    one = _remote(runs, "list", runs_list, "newest runs", "dag_id?")
+    one = remote_word(runs, "list", runs_list, "newest runs", "dag_id?")
     one.add_argument("--state")
     one.add_argument("--limit", type=int, default=25)
-    _remote(runs, "show", runs_show, "a run and its task instances", "dag_id", "run_id")
-    one = _remote(runs, "wait", runs_wait, "wait for the end of a run; it is the exit code", "dag_id", "run_id")
+    remote_word(runs, "show", runs_show, "a run and its task instances", "dag_id", "run_id")
+    one = remote_word(runs, "wait", runs_wait, "wait for the end of a run; it is the exit code", "dag_id", "run_id")
     one.add_argument("--timeout", type=float, metavar="SECONDS")
-    _remote(runs, "clear", runs_clear, "run a run again", "dag_id", "run_id").add_argument("--only-failed", action="store_true")
     tasks = group(verbs, "tasks", "tasks: of a folder here, or of a server")
+    remote_word(dags, "details", dags_details, "a DAG of the server with all its settings", "dag_id")
+    one = remote_word(tasks, "get", tasks_get, "a task instance of a run", "dag_id", "run_id", "task_id")
+    one.add_argument("--map-index", type=int, default=-1)
     for of in (tasks, verbs):  # `trackside logs` is short for `trackside tasks logs`
-        one = _remote(of, "logs", tasks_logs, "the log of a task", "dag_id", "run_id", "task_id")
+        one = remote_word(of, "logs", tasks_logs, "the log of a task", "dag_id", "run_id", "task_id")
         one.add_argument("--try-number", type=int)
         one.add_argument("--map-index", type=int, default=-1)
         one.add_argument("-f", "--follow", action="store_true", help="until the task has ended")
     for kind in KINDS:
         words: dict[str, Callable[..., int]] = _settings(kind)
         of = group(verbs, kind, f"{kind} of a server")
-        _remote(of, "list", words["list"], f"all {kind}")
+        remote_word(of, "list", words["list"], f"all {kind}")
         for name in ("get", "delete"):
-            _remote(of, name, words[name], f"{name} one", "name")
-        one = _remote(of, "set", words["set"], "make or change one", "name", "value")
+            remote_word(of, name, words[name], f"{name} one", "name")
+        one = remote_word(of, "set", words["set"], "make or change one", "name", "value")
         one.add_argument("--description")
         for name in ("import", "export"):
-            _remote(of, name, words[name], f"{name} {kind} {'from' if name == 'import' else 'to'} a file", "file")
-    _remote(verbs, "health", health, "how the parts of a server are")
-
-
-def _remote(verbs: Verbs, name: str, verb: Verb, text: str, *positional: str) -> argparse.ArgumentParser:
-    one = add(verbs, name, verb, text)
-    for word in positional:
-        one.add_argument(word.rstrip("+?"), nargs=word[-1] if word[-1] in "+?" else None)
-    output.add_output(one)
-    return one
+            remote_word(of, name, words[name], f"{name} {kind} {'from' if name == 'import' else 'to'} a file", "file")
+    remote_word(verbs, "health", health, "how the parts of a server are")

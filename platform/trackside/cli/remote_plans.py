@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from trackside.cli import dags_local, output
-from trackside.cli.remote import _remote, _table, connected
+from trackside.cli import output, values
+from trackside.cli.connecting import connected, remote_word, table
 from trackside.cli.words import Verbs, group
 
 BACKFILL = ("id", "dag_id", "from_date", "to_date", "is_paused", "reprocess_behavior", "max_active_runs", "completed_at")
@@ -25,7 +25,7 @@ def backfill_create(given: argparse.Namespace, rest: list[str]) -> int:
         "run_backwards": given.backwards,
         "reprocess_behavior": given.reprocess,
         "max_active_runs": given.max_active_runs,
-        "dag_run_conf": dags_local.as_object(given.conf, "--conf"),
+        "dag_run_conf": values.as_object(given.conf, "--conf"),
     }
     with connected() as client:
         if given.dry_run:
@@ -40,7 +40,7 @@ def backfill_create(given: argparse.Namespace, rest: list[str]) -> int:
 def backfill_list(given: argparse.Namespace, rest: list[str]) -> int:
     """Backfills of a DAG."""
     with connected() as client:
-        return _table(client.pages("/backfills", "backfills", BACKFILL, dag_id=given.dag_id), given)
+        return table(client.pages("/backfills", "backfills", BACKFILL, dag_id=given.dag_id), given)
 
 
 def backfill_change(given: argparse.Namespace, rest: list[str]) -> int:
@@ -53,14 +53,14 @@ def backfill_change(given: argparse.Namespace, rest: list[str]) -> int:
 def assets_list(given: argparse.Namespace, rest: list[str]) -> int:
     """Assets."""
     with connected() as client:
-        return _table(client.pages("/assets", "assets", ASSET), given)
+        return table(client.pages("/assets", "assets", ASSET), given)
 
 
 def assets_events(given: argparse.Namespace, rest: list[str]) -> int:
     """Newest events, of one asset or of all."""
     asked = {} if given.id is None else {"asset_id": given.id}
     with connected() as client:
-        return _table(client.pages("/assets/events", "asset_events", EVENT, limit=given.limit, order_by="-timestamp", **asked), given)
+        return table(client.pages("/assets/events", "asset_events", EVENT, limit=given.limit, order_by="-timestamp", **asked), given)
 
 
 def assets_materialize(given: argparse.Namespace, rest: list[str]) -> int:
@@ -73,7 +73,7 @@ def assets_materialize(given: argparse.Namespace, rest: list[str]) -> int:
 def add_to(verbs: Verbs) -> None:
     """The words of these commands."""
     backfill = group(verbs, "backfill", "backfills of a server: runs for past days")
-    one = _remote(backfill, "create", backfill_create, "make the runs of a range of days", "dag_id")
+    one = remote_word(backfill, "create", backfill_create, "make the runs of a range of days", "dag_id")
     one.add_argument("--from-date", required=True, help="first moment, such as 2026-01-01T00:00:00Z")
     one.add_argument("--to-date", required=True, help="last moment")
     one.add_argument("-c", "--conf", help="a JSON object, or @file")
@@ -81,14 +81,14 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("--max-active-runs", type=int, default=10)
     one.add_argument("--backwards", action="store_true", help="newest first")
     one.add_argument("--dry-run", action="store_true", help="only say which runs")
-    _remote(backfill, "list", backfill_list, "backfills of a DAG", "dag_id")
+    remote_word(backfill, "list", backfill_list, "backfills of a DAG", "dag_id")
     for name in ("pause", "unpause", "cancel"):
-        one = _remote(backfill, name, backfill_change, f"{name} a backfill")
+        one = remote_word(backfill, name, backfill_change, f"{name} a backfill")
         one.add_argument("id", type=int)
         one.set_defaults(change=name)
     assets = group(verbs, "assets", "assets of a server")
-    _remote(assets, "list", assets_list, "all assets")
-    one = _remote(assets, "events", assets_events, "newest events of an asset, or of all")
+    remote_word(assets, "list", assets_list, "all assets")
+    one = remote_word(assets, "events", assets_events, "newest events of an asset, or of all")
     one.add_argument("id", type=int, nargs="?")
     one.add_argument("--limit", type=int, default=25)
-    _remote(assets, "materialize", assets_materialize, "run the DAG that writes an asset").add_argument("id", type=int)
+    remote_word(assets, "materialize", assets_materialize, "run the DAG that writes an asset").add_argument("id", type=int)

@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from trackside.cli import dags_local, folder, output
+from trackside.cli import dags_local, folder, output, values
 from trackside.cli.words import Problem, Verbs, add, group
 
 
@@ -16,7 +16,7 @@ def test(given: argparse.Namespace, rest: list[str]) -> int:
     from trackside.sdk.inprocess import try_task
 
     dag, others = folder.load(given, given.dag_id)
-    os.environ.update(dags_local.as_object(given.env_vars, "--env-vars") or {})
+    os.environ.update(values.as_object(given.env_vars, "--env-vars") or {})
     result = dags_local.refused_as_problem(try_task, dag, _task(dag, given.task_id), **_arguments(given), others=others)
     value = result.xcom_pull()
     answer = {
@@ -85,16 +85,16 @@ def _task(dag: Any, task_id: str) -> str:
 
 def _arguments(given: argparse.Namespace) -> dict[str, Any]:
     xcoms = {}
-    for task_id, text in dags_local.pairs(given.xcom, "--xcom").items():
+    for task_id, text in values.pairs(given.xcom, "--xcom").items():
         try:
             xcoms[task_id] = json.loads(text)
         except ValueError:
             xcoms[task_id] = text
     return {
         "map_index": given.map_index,
-        "logical_date": dags_local.moment(given.logical_date),
-        "run_conf": dags_local.as_object(given.conf, "--conf"),
-        "task_params": dags_local.as_object(given.task_params, "--task-params"),
+        "logical_date": values.moment(given.logical_date),
+        "run_conf": values.as_object(given.conf, "--conf"),
+        "task_params": values.as_object(given.task_params, "--task-params"),
         "conn_file_path": given.connections,
         "variable_file_path": given.variables,
         "xcoms": xcoms,

@@ -1,29 +1,35 @@
-"""The clients: each method is one operation of `/api/v2`. Paths are theirs, so `apache-airflow-client` users feel at home."""
+"""The client: each method is one operation of `/api/v2`. Paths are theirs, so `apache-airflow-client` users feel at home.
+
+Next door: `actions` and `people` have the operations that are Trackside's own, `waited` the client for event loops.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
-from urllib.parse import quote
 
 import httpx
 
+from trackside.client.actions import Actions
+from trackside.client.calls import q
 from trackside.client.http import ApiError, Unreachable, answer, given
+from trackside.client.people import People
 from trackside.client.profiles import Profile
 from trackside.client.tables import Table
 
-PAGE = 100
 ENDED = ("success", "failed")
 Progress = Callable[[dict[str, Any], "Table"], None]
 """Told the run and its task instances whenever one of them has changed."""
 _DAG = ("dag_id", "is_paused", "timetable_summary", "next_dagrun_run_after", "owners")
 _RUN = ("dag_id", "dag_run_id", "state", "run_type", "run_after", "start_date", "end_date")
+_ASSET = ("id", "name", "uri", "group")
+_BACKFILL = ("id", "dag_id", "from_date", "to_date", "is_paused", "reprocess_behavior", "max_active_runs", "completed_at")
+_AUDIT = ("event_log_id", "when", "event", "owner", "dag_id", "run_id", "task_id")
 _TASK = ("task_id", "map_index", "state", "try_number", "start_date", "duration", "operator")
 
 
-class Client:
+class Client(Actions, People):
     """A server. Use it as a context manager, or `close()` it. Methods raise ApiError and Unreachable."""
 
     def __init__(
@@ -64,18 +70,6 @@ class Client:
         except httpx.HTTPError as error:
             raise Unreachable(f"{self._http.base_url} does not answer: {error or type(error).__name__}") from error
 
-    def pages(self, path: str, key: str, columns: tuple[str, ...], *, limit: int = 1000, **params: Any) -> Table:
-        """A list, page by page, at most `limit` rows."""
-        rows: list[dict[str, Any]] = []
-        total = limit
-        while len(rows) < min(limit, total):
-            page = self.call("GET", f"/api/v2{path}", params={**params, "limit": min(PAGE, limit - len(rows)), "offset": len(rows)})
-            rows += page[key]
-            total = page.get("total_entries") or 0
-            if not page[key]:
-                break
-        return Table(rows, columns, total)
-
     # DAGs and runs ------------------------------------------------------------------------------------------------
     def dags(self, pattern: str | None = None, *, tags: list[str] | None = None, paused: bool | None = None, limit: int = 1000) -> Table:
         """DAGs whose id matches `pattern` (`%` and `_`)."""
@@ -83,7 +77,7 @@ class Client:
 
     def pause(self, dag_id: str, paused: bool = True) -> dict[str, Any]:
         """Pause a DAG, or with False unpause it."""
-        found: dict[str, Any] = self.call("PATCH", f"/api/v2/dags/{_q(dag_id)}", json={"is_paused": paused})
+        found: dict[str, Any] = self.call("PATCH", f"/api/v2/dags/{q(dag_id)}", json={"is_paused": paused})
         return found
 
     def trigger(
@@ -97,27 +91,38 @@ class Client:
     ) -> dict[str, Any]:
         """Make a run now."""
         body = {"logical_date": logical_date, "conf": conf or {}, **given(dag_run_id=run_id, note=note)}
-        found: dict[str, Any] = self.call("POST", f"/api/v2/dags/{_q(dag_id)}/dagRuns", json=body)
+        found: dict[str, Any] = self.call("POST", f"/api/v2/dags/{q(dag_id)}/dagRuns", json=body)
+        return found
+
+    def dag(self, dag_id: str) -> dict[str, Any]:
+        """One DAG, with all its settings."""
+        found: dict[str, Any] = self.call("GET", f"/api/v2/dags/{q(dag_id)}/details")
         return found
 
     def runs(self, dag_id: str = "~", *, state: str | None = None, limit: int = 25) -> Table:
         """Newest runs of a DAG, or of all."""
-        return self.pages(f"/dags/{_q(dag_id)}/dagRuns", "dag_runs", _RUN, limit=limit, order_by="-run_after", **given(state=state))
+        return self.pages(f"/dags/{q(dag_id)}/dagRuns", "dag_runs", _RUN, limit=limit, order_by="-run_after", **given(state=state))
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """One run."""
-        found: dict[str, Any] = self.call("GET", f"/api/v2/dags/{_q(dag_id)}/dagRuns/{_q(run_id)}")
+        found: dict[str, Any] = self.call("GET", f"/api/v2/dags/{q(dag_id)}/dagRuns/{q(run_id)}")
         return found
 
     def clear(self, dag_id: str, run_id: str, *, only_failed: bool = False, dry_run: bool = False) -> Any:
         """Run a run's tasks again."""
         return self.call(
-            "POST", f"/api/v2/dags/{_q(dag_id)}/dagRuns/{_q(run_id)}/clear", json={"only_failed": only_failed, "dry_run": dry_run}
+            "POST", f"/api/v2/dags/{q(dag_id)}/dagRuns/{q(run_id)}/clear", json={"only_failed": only_failed, "dry_run": dry_run}
         )
 
     def tasks(self, dag_id: str, run_id: str, *, limit: int = 10_000) -> Table:
         """Task instances of a run."""
-        return self.pages(f"/dags/{_q(dag_id)}/dagRuns/{_q(run_id)}/taskInstances", "task_instances", _TASK, limit=limit)
+        return self.pages(f"/dags/{q(dag_id)}/dagRuns/{q(run_id)}/taskInstances", "task_instances", _TASK, limit=limit)
+
+    def task(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> dict[str, Any]:
+        """One task instance."""
+        base = f"/api/v2/dags/{q(dag_id)}/dagRuns/{q(run_id)}/taskInstances/{q(task_id)}"
+        found: dict[str, Any] = self.call("GET", base if map_index < 0 else f"{base}/{map_index}")
+        return found
 
     def wait(
         self, dag_id: str, run_id: str, *, timeout: float | None = None, progress: Progress | None = None, pause: float = 1.0
@@ -151,7 +156,7 @@ class Client:
         pause: float = 1.0,
     ) -> Iterator[str]:
         """Lines of a try's log (the newest one); with `follow` until the try has ended."""
-        base = f"/api/v2/dags/{_q(dag_id)}/dagRuns/{_q(run_id)}/taskInstances/{_q(task_id)}"
+        base = f"/api/v2/dags/{q(dag_id)}/dagRuns/{q(run_id)}/taskInstances/{q(task_id)}"
         shown = 0
         while True:
             ti = self.call("GET", base if map_index < 0 else f"{base}/{map_index}")
@@ -174,6 +179,29 @@ class Client:
                 return
             time.sleep(pause)
 
+    # Assets, backfills, what happened ------------------------------------------------------------------------------
+    def assets(self, pattern: str | None = None, *, limit: int = 1000) -> Table:
+        """Assets whose name matches `pattern` (`%` and `_`)."""
+        return self.pages("/assets", "assets", _ASSET, limit=limit, **given(name_pattern=pattern))
+
+    def asset(self, asset_id: int) -> dict[str, Any]:
+        """One asset with its producers and consumers."""
+        found: dict[str, Any] = self.call("GET", f"/api/v2/assets/{asset_id}")
+        return found
+
+    def backfills(self, dag_id: str) -> Table:
+        """Backfills of a DAG."""
+        return self.pages("/backfills", "backfills", _BACKFILL, dag_id=dag_id)
+
+    def audit(self, *, dag_id: str | None = None, run_id: str | None = None, owner: str | None = None, limit: int = 25) -> Table:
+        """Newest entries of the audit trail."""
+        asked = given(dag_id=dag_id, run_id=run_id, owner=owner)
+        return self.pages("/eventLogs", "event_logs", _AUDIT, limit=limit, order_by="-when", **asked)
+
+    def import_errors(self, *, limit: int = 1000) -> Table:
+        """DAG files that cannot be loaded."""
+        return self.pages("/importErrors", "import_errors", ("import_error_id", "filename", "bundle_name", "timestamp"), limit=limit)
+
     # Settings -----------------------------------------------------------------------------------------------------
     def variables(self) -> Table:
         """All variables; secret values are masked."""
@@ -189,7 +217,7 @@ class Client:
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """One of `variables`, `connections`, `pools`."""
-        found: dict[str, Any] = self.call("GET", f"/api/v2/{kind}/{_q(name)}")
+        found: dict[str, Any] = self.call("GET", f"/api/v2/{kind}/{q(name)}")
         return found
 
     def put(self, kind: str, key: str, name: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -203,12 +231,12 @@ class Client:
             if kind == "pools":  # their change has another word for the name, and the default pool keeps its description
                 values = {key: value for key, value in values.items() if name != "default_pool" or key != "description"}
                 body = {"pool": name, **values}
-            found = self.call("PATCH", f"/api/v2/{kind}/{_q(name)}", json=body, params={"update_mask": list(values)})
+            found = self.call("PATCH", f"/api/v2/{kind}/{q(name)}", json=body, params={"update_mask": list(values)})
         return found
 
     def delete(self, kind: str, name: str) -> None:
         """Remove it."""
-        self.call("DELETE", f"/api/v2/{kind}/{_q(name)}")
+        self.call("DELETE", f"/api/v2/{kind}/{q(name)}")
 
     def health(self) -> dict[str, Any]:
         """How the parts of the server are."""
@@ -229,55 +257,3 @@ class Client:
         """What runs there."""
         found: dict[str, Any] = self.call("GET", "/api/v2/version")
         return found
-
-
-class AsyncClient:
-    """`Client` for event loops: every method is awaited. Each call runs in a thread, so that one slow answer holds up nobody."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.sync = Client(*args, **kwargs)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self.sync.close)
-
-    async def dags(self, *args: Any, **kwargs: Any) -> Table:
-        """See `Client.dags`."""
-        return await asyncio.to_thread(self.sync.dags, *args, **kwargs)
-
-    async def pause(self, dag_id: str, paused: bool = True) -> dict[str, Any]:
-        """See `Client.pause`."""
-        return await asyncio.to_thread(self.sync.pause, dag_id, paused)
-
-    async def trigger(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """See `Client.trigger`."""
-        return await asyncio.to_thread(self.sync.trigger, *args, **kwargs)
-
-    async def runs(self, *args: Any, **kwargs: Any) -> Table:
-        """See `Client.runs`."""
-        return await asyncio.to_thread(self.sync.runs, *args, **kwargs)
-
-    async def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
-        """See `Client.run`."""
-        return await asyncio.to_thread(self.sync.run, dag_id, run_id)
-
-    async def tasks(self, *args: Any, **kwargs: Any) -> Table:
-        """See `Client.tasks`."""
-        return await asyncio.to_thread(self.sync.tasks, *args, **kwargs)
-
-    async def wait(self, dag_id: str, run_id: str, *, timeout: float | None = None, pause: float = 1.0) -> dict[str, Any]:  # noqa: ASYNC109 - as Client.wait
-        """See `Client.wait`; waiting itself holds no thread."""
-        async with asyncio.timeout(timeout):
-            while (run := await self.run(dag_id, run_id))["state"] not in ENDED:  # noqa: ASYNC110 - the event is at the server
-                await asyncio.sleep(pause)
-        return run
-
-    async def call(self, method: str, path: str, **kwargs: Any) -> Any:
-        """See `Client.call`."""
-        return await asyncio.to_thread(self.sync.call, method, path, **kwargs)
-
-
-def _q(name: str) -> str:
-    return quote(name, safe="~")

@@ -19,7 +19,7 @@ from django.utils.timezone import is_naive, now
 from apps.access import people, policy
 from apps.access.audit import Actor
 from apps.access.errors import Refused
-from apps.access.models import ApiToken, User
+from apps.access.models import ApiToken, SignsInWith, User
 from trackside.cli import output
 from trackside.cli.words import Problem
 
@@ -36,6 +36,7 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True)
         for name in ("list-users", "list-roles", "list-tokens"):
             output.add_output(verbs.add_parser(name))
+        verbs.choices["list-users"].add_argument("--service", action="store_true")
         verbs.choices["list-tokens"].add_argument("--user")
         verbs.choices["list-tokens"].add_argument("--all", action="store_true")
         for name in ("delete-user", "create-role", "delete-role", "revoke-token"):
@@ -64,9 +65,10 @@ class Command(BaseCommand):
 
     def list_users(self, options: dict[str, Any]) -> None:
         """Everybody, by name."""
+        found = User.objects.filter(signs_in_with=SignsInWith.TOKEN) if options["service"] else User.objects.all()
         rows = [
             {**{name: getattr(user, name) for name in USER if name != "roles"}, "roles": sorted(group.name for group in user.groups.all())}
-            for user in User.objects.prefetch_related("groups").order_by("username")
+            for user in found.prefetch_related("groups").order_by("username")
         ]
         output.show(rows, USER, options["output"], empty="There are no users.")
 
