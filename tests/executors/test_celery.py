@@ -6,13 +6,17 @@ import base64
 import json
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
 from tests.executors import world
 from tests.executors.world import LONG, Site
 from tests.support.server import until
+from trackside.executors.base import TryRef
 from trackside.executors.celery.app import TASK, make_app
+from trackside.executors.celery.executor import CeleryExecutor
 
 DAGS = """
 import time
@@ -98,6 +102,14 @@ def test_a_purged_broker_loses_nothing(site: Site) -> None:
     assert (state, submissions > 1) == ("success", True)
 
 
+def test_a_queue_that_is_not_there_is_empty_however_often_it_is_asked(redis_url: str) -> None:
+    executor = CeleryExecutor("celery", {"TRACKSIDE_CELERY_BROKER_URL": redis_url})
+    long_ago, now = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    ref = TryRef(uuid4(), 1, "dag", "task", "run", -1, 1, queue="nobody-ever-sent-here", submissions=1)
+    assert [list(executor.lost([(ref, long_ago)], now)) for _ in range(3)] == [[ref.id]] * 3
+    executor.close()
+
+
 def test_a_message_that_comes_twice_starts_one_try(site: Site) -> None:
     run = site.runs("sleeper")
     (try_id,) = [str(row[3]) for row in until(lambda: tries_of(site, run), "there was a try", LONG)]
@@ -137,6 +149,19 @@ def test_sigterm_lets_running_tasks_finish(site: Site) -> None:
     assert worker.returncode == 0
     assert site.server.wait_run("sleeper", run, LONG)["state"] == "success"
     assert [row[0] for row in tries_of(site, run)] == ["success"]
+
+
+def test_a_second_sigterm_ends_the_worker_and_its_try_runs_elsewhere(site: Site) -> None:
+    worker = site.celery_worker("--name", "hurried")
+    site.server.unpause("sleeper")
+    run = site.server.trigger("sleeper", {"seconds": LONG})
+    site.server.wait_log("asleep", "sleeper", run, "sleeps", seconds=LONG)
+    worker.send_signal(signal.SIGTERM)
+    log = site.server.home / f"celery-{len(site.workers) - 1}.log"
+    until(lambda: "Warm shutdown" in log.read_text(errors="replace"), "the first signal was heard", LONG)
+    site.end(worker, signal.SIGTERM)
+    until(lambda: [row[0] for row in tries_of(site, run)][:1] == ["lost"], "the try was reported lost", LONG)
+    site.server.call("PATCH", f"/dags/sleeper/dagRuns/{run}", json={"state": "failed"})
 
 
 def test_a_queue_leads_to_the_workers_that_serve_it(site: Site) -> None:

@@ -221,7 +221,9 @@ SELECT w.id FROM unnest(%(wanted)s::uuid[]) AS w(id) WHERE NOT EXISTS (
 
 def _unwanted(worker: UUID, request: ExchangeRequest, start: list[dict[str, Any]]) -> list[str]:
     """What a broker named and nobody needs to start: ended, cleared, or in the hands of another worker. Read after the commit:
-    what another worker has just taken is seen now, or by the next exchange."""
+    what another worker has just taken is seen now, or by the next exchange. What finds no free slot yet is not asked about."""
+    if len(start) >= request.free:
+        return []
     asked = {text for text in request.wanted or () if isinstance(text, str)} - {order["try_id"] for order in start}
     if not asked:
         return []

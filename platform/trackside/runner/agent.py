@@ -135,10 +135,19 @@ class Agent:
         self._wanted[try_id] = None
         self._ask_for(try_id, ASK_AGAIN_S)
 
+    def leave(self, try_id: str) -> bool:
+        """Somebody else shall have this try. False if it is here, or was never named."""
+        if self._wanted is None or try_id not in self._wanted:
+            return False
+        del self._wanted[try_id]
+        return True
+
     def _ask_for(self, try_id: str, pause: float) -> None:
-        """The server passes over a row that somebody else is just writing to: ask again until it has an answer."""
+        """The server passes over a row that somebody else is just writing to: ask again until it has an answer. While all slots
+        are taken there is nothing to ask for: the report that empties one asks by itself."""
         if self._wanted is not None and try_id in self._wanted and not self._stopping.is_set():
-            self.exchanger.ask()
+            if self.free(parked=False) > 0:
+                self.exchanger.ask()
             asyncio.get_running_loop().call_later(pause, self._ask_for, try_id, min(pause * 2, self.config.heartbeat_s))
 
     # exchange.Holder

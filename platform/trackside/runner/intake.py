@@ -1,7 +1,8 @@
 """`python -m trackside.runner.intake --fd N`: an agent that runs what its parent names, for brokers that bring messages.
 
 The parent (a Celery worker, `trackside.executors.celery.worker`) writes `take <try id>` and hears `done <try id>` once that try
-is over, or will never come: then its message is done with. Everything else is a worker's life (`agent`). The end of the
+is over, or will never come: then its message is done with. `leave <try id>` takes it back if it has not come yet, and is
+answered by `left <try id>`. Everything else is a worker's life (`agent`). The end of the
 conversation ends the agent; what still runs then is killed and reported as lost, so that it starts again elsewhere at once.
 """
 
@@ -59,7 +60,7 @@ async def _serve(config: WorkerConfig, parent: socket.socket) -> None:
     parent.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=parent)
     agent.on_done = lambda try_id: writer.write(f"done {try_id}\n".encode())
-    listening = asyncio.ensure_future(_listen(reader, agent))
+    listening = asyncio.ensure_future(_listen(reader, writer, agent))
     try:
         await agent.run()
     finally:
@@ -67,12 +68,14 @@ async def _serve(config: WorkerConfig, parent: socket.socket) -> None:
         writer.close()
 
 
-async def _listen(reader: asyncio.StreamReader, agent: Agent) -> None:
+async def _listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, agent: Agent) -> None:
     try:
         while line := await reader.readline():
             verb, _, try_id = line.decode().strip().partition(" ")
             if verb == "take":
                 agent.want(try_id)
+            elif verb == "leave" and agent.leave(try_id):
+                writer.write(f"left {try_id}\n".encode())
     except ConnectionError:
         pass
     agent.stop()

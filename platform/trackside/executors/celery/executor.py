@@ -111,8 +111,11 @@ class CeleryExecutor(Executor):
     def _depth(self, queue: str) -> int | None:
         """Messages that wait in a queue; None if the broker does not say."""
         try:
-            with self.app.connection_or_acquire() as connection, connection.channel() as channel:
-                return int(channel.queue_declare(queue=queue, passive=True).message_count)
+            with self.app.connection_or_acquire() as connection:
+                if not connection.connected:
+                    connection.connect()  # a queue that was not there has closed it, and the pool does not open it again
+                with connection.channel() as channel:
+                    return int(channel.queue_declare(queue=queue, passive=True).message_count)
         except ChannelError:
             return 0  # Redis forgets empty queues
         except TROUBLE as error:
