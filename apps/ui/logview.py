@@ -12,6 +12,7 @@ from typing import Any
 
 from django.utils.safestring import mark_safe
 from django.utils.timezone import get_current_timezone
+from django.utils.translation import gettext as _
 
 from apps.runs.models import Try
 from apps.ui import logindex, loglines
@@ -84,7 +85,12 @@ def first(row: Try) -> dict[str, Any]:
     try:
         events, after, complete = logs.read(row, 0, FIRST_BYTES)
     except FileNotFoundError:
-        return {"lines": [], "missing": "The log is not here: it was removed, or kept by another server.", "more": False, "complete": True}
+        return {
+            "lines": [],
+            "missing": _("The log is not here: it was removed, or kept by another server."),
+            "more": False,
+            "complete": True,
+        }
     return {
         "lines": _rows(events),
         "records": len(events),
@@ -100,7 +106,7 @@ def last(row: Try, count: int) -> dict[str, Any]:
     try:
         window = logwindow.window(row, line=max(1, logindex.of(row.pk).records - count + 1), count=count)
     except FileNotFoundError:
-        return {"lines": [], "missing": "The log is not here."}
+        return {"lines": [], "missing": _("The log is not here.")}
     made = _Rows()
     for n, event in zip(window["numbers"], window["lines"], strict=True):
         made.add(n, event)

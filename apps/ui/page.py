@@ -18,6 +18,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from apps.access.audit import Actor
 from apps.runs.errors import ActionRefused
@@ -116,11 +117,16 @@ def zone_label() -> str:
 def refuse(request: HttpRequest, action: str, kind: str, dag_id: str | None) -> HttpResponse:
     """403: what is not allowed, and who can allow it."""
     of = f" of {dag_id}" if dag_id else ""
-    text = f"You may not {action} {kind.replace('_', ' ')}s{of}. An administrator can give you a role that allows it."
+    what = f"{action} {kind.replace('_', ' ')}s{of}"
+    text = _("You may not %(what)s. An administrator can give you a role that allows it.") % {"what": what}
     if request.path.startswith("/ui/"):
         return JsonResponse({"detail": text}, status=403)
     return show(
-        request, "ui/message.html", {"heading": "Not allowed", "text": text, "glyph_state": "removed"}, title="Not allowed", status=403
+        request,
+        "ui/message.html",
+        {"heading": _("Not allowed"), "text": text, "glyph_state": "removed"},
+        title=_("Not allowed"),
+        status=403,
     )
 
 
@@ -128,7 +134,9 @@ def missing(request: HttpRequest, text: str) -> HttpResponse:
     """404 in the frame of the pages."""
     if request.path.startswith("/ui/"):
         return JsonResponse({"detail": text}, status=404)
-    return show(request, "ui/message.html", {"heading": "Not found", "text": text, "glyph_state": "none"}, title="Not found", status=404)
+    return show(
+        request, "ui/message.html", {"heading": _("Not found"), "text": text, "glyph_state": "none"}, title=_("Not found"), status=404
+    )
 
 
 def tell(request: HttpRequest, text: str, *, bad: bool = False, undo: str = "") -> None:

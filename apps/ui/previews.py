@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Count
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
+from django.utils.translation import ngettext
 
 from apps.runs.models import Run, TaskInstance
 from apps.ui import words
@@ -21,22 +24,22 @@ if TYPE_CHECKING:
 
 LISTED = 200
 ALSO = (
-    ("upstream", "What it waits for (upstream)"),
-    ("downstream", "What follows (downstream)"),
-    ("future", "Later runs"),
-    ("past", "Earlier runs"),
+    ("upstream", lazy("What it waits for (upstream)")),
+    ("downstream", lazy("What follows (downstream)")),
+    ("future", lazy("Later runs")),
+    ("past", lazy("Earlier runs")),
 )
 RUN_WHATS = [
-    ("failed", "Failed tasks and what follows"),
-    ("failed_only", "Failed tasks only"),
-    ("running", "Running tasks"),
-    ("all", "The whole run"),
+    ("failed", lazy("Failed tasks and what follows")),
+    ("failed_only", lazy("Failed tasks only")),
+    ("running", lazy("Running tasks")),
+    ("all", lazy("The whole run")),
 ]
 TASK_WHATS = [
-    ("downstream", "This task and what follows"),
-    ("task", "This task only"),
-    ("upstream", "This task and all upstream"),
-    ("both", "Upstream, this task and downstream"),
+    ("downstream", lazy("This task and what follows")),
+    ("task", lazy("This task only")),
+    ("upstream", lazy("This task and all upstream")),
+    ("both", lazy("Upstream, this task and downstream")),
 ]
 
 
@@ -130,18 +133,18 @@ def clear_consequences(run: Run, found: Sequence[TaskInstance], chosen: dict[str
     pks = {ti.run_id for ti in found}
     told = []
     if run.pk in pks and len(pks) == 1 and run.state in ("success", "failed"):
-        told.append(("clock", "The run is queued again and goes on as soon as it has a place.", ""))
+        told.append(("clock", _("The run is queued again and goes on as soon as it has a place."), ""))
     elif len(pks) > 1:
-        told.append(("runs", f"{words.plural(len(pks), 'run')} are touched.", ""))
+        told.append(("runs", _("%(runs)s are touched.") % {"runs": words.plural(len(pks), "run")}, ""))
     running = sum(ti.state == "running" for ti in found)
     if running:
-        told.append(("stop", f"{words.plural(running, 'running task')} will be stopped first.", "warn"))
+        told.append(("stop", _("%(tasks)s will be stopped first.") % {"tasks": words.plural(running, "running task")}, "warn"))
     if found:
-        told.append(("history", "Tries so far keep their logs; each task gets a new try.", ""))
+        told.append(("history", _("Tries so far keep their logs; each task gets a new try."), ""))
     if run.dag.is_paused and found:
-        told.append(("incident", "The DAG is paused: nothing starts until it is switched on.", "warn"))
+        told.append(("incident", _("The DAG is paused: nothing starts until it is switched on."), "warn"))
     if chosen["code"] == "latest":
-        told.append(("code", "The newest version of the DAG is used.", ""))
+        told.append(("code", _("The newest version of the DAG is used."), ""))
     return told
 
 
@@ -150,13 +153,13 @@ def mark_consequences(state: str, found: Sequence[TaskInstance]) -> list[tuple[s
     told = []
     running = sum(ti.state in ("running", "queued") for ti in found)
     if running and state != "queued":
-        told.append(("stop", f"{words.plural(running, 'task')} running or queued now will be stopped.", "warn"))
+        told.append(("stop", _("%(tasks)s running or queued now will be stopped.") % {"tasks": words.plural(running, "task")}, "warn"))
     if state in ("success", "skipped"):
-        told.append(("info", "What waits for it goes on by its own rules; nothing is executed for the marked tasks.", ""))
+        told.append(("info", _("What waits for it goes on by its own rules; nothing is executed for the marked tasks."), ""))
     elif state == "queued":
-        told.append(("clock", "The run is planned again; finished tasks keep their results.", ""))
+        told.append(("clock", _("The run is planned again; finished tasks keep their results."), ""))
     else:
-        told.append(("info", "What needs its success will not run.", ""))
+        told.append(("info", _("What needs its success will not run."), ""))
     return told
 
 
@@ -164,52 +167,62 @@ def run_consequences(run: Run, state: str, plan: RunPlan) -> list[tuple[str, str
     """(icon, sentence, tone) for the mark of a whole run."""
     told = []
     if plan.before == state:
-        told.append(("info", f"The run is {words.label(state).lower()} already.", ""))
+        told.append(("info", _("The run is %(state)s already.") % {"state": words.said(state)}, ""))
     if plan.ended:
-        told.append(("stop", f"{words.plural(len(plan.ended), 'task')} under way will be stopped.", "warn"))
+        told.append(("stop", _("%(tasks)s under way will be stopped.") % {"tasks": words.plural(len(plan.ended), "task")}, "warn"))
     if plan.skipped:
-        told.append(("info", f"{words.plural(len(plan.skipped), 'task')} that did not begin will be skipped.", ""))
+        told.append(("info", _("%(tasks)s that did not begin will be skipped.") % {"tasks": words.plural(len(plan.skipped), "task")}, ""))
     if plan.teardowns:
-        told.append(("clock", "Teardowns still run; the run gets this state when they have ended.", ""))
+        told.append(("clock", _("Teardowns still run; the run gets this state when they have ended."), ""))
     if state == "queued":
-        told.append(("clock", "The run is planned again; finished tasks keep their results.", ""))
+        told.append(("clock", _("The run is planned again; finished tasks keep their results."), ""))
         if run.dag.is_paused:
-            told.append(("incident", "The DAG is paused: nothing starts until it is switched on.", "warn"))
+            told.append(("incident", _("The DAG is paused: nothing starts until it is switched on."), "warn"))
     return told
 
 
 def pause_consequences(dags: Sequence[Dag], paused: bool) -> list[tuple[str, str, str]]:
     """(icon, sentence, tone) for a switch of these DAGs, as `catalogue.preview_paused` gives them."""
     if not dags:
-        return [("info", f"It is {'paused' if paused else 'switched on'} already: nothing changes.", "")]
+        return [("info", _("It is paused already: nothing changes.") if paused else _("It is switched on already: nothing changes."), "")]
     counts = dict(
         Run.objects.filter(dag__in=[d.pk for d in dags], state__in=("running", "queued")).values_list("state").annotate(n=Count("pk"))
     )
     running, queued = counts.get("running", 0), counts.get("queued", 0)
     told = []
     if paused:
-        told.append(("info", "No new runs start; tasks that run finish.", ""))
+        told.append(("info", _("No new runs start; tasks that run finish."), ""))
         if running:
-            told.append(("clock", f"{words.plural(running, 'run')} under way will wait after the tasks that run now.", "warn"))
+            told.append(
+                ("clock", _("%(runs)s under way will wait after the tasks that run now.") % {"runs": words.plural(running, "run")}, "warn")
+            )
         if queued:
-            told.append(("clock", f"{words.plural(queued, 'queued run')} will wait until it is switched on again.", "warn"))
+            told.append(
+                ("clock", _("%(runs)s will wait until it is switched on again.") % {"runs": words.plural(queued, "queued run")}, "warn")
+            )
         return told
     if waiting := running + queued:
-        told.append(("play", f"{words.plural(waiting, 'run')} that {'waits' if waiting == 1 else 'wait'} will go on.", ""))
+        told.append(
+            (
+                "play",
+                ngettext("%(n)s run that waits will go on.", "%(n)s runs that wait will go on.", waiting) % {"n": words.number(waiting)},
+                "",
+            )
+        )
     upcoming = sorted(d.next_run_after for d in dags if d.next_run_after)
     if not upcoming:
-        told.append(("info", "No run is planned by time.", ""))
+        told.append(("info", _("No run is planned by time."), ""))
     elif upcoming[0] <= timezone.now():
-        told.append(("clock", "A run starts at once: it is due already.", "warn"))
+        told.append(("clock", _("A run starts at once: it is due already."), "warn"))
     else:
-        told.append(("clock", f"The next run comes on {words.moment(upcoming[0])}.", ""))
+        told.append(("clock", _("The next run comes on %(upcoming)s.") % {"upcoming": words.moment(upcoming[0])}, ""))
     return told
 
 
 def deletion_consequences(plan: Plan) -> list[tuple[str, str, str]]:
     """(icon, sentence, tone) for runs or a DAG that are deleted."""
     gone = [words.plural(plan.runs, "run"), words.plural(plan.instances, "task instance"), words.plural(len(plan.tries), "log")]
-    told = [("x", f"{', '.join(gone)} go for good: this cannot be undone.", "warn")]
+    told = [("x", _("%(gone)s go for good: this cannot be undone.") % {"gone": ", ".join(gone)}, "warn")]
     if plan.returns:
-        told.append(("info", "Its file is still there: the DAG comes back without its history. Delete the file, too.", ""))
+        told.append(("info", _("Its file is still there: the DAG comes back without its history. Delete the file, too."), ""))
     return told

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from apps.ui import words
 
 NODES, DEPTH, TEXT = 1500, 24, 2000
@@ -67,9 +69,9 @@ class _Builder:
         self.left -= len(rows) * min(len(columns), COLUMNS)
         left_out = []
         if len(records) > len(shown):
-            left_out.append(f"{words.number(len(records) - len(shown))} more rows")
+            left_out.append(_("%(shown)s more rows") % {"shown": words.number(len(records) - len(shown))})
         if len(columns) > COLUMNS:
-            left_out.append(f"{words.number(len(columns) - COLUMNS)} more columns")
+            left_out.append(_("%(columns)s more columns") % {"columns": words.number(len(columns) - COLUMNS)})
         return Node("table", name, count=len(records), open=depth < 2, columns=columns[:COLUMNS], rows=rows, more=", ".join(left_out))
 
 

@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 from django.db.models import Q
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
 
 from apps.access import policy
 from apps.access.models import AuditEvent
@@ -18,26 +20,54 @@ from apps.dags.models import Dag
 from apps.ui.queries.versions import shown
 
 PAGE = 50
-ACTIONS = {
-    "trigger_dag_run": "triggered a run", "patch_dag_run": "changed a run", "clear_dag_run": "cleared a run",
-    "delete_dag_run": "deleted a run", "clear_task_instances": "cleared tasks", "patch_task_instance": "changed a task",
-    "delete_task_instance": "deleted a task", "update_hitl_detail": "answered a task", "paused": "paused or unpaused",
-    "patch_dag": "changed a DAG", "delete_dag": "deleted a DAG", "reparse_dag_file": "had a file read again",
-    "create_backfill": "made a backfill", "pause_backfill": "paused a backfill", "unpause_backfill": "let a backfill go on",
-    "cancel_backfill": "cancelled a backfill", "undo": "undid", "create_asset_event": "told news of an asset",
-    "delete_queued_asset_events": "dropped news of assets", "clear_partition": "cleared a partition", "import_history": "imported history",
-    "set_asset_state": "set what an asset keeps", "delete_asset_state": "deleted what an asset keeps",
-    "clear_asset_state": "cleared what an asset keeps", "post_pool": "made a pool", "patch_pool": "changed a pool",
-    "delete_pool": "deleted a pool", "post_connection": "made a connection", "patch_connection": "changed a connection",
-    "delete_connection": "deleted a connection", "post_variable": "made a variable", "patch_variable": "changed a variable",
-    "delete_variable": "deleted a variable", "login": "signed in", "locked_out": "was locked out", "password_changed": "changed a password",
-    "sign_out_everywhere": "ended all sessions",
-}  # fmt: skip
+ACTIONS: dict[str, Any] = {
+    "trigger_dag_run": lazy("triggered a run"),
+    "patch_dag_run": lazy("changed a run"),
+    "clear_dag_run": lazy("cleared a run"),
+    "delete_dag_run": lazy("deleted a run"),
+    "clear_task_instances": lazy("cleared tasks"),
+    "patch_task_instance": lazy("changed a task"),
+    "delete_task_instance": lazy("deleted a task"),
+    "update_hitl_detail": lazy("answered a task"),
+    "paused": lazy("paused or unpaused"),
+    "patch_dag": lazy("changed a DAG"),
+    "delete_dag": lazy("deleted a DAG"),
+    "reparse_dag_file": lazy("had a file read again"),
+    "create_backfill": lazy("made a backfill"),
+    "pause_backfill": lazy("paused a backfill"),
+    "unpause_backfill": lazy("let a backfill go on"),
+    "cancel_backfill": lazy("cancelled a backfill"),
+    "undo": lazy("undid"),
+    "create_asset_event": lazy("told news of an asset"),
+    "delete_queued_asset_events": lazy("dropped news of assets"),
+    "clear_partition": lazy("cleared a partition"),
+    "import_history": lazy("imported history"),
+    "set_asset_state": lazy("set what an asset keeps"),
+    "delete_asset_state": lazy("deleted what an asset keeps"),
+    "clear_asset_state": lazy("cleared what an asset keeps"),
+    "post_pool": lazy("made a pool"),
+    "patch_pool": lazy("changed a pool"),
+    "delete_pool": lazy("deleted a pool"),
+    "post_connection": lazy("made a connection"),
+    "patch_connection": lazy("changed a connection"),
+    "delete_connection": lazy("deleted a connection"),
+    "post_variable": lazy("made a variable"),
+    "patch_variable": lazy("changed a variable"),
+    "delete_variable": lazy("deleted a variable"),
+    "login": lazy("signed in"),
+    "locked_out": lazy("was locked out"),
+    "password_changed": lazy("changed a password"),
+    "sign_out_everywhere": lazy("ended all sessions"),
+}
 """Actions that people look for, in words; others are shown by their name."""
 
-MEANS = {"ui": "on the pages", "rest": "over REST", "admin": "in the administration", "cli": "on the command line"}
-_ADMIN = {"pool": "admin:runs_pool_changelist", "connection": "admin:access_connection_changelist",
-          "variable": "admin:access_variable_changelist", "user": "admin:access_user_changelist"}  # fmt: skip
+MEANS = {"ui": lazy("on the pages"), "rest": lazy("over REST"), "admin": lazy("in the administration"), "cli": lazy("on the command line")}
+_ADMIN = {
+    "pool": "admin:runs_pool_changelist",
+    "connection": "admin:access_connection_changelist",
+    "variable": "admin:access_variable_changelist",
+    "user": "admin:access_user_changelist",
+}
 
 
 @dataclass(slots=True)
@@ -97,7 +127,11 @@ def _midnight(day: date) -> datetime:
 
 
 def _line(event: AuditEvent, *, staff: bool, alone: bool) -> Line:
-    line = Line(event, ACTIONS.get(event.action, event.action.replace("_", " ")), MEANS.get(event.means, f"by {event.means}"))
+    line = Line(
+        event,
+        str(ACTIONS.get(event.action, event.action.replace("_", " "))),
+        str(MEANS.get(event.means) or _("by %(means)s") % {"means": event.means}),
+    )
     line.links = list(_links(event, staff=staff, alone=alone))
     line.changes = _changes(event.extra)
     return line

@@ -8,12 +8,13 @@ from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as lazy
 
 from apps.access import policy
 from apps.runs.models import Pool, Run, TaskInstance
 
 PAGE = 50
-DAYS = {"1": "last day", "7": "last 7 days", "30": "last 30 days", "all": "any time"}
+DAYS = {"1": lazy("last day"), "7": lazy("last 7 days"), "30": lazy("last 30 days"), "all": lazy("any time")}
 USUAL_DAYS = "7"
 COLUMNS = (
     "id", "dag_id", "task_id", "map_index", "rendered_map_index", "state", "reason", "note", "operator", "pool", "pool_slots",

@@ -33,7 +33,7 @@ class Day:
     @property
     def text(self) -> str:
         """`3 success, 1 failed; 2 planned`."""
-        told = ", ".join(f"{n:,} {words.label(s).lower()}" for s, n in self.counts)
+        told = ", ".join(f"{words.number(n)} {words.said(s)}" for s, n in self.counts)
         return "; ".join(t for t in (told, f"{self.planned} planned" if self.planned else "") if t)
 
 

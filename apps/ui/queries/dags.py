@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from apps.access import policy
 from apps.dags.models import Dag, DagFavorite, DagTag
@@ -132,11 +133,11 @@ def _line(dag: Dag, tags: list[str], runs: list[dict[str, Any]], notes: dict[int
 def next_run(dag: Dag, now: datetime) -> tuple[str, datetime | None, str]:
     """When it runs next, in words: (text, moment if one is known, tone)."""
     if dag.has_import_errors:
-        return "does not load", None, "bad"
+        return _("does not load"), None, "bad"
     if dag.is_paused:
         return "paused", None, "t3"
     if dag.next_run_after is None:
-        return ("on demand" if dag.timetable_summary in (None, "None", "") else "by event"), None, "t3"
+        return (_("on demand") if dag.timetable_summary in (None, "None", "") else _("by event")), None, "t3"
     late = (now - dag.next_run_after).total_seconds()
     if late > (0 if dag.blocked_reason else 30):
         return f"{words.rough(late)} late", dag.next_run_after, "warn"
@@ -197,6 +198,6 @@ def telling_tasks(run_pks: list[int]) -> dict[int, tuple[str, str]]:
         .values_list("run_id", "state", "task_id", "reason")
     )
     for run_pk, state, task_id, reason in rows:
-        told = (rank[state], task_id, reason or words.label(state).lower())
+        told = (rank[state], task_id, reason or words.said(state))
         found[run_pk] = min(found.get(run_pk, told), told)
     return {k: (task, reason) for k, (_, task, reason) in found.items()}

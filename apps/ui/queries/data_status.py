@@ -13,6 +13,8 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
 
 from apps.access import policy
 from apps.dags.models import Asset, AssetUse, Dag
@@ -27,9 +29,9 @@ SLOW = 1.5
 GRACE = timedelta(minutes=1)
 ORDER = ("late", "decision", "risk", "stopped", "now", "never", "ready")
 LABELS = {
-    "late": ("failed", "Late"), "decision": ("awaiting_input", "Needs a decision"), "risk": ("up_for_retry", "At risk"),
-    "stopped": ("paused", "Switched off"), "now": ("running", "Updating now"), "never": ("none", "No data yet"),
-    "ready": ("success", "Ready"),
+    "late": ("failed", lazy("Late")), "decision": ("awaiting_input", lazy("Needs a decision")), "risk": ("up_for_retry", lazy("At risk")),
+    "stopped": ("paused", lazy("Switched off")), "now": ("running", lazy("Updating now")), "never": ("none", lazy("No data yet")),
+    "ready": ("success", lazy("Ready")),
 }  # fmt: skip
 """Status → glyph and words."""
 
@@ -50,11 +52,11 @@ class DataLine:
 
     @property
     def glyph(self) -> str:
-        return LABELS[self.status][0]
+        return str(LABELS[self.status][0])
 
     @property
     def label(self) -> str:
-        return LABELS[self.status][1]
+        return str(LABELS[self.status][1])
 
 
 def board(user: Any, *, pk: int | None = None, now: datetime | None = None) -> list[DataLine]:
@@ -94,14 +96,16 @@ def _judge(
         return _going(last, usual, last["id"] in asking, now)
     if last is not None and last["state"] == "failed":
         when = words.relative(last["end"] or last["run_after"], now)
-        later = f" The next attempt is due {words.relative(due, now)}." if due and not dag.is_paused and due > now else ""
-        return "late", f"The last update failed {when}.{later}", due
+        later = (
+            _(" The next attempt is due %(now)s.") % {"now": words.relative(due, now)} if due and not dag.is_paused and due > now else ""
+        )
+        return "late", _("The last update failed %(when)s.%(later)s") % {"when": when, "later": later}, due
     if dag.is_paused:
-        return "stopped", "Updates are switched off; somebody has to switch them on.", None
+        return "stopped", _("Updates are switched off; somebody has to switch them on."), None
     if due is not None and dag.next_run_after and now - dag.next_run_after > GRACE:
-        return "late", f"The update due {words.relative(dag.next_run_after, now)} has not begun.", due
+        return "late", _("The update due %(now)s has not begun.") % {"now": words.relative(dag.next_run_after, now)}, due
     if updated is None:
-        return "never", "Nothing has been delivered so far.", due
+        return "never", _("Nothing has been delivered so far."), due
     return "ready", "", due
 
 
@@ -109,14 +113,19 @@ def _going(run: dict[str, Any], usual: float, asks: bool, now: datetime) -> tupl
     begun = run["start"] or run["run_after"]
     due = begun + timedelta(seconds=usual) if usual else None
     if asks:
-        return "decision", "The update waits for a person's decision.", due
+        return "decision", _("The update waits for a person's decision."), due
     if run["state"] == "queued":
-        return ("risk" if now - run["run_after"] > GRACE else "now"), "The update waits for its turn.", due
+        return ("risk" if now - run["run_after"] > GRACE else "now"), _("The update waits for its turn."), due
     took = (now - begun).total_seconds()
     if usual and took > SLOW * usual and took - usual > GRACE.total_seconds():
-        return "risk", f"The update takes longer than usual: {words.duration(took)} so far, usually {words.duration(usual)}.", due
+        return (
+            "risk",
+            _("The update takes longer than usual: %(took)s so far, usually %(usual)s.")
+            % {"took": words.duration(took), "usual": words.duration(usual)},
+            due,
+        )
     left = f" About {words.rough(usual - took)} left." if usual and usual > took else ""
-    return "now", f"An update began {words.relative(begun, now)}.{left}", due
+    return "now", _("An update began %(now)s.%(left)s") % {"now": words.relative(begun, now), "left": left}, due
 
 
 def _asking(run_pks: list[int]) -> set[int]:

@@ -8,6 +8,8 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
 
 from apps.access import policy
 from apps.dags.models import ImportProblem
@@ -16,10 +18,10 @@ from apps.ui import words
 from apps.ui.queries import dags as dag_queries
 
 KINDS = (
-    ("scheduler", "Scheduler", "decides what runs"),
-    ("dag_processor", "DAG processor", "reads DAG files"),
-    ("worker", "Workers", "run tasks"),
-    ("triggerer", "Triggerer", "waits for events"),
+    ("scheduler", lazy("Scheduler"), lazy("decides what runs")),
+    ("dag_processor", lazy("DAG processor"), lazy("reads DAG files")),
+    ("worker", lazy("Workers"), lazy("run tasks")),
+    ("triggerer", lazy("Triggerer"), lazy("waits for events")),
 )
 SHOWN = 12
 
@@ -80,7 +82,7 @@ def _health(problems: int) -> list[dict[str, Any]]:
     for kind, name, what in KINDS:
         known = alive.get(kind, [])
         living = [p for p in known if p.lease_until > now]
-        text = f"{len(living)} of {len(known)}" if known else "none"
+        text = _("%(some)s of %(all)s") % {"some": len(living), "all": len(known)} if known else _("none")
         if kind == "worker" and living:
             text = words.plural(sum(p.slots for p in living), "slot")
         needed = kind != "triggerer"
@@ -93,10 +95,15 @@ def _health(problems: int) -> list[dict[str, Any]]:
             if known
             else "none"
         )
-        hint = what if living else f"start one: manage.py {kind}" if needed else "only deferred tasks need one"
+        hint = what if living else _("start one: manage.py %(kind)s") % {"kind": kind} if needed else _("only deferred tasks need one")
         entries.append({"state": state, "name": name, "value": text, "hint": hint})
     state = "failed" if problems else "success"
     entries.append(
-        {"state": state, "name": "DAG files", "value": words.plural(problems, "error") if problems else "all load", "hint": "import errors"}
+        {
+            "state": state,
+            "name": _("DAG files"),
+            "value": words.plural(problems, "error") if problems else _("all load"),
+            "hint": _("import errors"),
+        }
     )
     return entries

@@ -97,7 +97,7 @@ def _add(lane: Lane, row: tuple[Any, ...], now: datetime) -> None:
     if start > now:
         return
     x = _x(start, now)
-    text = f"{words.moment(run_after)}, {words.label(state).lower()}"
+    text = f"{words.moment(run_after)}, {words.said(state)}"
     lane.bars.append(Bar(x, max(0.35, round(_x(end or now, now) - x, 3)), state, run_id, text))
     lane.failed += state == "failed"
     lane.last = state

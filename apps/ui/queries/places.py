@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
 
 from apps.runs.models import Try
+from apps.ui import words
 
 _NAMES = (
-    ("pod", "Pod"), ("namespace", "Namespace"), ("node", "Node"), ("pod_ip", "Pod's address"), ("phase", "Pod's phase"), ("image", "Image"),
-    ("service_account", "Service account"), ("runner_said", "Its runner said"), ("broker", "Broker"),
-)  # fmt: skip
+    ("pod", lazy("Pod")),
+    ("namespace", lazy("Namespace")),
+    ("node", lazy("Node")),
+    ("pod_ip", lazy("Pod's address")),
+    ("phase", lazy("Pod's phase")),
+    ("image", lazy("Image")),
+    ("service_account", lazy("Service account")),
+    ("runner_said", lazy("Its runner said")),
+    ("broker", lazy("Broker")),
+)
 
 
 def facts(chosen: Try | None) -> list[tuple[str, str]]:
@@ -51,8 +61,8 @@ def _resources(told: dict[str, Any]) -> list[dict[str, str]]:
     requests, limits, used = asked.get("requests") or {}, asked.get("limits") or {}, told.get("used") or {}
     measured = {}
     if isinstance(used.get("memory_bytes"), int):
-        measured["memory"] = f"{used['memory_bytes'] / 2**20:,.0f} Mi at most"
+        measured["memory"] = _("%(memory_bytes)s Mi at most") % {"memory_bytes": words.number(round(used["memory_bytes"] / 2**20))}
     if isinstance(used.get("cpu_seconds"), int | float):
-        measured["cpu"] = f"{used['cpu_seconds']:,.1f} s of CPU time"
+        measured["cpu"] = _("%(cpu_seconds)s s of CPU time") % {"cpu_seconds": f"{used['cpu_seconds']:,.1f}"}
     names = sorted({*requests, *limits, *measured})
     return [{"name": n, "asked": str(requests.get(n, "")), "limit": str(limits.get(n, "")), "used": measured.get(n, "")} for n in names]

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count, Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from apps.runs.models import Process, Try
 from apps.ui import words
@@ -54,7 +55,7 @@ def board() -> dict[str, Any]:
     busy = dict(Try.objects.filter(state="running", worker__isnull=False).values_list("worker").annotate(n=Count("id")))
     kinds = {key: Kind(key, name, what) for key, name, what in KINDS}
     if remote := [e.alias for e in settings.EXECUTORS if e.kind != registry.LOCAL]:
-        kinds["executor"] = Kind("executor", "Executors", f"bring tasks to {', '.join(remote)}")
+        kinds["executor"] = Kind("executor", _("Executors"), _("bring tasks to %(remote)s") % {"remote": ", ".join(remote)})
     ended: list[Line] = []
     for process in rows:
         line = _line(process, busy.get(process.pk, 0), process.lease_until > now)
@@ -68,19 +69,19 @@ def board() -> dict[str, Any]:
 
 def _line(process: Process, busy: int, holds: bool) -> Line:
     if process.ended_at is not None:
-        line = Line(process, "removed", "Ended")
+        line = Line(process, "removed", _("Ended"))
     elif holds:
-        line = Line(process, "success", "Answers")
+        line = Line(process, "success", _("Answers"))
     else:
-        line = Line(process, "failed", "Silent")
+        line = Line(process, "failed", _("Silent"))
     line.other_version = bool(process.version) and process.version != settings.VERSION
     info = process.info if isinstance(process.info, dict) else {}
     if process.kind == "worker":
         line.used, line.total = busy, process.slots
-        line.load = f"{words.number(busy)} of {words.plural(process.slots, 'slot')}"
+        line.load = _("%(some)s of %(all)s") % {"some": words.number(busy), "all": words.plural(process.slots, "slot")}
     elif process.kind == "triggerer":
         line.used, line.total = sum(v for v in info.values() if isinstance(v, int)), process.slots
-        of = f"{words.number(line.used)} of {words.plural(process.slots, 'trigger')}"
+        of = _("%(some)s of %(all)s") % {"some": words.number(line.used), "all": words.plural(process.slots, "trigger")}
         line.load = of if process.slots else words.plural(line.used, "trigger")
     else:
         line.load = _load(process.kind, info)
@@ -91,7 +92,10 @@ def _load(kind: str, info: dict[str, Any]) -> str:
     """What a process does, in words; its CPU time and memory last."""
     parts = []
     if kind == "scheduler" and (ticks := info.get("ticks")):
-        parts.append(f"{words.plural(ticks, 'pass', 'passes')}, {1000 * info.get('tick_seconds', 0.0) / ticks:.1f} ms each")
+        parts.append(
+            _("%(passes)s, %(each)s ms each")
+            % {"passes": words.plural(ticks, "pass", "passes"), "each": f"{1000 * info.get('tick_seconds', 0.0) / ticks:.1f}"}
+        )
     elif kind == "executor" and info.get("serves"):
         parts.append(f"serves {info['serves']}")
     else:
@@ -108,8 +112,14 @@ def _verdict(kinds: list[Kind]) -> str:
     lacking = [k for k in kinds if not k.living and k.key in needed]
     silent = sum(x.state == "failed" for k in kinds for x in k.lines)
     if lacking:
-        without = " and ".join(f"no {k.key.replace('_', ' ').replace('dag', 'DAG')}" for k in lacking)
-        return f"There is {without}. Start {'one' if len(lacking) == 1 else 'them'}: {', '.join(f'manage.py {k.key}' for k in lacking)}."
+        without = _(" and ").join(f"{_('no')} {k.key.replace('_', ' ').replace('dag', 'DAG')}" for k in lacking)
+        return _("There is %(without)s. Start %(them)s: %(lacking)s.") % {
+            "without": without,
+            "them": _("one") if len(lacking) == 1 else _("them"),
+            "lacking": ", ".join(f"manage.py {k.key}" for k in lacking),
+        }
     if silent:
-        return f"{words.plural(silent, 'process is', 'processes are')} silent; what they held is taken over when their lease ends."
-    return f"Everything answers: {words.plural(sum(k.living for k in kinds), 'process', 'processes')}."
+        return _("%(processes)s silent; what they held is taken over when their lease ends.") % {
+            "processes": words.plural(silent, "process is", "processes are")
+        }
+    return _("Everything answers: %(processes)s.") % {"processes": words.plural(sum(k.living for k in kinds), "process", "processes")}

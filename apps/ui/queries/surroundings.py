@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db.models import Q
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as lazy
 
 from apps.access import policy
 from apps.dags.models import Asset, Dag
@@ -21,11 +22,11 @@ READS, WRITES = "reads", "writes"
 CALLS = {"trigger_dag_id": WRITES, "external_dag_id": READS}
 """Arguments of operators that name another DAG, and on which side of the task that stands."""
 WORDS = {
-    ("dag", WRITES): "DAG started from here",
-    ("dag", READS): "DAG waited for",
-    ("asset", WRITES): "asset written",
-    ("asset", READS): "asset read",
-    ("asset", ""): "asset of the schedule",
+    ("dag", WRITES): lazy("DAG started from here"),
+    ("dag", READS): lazy("DAG waited for"),
+    ("asset", WRITES): lazy("asset written"),
+    ("asset", READS): lazy("asset read"),
+    ("asset", ""): lazy("asset of the schedule"),
 }
 
 
@@ -99,9 +100,19 @@ def drawn(user: Any, around: tuple[Neighbour, ...], roots: list[str]) -> tuple[l
         elif n.kind == "asset" and (n.name or n.uri) in by_name:
             href = reverse("asset", args=[by_name[n.name or n.uri]])
         nodes[n.id] = {
-            "id": n.id, "label": n.name or n.uri, "parent": None, "group": False, "mapped": False, "op": WORDS[n.kind, n.side], "count": 0,
-            "state": None, "took": "", "reason": "", "kind": n.kind, "href": href,
-        }  # fmt: skip
+            "id": n.id,
+            "label": n.name or n.uri,
+            "parent": None,
+            "group": False,
+            "mapped": False,
+            "op": str(WORDS[n.kind, n.side]),
+            "count": 0,
+            "state": None,
+            "took": "",
+            "reason": "",
+            "kind": n.kind,
+            "href": href,
+        }
         if n.side == WRITES:
             edges[n.task_id, n.id] = None
         else:

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Case, Count, IntegerField, Q, Value, When
+from django.utils.translation import gettext as _
 
 from apps.access import policy
 from apps.runs.models import Try
@@ -37,7 +38,7 @@ class Place:
         """One line: running, waiting, room, nodes."""
         parts = [f"{words.number(self.running)} running", f"{words.number(self.queued)} waiting"]
         if self.unsent:
-            parts.append(f"{words.number(self.unsent)} of them not brought there yet")
+            parts.append(_("%(unsent)s of them not brought there yet") % {"unsent": words.number(self.unsent)})
         if self.limit is not None:
             parts.append(f"{words.number(self.running + self.queued - self.unsent)} of {words.plural(self.limit, 'pod')} used")
         if self.nodes:
@@ -80,10 +81,10 @@ def _row(row: Try) -> dict[str, Any]:
     facts = row.facts if isinstance(row.facts, dict) else {}
     events = [e for e in facts.get("events") or [] if isinstance(e, dict)]
     ending = row.state not in ("queued", "running")
-    why = row.ti.reason or ("" if row.submitted_at else "It has not been brought to its executor yet.")
+    why = row.ti.reason or ("" if row.submitted_at else _("It has not been brought to its executor yet."))
     return {
         "try": row, "ti": row.ti, "run": row.ti.run, "pod": facts.get("pod") or row.hostname, "node": facts.get("node") or "",
-        "state": "restarting" if ending else row.state, "word": "Being ended" if ending else "",
+        "state": "restarting" if ending else row.state, "word": _("Being ended") if ending else "",
         "why": why if row.state == "queued" else "",
         "event": f"{events[-1].get('reason')}: {' '.join(str(events[-1].get('message') or '').split())}" if events else "",
         "since": row.start_date if row.state == "running" else row.queued_at,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count
+from django.utils.translation import gettext as _
 
 from apps.dags.models import Dag, DagVersion
 from apps.runs.models import Run
@@ -72,14 +73,14 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, str]]:
     """What differs between two specs: tasks that came or went, and fields of tasks and of the DAG, before and after."""
     found: list[dict[str, str]] = []
     before, after = ({t["task_id"]: t for t in spec.get("tasks", ())} for spec in (old, new))
-    found += [{"where": name, "what": "task removed", "old": "", "new": ""} for name in before if name not in after]
-    found += [{"where": name, "what": "task added", "old": "", "new": ""} for name in after if name not in before]
+    found += [{"where": name, "what": _("task removed"), "old": "", "new": ""} for name in before if name not in after]
+    found += [{"where": name, "what": _("task added"), "old": "", "new": ""} for name in after if name not in before]
     for name in (n for n in after if n in before):
         found += _fields(name, before[name], after[name])
         came, gone = (sorted(set(x.get("downstream") or ()) - set(y.get("downstream") or ()))
                       for x, y in ((after[name], before[name]), (before[name], after[name])))  # fmt: skip
         if came or gone:
-            found.append({"where": name, "what": "followed by", "old": ", ".join(gone) or "–", "new": ", ".join(came) or "–"})
+            found.append({"where": name, "what": _("followed by"), "old": ", ".join(gone) or "–", "new": ", ".join(came) or "–"})
     rest = [{k: v for k, v in spec.items() if k not in ("tasks", "groups", "root_children")} for spec in (old, new)]
     return _fields("", *rest) + found
 

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from apps.access.audit import Actor
@@ -58,7 +59,11 @@ def pause(request: HttpRequest, dag_id: str) -> HttpResponse:
         kept = set_paused([dag_id], paused, actor_of(request))
     except ActionRefused as e:
         return done(request, words_of(e), target, bad=True)
-    text = f"{dag_id} is paused; running tasks finish." if paused else f"{dag_id} runs on schedule again."
+    text = (
+        _("%(dag_id)s is paused; running tasks finish.") % {"dag_id": dag_id}
+        if paused
+        else _("%(dag_id)s runs on schedule again.") % {"dag_id": dag_id}
+    )
     return done(request, text, target, state="paused" if paused else "success", undo=kept)
 
 
@@ -91,4 +96,4 @@ def reparse(request: HttpRequest, file_pk: int) -> HttpResponse:
     """Ask the DAG processor to read one file now."""
     file = get_object_or_404(DagFile, pk=file_pk)
     catalogue.request_parse(file, actor=actor_of(request))
-    return done(request, f"{file.relative_path} is being read again.", reverse("import_errors"))
+    return done(request, _("%(relative_path)s is being read again.") % {"relative_path": file.relative_path}, reverse("import_errors"))

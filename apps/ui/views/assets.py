@@ -11,6 +11,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from apps.access import audit
 from apps.dags.models import Asset
@@ -66,19 +67,21 @@ def materialize(request: HttpRequest, asset_pk: int) -> HttpResponse:
     makers, home = sorted({u.dag_id for u in found.writers}), reverse("asset", args=[asset_pk])
     error = ""
     if not makers:
-        error = "No DAG that you may see makes this asset."
+        error = _("No DAG that you may see makes this asset.")
     elif len(makers) > 1:
-        error = f"More than one DAG makes it: {', '.join(makers)}. Trigger the one you mean."
+        error = _("More than one DAG makes it: %(makers)s. Trigger the one you mean.") % {"makers": ", ".join(makers)}
     elif not rights.allowed(request.user, "trigger", "run", makers[0]):
         return refuse(request, "trigger", "run", makers[0])
     elif request.method == "POST":
         try:
             run = creation.trigger(makers[0], actor=actor_of(request), run_type=RunType.ASSET_MATERIALIZATION, triggered_by="ui")
-            return done(request, f"{makers[0]} is queued.", reverse("run", args=[makers[0], run.run_id]), state="queued")
+            return done(
+                request, _("%(makers)s is queued.") % {"makers": makers[0]}, reverse("run", args=[makers[0], run.run_id]), state="queued"
+            )
         except ActionRefused as e:
             error = words_of(e)
     maker = makers[0] if len(makers) == 1 else ""
-    context = {"asset": found, "dag_id": maker, "error": error, "back": home, "subject": f"Make {found.name}"}
+    context = {"asset": found, "dag_id": maker, "error": error, "back": home, "subject": _("Make %(name)s") % {"name": found.name}}
     return dialog(request, "ui/_dlg_materialize.html", context, status=422 if error and request.method == "POST" else 200)
 
 
@@ -91,13 +94,17 @@ def add_event(request: HttpRequest, asset_pk: int) -> HttpResponse:
         try:
             extra = params.parse_conf(request.POST.get("extra") or "{}")
             _tell(found, extra, actor_of(request))
-            return done(request, f"{found.name} has news.", home)
+            return done(request, _("%(name)s has news.") % {"name": found.name}, home)
         except ActionRefused as e:
             error = words_of(e)
     context = {
-        "asset": found, "error": error, "back": home, "subject": f"News of {found.name}", "extra": request.POST.get("extra", ""),
+        "asset": found,
+        "error": error,
+        "back": home,
+        "subject": _("News of %(name)s") % {"name": found.name},
+        "extra": request.POST.get("extra", ""),
         "waiting": sorted({u.dag_id for u in found.readers if u.kind == "schedule"}),
-    }  # fmt: skip
+    }
     return dialog(request, "ui/_dlg_asset_event.html", context, status=422 if error else 200)
 
 
@@ -127,12 +134,12 @@ def status(request: HttpRequest) -> HttpResponse:
 
 def _verdict(lines: list[data_status.DataLine]) -> str:
     if not lines:
-        return "Nothing delivers data yet."
+        return _("Nothing delivers data yet.")
     number = {s: sum(x.status == s for x in lines) for s in data_status.ORDER}
-    said = [(number["late"], "late"), (number["risk"], "at risk"), (number["decision"], "waiting for a decision")]
+    said = [(number["late"], _("late")), (number["risk"], _("at risk")), (number["decision"], _("waiting for a decision"))]
     bad = [f"{n} {'is' if n == 1 else 'are'} {what}" for n, what in said if n]
     many = words.plural(len(lines), "data set")
-    return f"Of {many} {', '.join(bad)}." if bad else f"Nothing is late of {many}."
+    return _("Of %(many)s %(bad)s.") % {"many": many, "bad": ", ".join(bad)} if bad else _("Nothing is late of %(many)s.") % {"many": many}
 
 
 def badge(request: HttpRequest, signed: str) -> HttpResponse:
@@ -140,7 +147,9 @@ def badge(request: HttpRequest, signed: str) -> HttpResponse:
     try:
         pk = int(_BADGE.unsign(signed))
     except (signing.BadSignature, ValueError):
-        return HttpResponse("This is not the address of a badge. The page of the asset shows it.\n", status=404, content_type="text/plain")
+        return HttpResponse(
+            _("This is not the address of a badge. The page of the asset shows it.\n"), status=404, content_type="text/plain"
+        )
     line = next(iter(data_status.board(None, pk=pk)), None)
     context = {"line": line, "name": line.asset.name if line else "Data"}
     response = render(request, "ui/data_badge.svg", context, content_type="image/svg+xml")

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 
 from apps.ui.page import page, show
 from apps.ui.queries import audit as queries
@@ -15,7 +16,7 @@ from apps.ui.views.dag import get_dag, show_tab
 @page(read="audit")
 def trail(request: HttpRequest) -> HttpResponse:
     """Everything that was changed, by whom."""
-    return show(request, "ui/audit.html", _context(request), nav="audit", title="Audit", crumbs=[("Audit", "")])
+    return show(request, "ui/audit.html", _context(request), nav="audit", title=_("Audit"), crumbs=[(_("Audit"), "")])
 
 
 @page(read="audit")
@@ -36,7 +37,7 @@ def _context(request: HttpRequest, dag_id: str | None = None) -> dict[str, Any]:
     )  # fmt: skip
     lines, following = queries.trail(request.user, wanted, dag_id=dag_id)
     known = {wanted.what: wanted.what, **queries.ACTIONS} if wanted.what else queries.ACTIONS
-    actions = sorted(known.items(), key=lambda pair: pair[1])
+    actions = sorted(known.items(), key=lambda pair: str(pair[1]))
     return {"lines": lines, "wanted": wanted, "next": following, "wrong": wrong, "filtered": bool(wanted), "actions": actions}
 
 

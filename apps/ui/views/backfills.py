@@ -9,6 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
 from django.views.decorators.http import require_POST
 
 from apps.runs.backfills import actions
@@ -23,7 +25,11 @@ from apps.ui.views.actions import done, words_of
 from apps.ui.views.dag import get_dag, show_tab
 from apps.ui.views.dialogs import dialog
 
-AGAIN = {"none": "Only runs that are missing", "failed": "Missing and failed runs", "completed": "All of them, also those that succeeded"}
+AGAIN = {
+    "none": lazy("Only runs that are missing"),
+    "failed": lazy("Missing and failed runs"),
+    "completed": lazy("All of them, also those that succeeded"),
+}
 LISTED = 200
 
 
@@ -52,17 +58,22 @@ def create(request: HttpRequest, dag_id: str) -> HttpResponse:
         slots = actions.preview(wanted)
         if request.method == "POST" and data.get("go"):
             if data.get("seen") != str(len(slots)):
-                error = "Things moved while you looked: these are the new numbers."
+                error = _("Things moved while you looked: these are the new numbers.")
             elif not slots:
-                error = "Nothing to run: every slot between these dates has its run."
+                error = _("Nothing to run: every slot between these dates has its run.")
             else:
                 actions.create(wanted, actor=actor_of(request))
-                return done(request, f"{words.plural(len(slots), 'run')} of {dag_id} queued.", _home(dag_id), state="queued")
+                return done(
+                    request,
+                    _("%(runs)s of %(dag_id)s queued.") % {"runs": words.plural(len(slots), "run"), "dag_id": dag_id},
+                    _home(dag_id),
+                    state="queued",
+                )
     except ActionRefused as e:
         error, bad, slots = words_of(e), e.field or "", []
     context: dict[str, Any] = {
         "dag": dag, "chosen": chosen, "error": error, "bad_field": bad, "again": AGAIN.items(), "back": _home(dag_id),
-        "subject": f"Backfill {dag_id}", "zone": zone_label(), "total": len(slots), "slots": slots[:LISTED],
+        "subject": _("Backfill %(dag_id)s") % {"dag_id": dag_id}, "zone": zone_label(), "total": len(slots), "slots": slots[:LISTED],
         "more": max(0, len(slots) - LISTED), "existing": sum(s.existing is not None for s in slots),
     }  # fmt: skip
     if wants_fragment(request) and request.headers.get("HX-Target") == "clear-preview":
@@ -104,9 +115,9 @@ def change(request: HttpRequest, dag_id: str, backfill_id: int) -> HttpResponse:
     try:
         if act == "cancel":
             actions.cancel(row.pk, actor=actor_of(request))
-            return done(request, "The backfill is cancelled: runs that have not begun end; those that run go on.", _home(dag_id))
+            return done(request, _("The backfill is cancelled: runs that have not begun end; those that run go on."), _home(dag_id))
         actions.set_paused(row.pk, act == "pause", actor=actor_of(request))
-        said = "No further run of the backfill begins." if act == "pause" else "The backfill goes on."
+        said = _("No further run of the backfill begins.") if act == "pause" else _("The backfill goes on.")
         return done(request, said, _home(dag_id), state="paused" if act == "pause" else "success")
     except ActionRefused as e:
         return done(request, words_of(e), _home(dag_id), bad=True)

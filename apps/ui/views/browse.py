@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 
 from apps.ui.live import cursor
 from apps.ui.page import page, show
@@ -25,4 +26,4 @@ def tasks(request: HttpRequest) -> HttpResponse:
         "rows": rows, "next": following, "wanted": wanted, "filtered": bool(wanted), "cursor": position, "pools": queries.pools(),
         "states": [str(s) for s in TaskState], "days": queries.DAYS.items(),
     }  # fmt: skip
-    return show(request, "ui/tasks.html", context, nav="tasks", title="Task instances", crumbs=[("Task instances", "")])
+    return show(request, "ui/tasks.html", context, nav="tasks", title=_("Task instances"), crumbs=[(_("Task instances"), "")])

@@ -7,6 +7,9 @@ from typing import Any, cast
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from apps.access.models import User
@@ -20,7 +23,12 @@ from apps.ui.queries import dags as queries
 from apps.ui.views.actions import back_to, done, set_paused, words_of
 from apps.ui.views.dialogs import dialog
 
-VERBS = {"pause": "Pause", "unpause": "Unpause", "trigger": "Trigger", "clear": "Clear"}
+VERBS = {
+    "pause": pgettext_lazy("with a number of DAGs", "Pause"),
+    "unpause": pgettext_lazy("with a number of DAGs", "Unpause"),
+    "trigger": pgettext_lazy("with a number of DAGs", "Trigger"),
+    "clear": pgettext_lazy("with a number of DAGs", "Clear"),
+}
 MOST_TRIGGERED = 100
 MOST_CLEARED = 100
 
@@ -30,13 +38,13 @@ MOST_CLEARED = 100
 def star(request: HttpRequest, dag_id: str) -> HttpResponse:
     """Make the DAG one of the person's favourites, or no longer (`starred` is 1 or 0)."""
     if not rights.allowed(request.user, "read", "dag", dag_id) or not Dag.objects.filter(pk=dag_id).exists():
-        return done(request, f"There is no DAG {dag_id} that you may see.", reverse("dags"), bad=True)
+        return done(request, _("There is no DAG %(dag_id)s that you may see.") % {"dag_id": dag_id}, reverse("dags"), bad=True)
     if request.POST.get("starred") == "1":
         DagFavorite.objects.get_or_create(dag_id=dag_id, user=cast(User, request.user))
-        text = f"{dag_id} is a favourite: it stands first on home."
+        text = _("%(dag_id)s is a favourite: it stands first on home.") % {"dag_id": dag_id}
     else:
         DagFavorite.objects.filter(dag_id=dag_id, user=cast(User, request.user)).delete()
-        text = f"{dag_id} is no longer a favourite."
+        text = _("%(dag_id)s is no longer a favourite.") % {"dag_id": dag_id}
     return done(request, text, back_to(request, reverse("dag", args=[dag_id])))
 
 
@@ -54,9 +62,12 @@ def dags(request: HttpRequest) -> HttpResponse:
         names = [d.dag_id for d in found if d.dag_id in set(names) and d.is_paused != (do == "pause")]
     error = ""
     if do == "trigger" and len(names) > MOST_TRIGGERED:
-        error = f"At most {MOST_TRIGGERED} DAGs are triggered at once; these are {words.number(len(names))}. Choose fewer."
+        error = _("At most %(most_triggered)s DAGs are triggered at once; these are %(names)s. Choose fewer.") % {
+            "most_triggered": MOST_TRIGGERED,
+            "names": words.number(len(names)),
+        }
     elif request.POST.get("go") and request.POST.get("seen") != str(len(names)):
-        error = "Things moved while you looked: these are the new numbers."
+        error = _("Things moved while you looked: these are the new numbers.")
     elif request.POST.get("go") and names:
         return _act(request, do, names)
     told = previews.pause_consequences(catalogue.preview_paused(names, do == "pause"), do == "pause") if names and do != "trigger" else []
@@ -96,7 +107,10 @@ def _clear(request: HttpRequest, names: list[str], denied: int) -> HttpResponse:
     runs = [r for r in newest if r.state == "failed"]
     error = ""
     if len(runs) > MOST_CLEARED:
-        error = f"At most {MOST_CLEARED} runs are cleared at once; these are {words.number(len(runs))}. Choose fewer."
+        error = _("At most %(most_cleared)s runs are cleared at once; these are %(runs)s. Choose fewer.") % {
+            "most_cleared": MOST_CLEARED,
+            "runs": words.number(len(runs)),
+        }
         runs = runs[:MOST_CLEARED]
     chosen: list[tuple[Run, clearing.ClearRequest, list[TaskInstance]]] = []
     for run in runs:
@@ -105,19 +119,26 @@ def _clear(request: HttpRequest, names: list[str], denied: int) -> HttpResponse:
             chosen.append((run, wanted, found))
     total = sum(len(found) for _, _, found in chosen)
     if not error and request.POST.get("go") and request.POST.get("seen") != str(total):
-        error = "Things moved while you looked: these are the new numbers."
+        error = _("Things moved while you looked: these are the new numbers.")
     elif not error and request.POST.get("go") and chosen:
         actor = actor_of(request)
-        what = f"Clear {words.plural(total, 'task')} of {words.plural(len(chosen), 'DAG')}"
+        with translation.override("en"):  # it is kept
+            what = f"Clear {words.plural(total, 'task')} of {words.plural(len(chosen), 'DAG')}"
         try:
             cleared, kept = undo.remembering(
                 lambda: [ti for _, wanted, _ in chosen for ti in clearing.clear(wanted, actor=actor)],
                 sorted(run.pk for run, _, _ in chosen), [ti for _, _, found in chosen for ti in found], what, actor,
             )  # fmt: skip
-            return done(request, f"{words.plural(len(cleared), 'task')} will run again.", reverse("dags"), state="queued", undo=kept)
+            return done(
+                request,
+                _("%(tasks)s will run again.") % {"tasks": words.plural(len(cleared), "task")},
+                reverse("dags"),
+                state="queued",
+                undo=kept,
+            )
         except ActionRefused as e:
             error = words_of(e)
-    verb = f"Clear {words.plural(total, 'failed task')} of {words.plural(len(chosen), 'DAG')}"
+    verb = _("Clear %(tasks)s of %(dags)s") % {"tasks": words.plural(total, "failed task"), "dags": words.plural(len(chosen), "DAG")}
     context = {
         "chosen": [(run, len(found), [ti.task_id for ti in found[:3]], len(found) - 3) for run, _, found in chosen], "total": total,
         "denied": denied, "error": error,
@@ -130,7 +151,8 @@ def _clear(request: HttpRequest, names: list[str], denied: int) -> HttpResponse:
 def _act(request: HttpRequest, do: str, names: list[str]) -> HttpResponse:
     if do != "trigger":
         kept = set_paused(names, do == "pause", actor_of(request))
-        text = f"{words.plural(len(names), 'DAG')} {'paused; running tasks finish' if do == 'pause' else 'on schedule again'}."
+        told = _("%(dags)s paused; running tasks finish.") if do == "pause" else _("%(dags)s on schedule again.")
+        text = told % {"dags": words.plural(len(names), "DAG")}
         return done(request, text, reverse("dags"), undo=kept)
     return _trigger(request, names)
 
@@ -145,7 +167,7 @@ def _trigger(request: HttpRequest, names: list[str]) -> HttpResponse:
                 creation.trigger(name, actor=actor_of(request), triggered_by="ui")
         except ActionRefused as e:
             refused.append(f"{name}: {words_of(e)}")
-    text = f"{words.plural(len(names) - len(refused), 'run')} queued."
+    text = _("%(runs)s queued.") % {"runs": words.plural(len(names) - len(refused), "run")}
     if refused:
-        text += f" Not triggered: {'; '.join(refused[:5])}"
+        text += _(" Not triggered: %(refused)s") % {"refused": "; ".join(refused[:5])}
     return done(request, text, reverse("dags"), bad=bool(refused))

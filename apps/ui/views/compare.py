@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from apps.runs.errors import NotFound
 from apps.runs.models import Run
@@ -36,9 +37,16 @@ def compare(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
         context |= _beside(now, then, everything=request.GET.get("show") == "all")
     crumbs = [
         ("DAGs", reverse("dags")), (dag_id, reverse("dag", args=[dag_id])),
-        (f"Run {words.moment(now.run_after)}", reverse("run", args=[dag_id, run_id])), ("Compare", ""),
+        (_("Run %(run_after)s") % {"run_after": words.moment(now.run_after)}, reverse("run", args=[dag_id, run_id])), (_("Compare"), ""),
     ]  # fmt: skip
-    return show(request, "ui/run_compare.html", context, nav="runs", title=f"Compare {dag_id} {words.moment(now.run_after)}", crumbs=crumbs)
+    return show(
+        request,
+        "ui/run_compare.html",
+        context,
+        nav="runs",
+        title=_("Compare %(dag_id)s %(run_after)s") % {"dag_id": dag_id, "run_after": words.moment(now.run_after)},
+        crumbs=crumbs,
+    )
 
 
 def _beside(now: Run, then: Run, *, everything: bool) -> dict[str, Any]:
@@ -66,7 +74,7 @@ def difference(value: float | None) -> str:
     """`+3 min 10 s`, `−4 s`, `same`."""
     if value is None:
         return ""
-    return "same" if abs(value) < 0.05 else f"{'+' if value > 0 else '−'}{words.duration(abs(value))}"
+    return _("same") if abs(value) < 0.05 else f"{'+' if value > 0 else '−'}{words.duration(abs(value))}"
 
 
 def _bars(pair: queries.TaskPair, top: float) -> list[tuple[str, float]]:
@@ -80,14 +88,16 @@ def _verdict(now: Run, then: Run, changed: list[queries.TaskPair]) -> str:
     """The answer in one or two sentences."""
     a, b = seconds(now), seconds(then)
     if a is None or b is None:
-        said = f"This run is {words.label(now.state).lower()}, the other one {words.label(then.state).lower()}."
+        said = _("This run is %(state)s, the other one %(state2)s.") % {"state": words.said(now.state), "state2": words.said(then.state)}
     elif abs(a - b) < max(queries.NOTICEABLE, 0.05 * b):
-        said = "Both took about as long."
+        said = _("Both took about as long.")
     else:
-        said = f"It took {words.duration(abs(a - b))} {'longer' if a > b else 'less'}: {words.duration(a)}, not {words.duration(b)}."
+        said = _("It took %(time)s %(less)s: %(a)s, not %(b)s.") % {
+            "time": words.duration(abs(a - b)), "less": _("longer") if a > b else _("less"), "a": words.duration(a), "b": words.duration(b),
+        }  # fmt: skip
     otherwise = [t for t in changed if t.other_state]
     if otherwise:
-        said += f" {words.plural(len(otherwise), 'task')} ended otherwise."
+        said += _(" %(tasks)s ended otherwise.") % {"tasks": words.plural(len(otherwise), "task")}
     moved = [t for t in changed if t.difference is not None]
     if moved and a is not None and b is not None and abs(a - b) >= queries.NOTICEABLE:
         most = (max if a > b else min)(moved, key=lambda t: t.difference or 0.0)

@@ -8,6 +8,8 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
 
 from apps.access.models import User
 from apps.dags.models import Dag, DagFavorite, DagVersion, DagWarning
@@ -29,7 +31,7 @@ TABLE_RUNS = 10
 NO_VERSION = UUID(int=0)
 
 VERSIONS = 100
-WAYS = (("LR", "left to right"), ("TB", "top to bottom"), ("RL", "right to left"), ("BT", "bottom to top"))
+WAYS = (("LR", lazy("left to right")), ("TB", lazy("top to bottom")), ("RL", lazy("right to left")), ("BT", lazy("bottom to top")))
 
 
 def get_dag(dag_id: str) -> Dag:
@@ -191,17 +193,21 @@ def _facts(dag: Dag, spec: DagSpec) -> list[tuple[str, str]]:
         return words.full(value, dag.timezone) if value else "–"
 
     return [
-        ("Schedule", dag.timetable_description or dag.timetable_summary or "none"),
-        ("Time zone", dag.timezone),
-        ("First date", moment(dag.start_date)),
-        ("Last date", moment(dag.end_date)),
-        ("Catch up", "creates every missed run" if dag.catchup else "creates only the newest missed run"),
-        ("Active runs at most", str(dag.max_active_runs)),
-        ("Active tasks at most", str(dag.max_active_tasks)),
-        ("Run time limit", words.duration(dag.dagrun_timeout) or "none"),
-        ("Stops at first failure", "yes" if dag.fail_fast else "no"),
-        ("Owners", ", ".join(dag.owners) or "–"),
-        ("File", dag.fileloc),
-        ("Read", f"{moment(dag.last_parsed_time)}, took {words.duration(dag.last_parse_duration) or '–'}"),
-        ("Callbacks", ", ".join(spec.callbacks) or "none"),
+        (_("Schedule"), dag.timetable_description or dag.timetable_summary or _("none")),
+        (_("Time zone"), dag.timezone),
+        (_("First date"), moment(dag.start_date)),
+        (_("Last date"), moment(dag.end_date)),
+        (_("Catch up"), _("creates every missed run") if dag.catchup else _("creates only the newest missed run")),
+        (_("Active runs at most"), str(dag.max_active_runs)),
+        (_("Active tasks at most"), str(dag.max_active_tasks)),
+        (_("Run time limit"), words.duration(dag.dagrun_timeout) or _("none")),
+        (_("Stops at first failure"), _("yes") if dag.fail_fast else _("no")),
+        (_("Owners"), ", ".join(dag.owners) or "–"),
+        (_("File"), dag.fileloc),
+        (
+            _("Read"),
+            _("%(last_parsed_time)s, took %(took)s")
+            % {"last_parsed_time": moment(dag.last_parsed_time), "took": words.duration(dag.last_parse_duration) or "–"},
+        ),
+        (_("Callbacks"), ", ".join(spec.callbacks) or _("none")),
     ]

@@ -8,6 +8,7 @@ from typing import Any, cast
 import orjson
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from apps.access import policy
 from apps.access.models import User
@@ -65,9 +66,7 @@ def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
         if run_id
         else None
     )
-    structure = (
-        _version(dag, request.GET.get("version", "")) or (run_queries.version_structure(run) if run else None) or structure_of(dag)
-    )
+    structure = _version(dag, request.GET.get("version", "")) or (run_queries.version_structure(run) if run else None) or structure_of(dag)
     lines = {t.task_id: t for t in run_queries.task_lines(run, structure)} if run else {}
     rows = structure.rows if structure else ()
     nodes = []
@@ -116,13 +115,13 @@ def tip(request: HttpRequest, run_pk: int, task_id: str) -> HttpResponse:
         ]
     )
     if not rows:
-        return answer({"state": None, "text": "not part of this run", "took": ""})
+        return answer({"state": None, "text": _("not part of this run"), "took": ""})
     state = words.worst({r[0] for r in rows})
     row = next((r for r in rows if r[0] == state and r[1]), rows[0])
     end = row[3] or datetime.now(UTC)
     took = words.duration((end - row[2]).total_seconds()) if row[2] else ""
     counts = {s: sum(r[0] == s for r in rows) for s in {r[0] for r in rows}} if len(rows) > 1 else {}
-    more = ", ".join(f"{n} {words.label(s).lower()}" for s, n in sorted(counts.items()))
+    more = ", ".join(f"{n} {words.said(s)}" for s, n in sorted(counts.items()))
     return answer({"state": state, "text": row[1] or more, "took": took, "more": more, "try": row[4]})
 
 

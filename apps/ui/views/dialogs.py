@@ -12,6 +12,9 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from apps.dags import catalogue
 from apps.runs.errors import ActionRefused, Invalid
@@ -29,13 +32,13 @@ def dialog(request: HttpRequest, template: str, context: dict[str, Any], *, stat
     context = {"action": request.get_full_path(), **context}
     if wants_fragment(request):
         return render(request, template, context, status=status)
-    crumbs = [("DAGs", reverse("dags")), (context.get("subject", "Action"), "")]
+    crumbs = [("DAGs", reverse("dags")), (context.get("subject", _("Action")), "")]
     return show(
         request,
         "ui/dialog_page.html",
         {**context, "dialog_template": template},
         nav="dags",
-        title=context.get("subject", "Action"),
+        title=context.get("subject", _("Action")),
         crumbs=crumbs,
         status=status,
     )
@@ -55,7 +58,7 @@ def trigger(request: HttpRequest, dag_id: str) -> HttpResponse:
         "fields": form,
         "given": request.POST,
         "back": reverse("dag", args=[dag_id]),
-        "subject": f"Trigger {dag_id}",
+        "subject": _("Trigger %(dag_id)s") % {"dag_id": dag_id},
     }
     if request.method == "POST":
         try:
@@ -65,7 +68,10 @@ def trigger(request: HttpRequest, dag_id: str) -> HttpResponse:
             status = 422
         else:
             return done(
-                request, f"Run of {words.moment(run.run_after)} is queued.", reverse("run", args=[dag_id, run.run_id]), state="queued"
+                request,
+                _("Run of %(run_after)s is queued.") % {"run_after": words.moment(run.run_after)},
+                reverse("run", args=[dag_id, run.run_id]),
+                state="queued",
             )
     else:
         status = 200
@@ -136,25 +142,36 @@ def _clear(request: HttpRequest, dag_id: str, run_id: str, task_id: str | None) 
     home = reverse("run", args=[dag_id, run_id]) if task_id is None else reverse("task", args=[dag_id, run_id, task_id])
     if request.method == "POST" and request.POST.get("go") and not error:
         if request.POST.get("seen") != str(len(found)):
-            error = "Things moved while you looked: these are the new numbers."
+            error = _("Things moved while you looked: these are the new numbers.")
         elif not found:
-            error = "Nothing to clear: no task instance matches."
+            error = _("Nothing to clear: no task instance matches.")
         else:
             try:
-                what = f"Clear {words.plural(len(found), 'task')} of {dag_id}"
+                with translation.override("en"):  # it is kept
+                    what = f"Clear {words.plural(len(found), 'task')} of {dag_id}"
                 actor = actor_of(request)
                 cleared, kept = undo.remembering(
                     lambda: clearing.clear(wanted, actor=actor), {ti.run_id for ti in found}, found, what, actor
                 )
-                return done(request, f"{words.plural(len(cleared), 'task')} will run again.", home, state="queued", undo=kept)
+                return done(
+                    request, _("%(tasks)s will run again.") % {"tasks": words.plural(len(cleared), "task")}, home, state="queued", undo=kept
+                )
             except ActionRefused as e:
                 error = words_of(e)
     newest = run.dag.current_version
     context = {
-        "run": run, "task_id": task_id, "map_index": chosen["map_index"], "chosen": chosen, "whats": previews.whats(task_id), "back": home,
-        "error": error, "subject": f"Clear {task_id or run_id}", "newest": newest.number if newest else None,
-        **previews.summary(found, "Clear", "will run again"), "consequences": previews.clear_consequences(run, found, chosen),
-    }  # fmt: skip
+        "run": run,
+        "task_id": task_id,
+        "map_index": chosen["map_index"],
+        "chosen": chosen,
+        "whats": previews.whats(task_id),
+        "back": home,
+        "error": error,
+        "subject": _("Clear %(run_id)s") % {"run_id": task_id or run_id},
+        "newest": newest.number if newest else None,
+        **previews.summary(found, pgettext("with a number of tasks", "Clear"), _("will run again")),
+        "consequences": previews.clear_consequences(run, found, chosen),
+    }
     return _preview_or_dialog(request, "ui/_dlg_clear.html", context, error)
 
 
@@ -181,11 +198,15 @@ def mark_run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
         found, told = [*plan.ended, *plan.skipped], previews.run_consequences(run, chosen["state"], plan)
         if request.method == "POST" and request.POST.get("go"):
             note = {"note": chosen["note"].strip()} if chosen["note"].strip() else {}
-            what, actor = f"Mark the run {words.label(chosen['state']).lower()}", actor_of(request)
-            _, kept = undo.remembering(lambda: marking.mark_run(run, chosen["state"], actor=actor, **note), [run.pk], found, what, actor)
+            actor = actor_of(request)
+            with translation.override("en"):  # it is kept
+                what = f"Mark the run {words.said(chosen['state'])}"
+            _marked, kept = undo.remembering(
+                lambda: marking.mark_run(run, chosen["state"], actor=actor, **note), [run.pk], found, what, actor
+            )
             return done(
                 request,
-                f"The run is marked {words.label(chosen['state']).lower()}.",
+                _("The run is marked %(state)s.") % {"state": words.said(chosen["state"])},
                 reverse("run", args=[dag_id, run_id]),
                 state=chosen["state"],
                 undo=kept,
@@ -193,10 +214,16 @@ def mark_run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
     except ActionRefused as e:
         error = words_of(e)
     context = {
-        "run": run, "task_id": None, "chosen": chosen, "states": ["success", "failed", "queued"],
+        "run": run,
+        "task_id": None,
+        "chosen": chosen,
+        "states": ["success", "failed", "queued"],
         "back": reverse("run", args=[dag_id, run_id]),
-        "error": error, "subject": f"Mark {run_id}", **previews.summary(found, "Mark", "change with it"), "consequences": told,
-    }  # fmt: skip
+        "error": error,
+        "subject": _("Mark %(run_id)s") % {"run_id": run_id},
+        **previews.summary(found, pgettext("with a number of tasks", "Mark"), _("change with it")),
+        "consequences": told,
+    }
     return _preview_or_dialog(request, "ui/_dlg_mark.html", context, error)
 
 
@@ -215,14 +242,16 @@ def mark_task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> H
         found = list(marking.preview(wanted))
         if request.method == "POST" and request.POST.get("go"):
             if request.POST.get("seen") != str(len(found)):
-                error = "Things moved while you looked: these are the new numbers."
+                error = _("Things moved while you looked: these are the new numbers.")
             else:
-                what, actor = f"Mark {words.plural(len(found), 'task')} {words.label(chosen['state']).lower()}", actor_of(request)
+                actor = actor_of(request)
+                with translation.override("en"):  # it is kept
+                    what = f"Mark {words.plural(len(found), 'task')} {words.said(chosen['state'])}"
                 run_pks = {ti.run_id for ti in found} | {run.pk}
                 marked, kept = undo.remembering(lambda: marking.mark(wanted, actor=actor), run_pks, found, what, actor)
                 return done(
                     request,
-                    f"{words.plural(len(marked), 'task')} marked {words.label(chosen['state']).lower()}.",
+                    _("%(tasks)s marked %(state)s.") % {"tasks": words.plural(len(marked), "task"), "state": words.said(chosen["state"])},
                     home,
                     state=chosen["state"],
                     undo=kept,
@@ -230,11 +259,19 @@ def mark_task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> H
     except ActionRefused as e:
         error = words_of(e)
     context = {
-        "run": run, "task_id": task_id, "chosen": chosen, "states": ["success", "failed", "skipped"], "back": home, "error": error,
-        "also": [(k, text, chosen[k]) for k, text in previews.ALSO], "subject": f"Mark {task_id}",
-        **previews.summary(found, "Mark", f"become {words.label(chosen['state']).lower()}"),
+        "run": run,
+        "task_id": task_id,
+        "chosen": chosen,
+        "states": ["success", "failed", "skipped"],
+        "back": home,
+        "error": error,
+        "also": [(k, text, chosen[k]) for k, text in previews.ALSO],
+        "subject": _("Mark %(task_id)s") % {"task_id": task_id},
+        **previews.summary(
+            found, pgettext("with a number of tasks", "Mark"), _("become %(state)s") % {"state": words.said(chosen["state"])}
+        ),
         "consequences": previews.mark_consequences(chosen["state"], found),
-    }  # fmt: skip
+    }
     return _preview_or_dialog(request, "ui/_dlg_mark.html", context, error)
 
 
@@ -249,11 +286,11 @@ def run_note(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
     if request.method == "POST":
         try:
             notes.set_run_note(run, request.POST.get("note", "").strip(), actor=actor_of(request))
-            return done(request, "The note is saved.", home)
+            return done(request, _("The note is saved."), home)
         except ActionRefused as e:
             error = words_of(e)
     context = {
-        "subject": f"run of {words.moment(run.run_after)}",
+        "subject": _("run of %(run_after)s") % {"run_after": words.moment(run.run_after)},
         "note": request.POST.get("note", run.note or ""),
         "back": home,
         "error": error,
@@ -272,7 +309,7 @@ def task_note(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> H
     if request.method == "POST":
         try:
             notes.set_task_note([ti], request.POST.get("note", "").strip(), actor=actor_of(request))
-            return done(request, "The note is saved.", home)
+            return done(request, _("The note is saved."), home)
         except ActionRefused as e:
             error = words_of(e)
     context = {"subject": task_id, "note": request.POST.get("note", ti.note or ""), "back": home, "error": error}

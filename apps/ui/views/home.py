@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 
 from apps.dags.models import ImportProblem
 from apps.ui import rights, words
@@ -19,16 +20,22 @@ def home(request: HttpRequest) -> HttpResponse:
     """What needs somebody, what runs, whether the machine is well."""
     position = cursor.take()
     board = {**queries.board(request.user), **lanes.board(request.user)}
-    return show(request, "ui/home.html", {"cursor": position, **board, **_verdict(board)}, nav="home", title="Home", crumbs=[("Home", "")])
+    return show(
+        request, "ui/home.html", {"cursor": position, **board, **_verdict(board)}, nav="home", title=_("Home"), crumbs=[(_("Home"), "")]
+    )
 
 
 def _verdict(board: dict[str, Any]) -> dict[str, str]:
     """The page's answer in one line."""
     failing, problems = len(board["failing"]), len(board["problems"])
-    stopped = [h["name"] for h in board["health"] if h["state"] == "failed" and h["name"] != "DAG files"]
+    stopped = [str(h["name"]) for h in board["health"] if h["state"] == "failed" and h["name"] != _("DAG files")]
     parts = []
     if stopped:
-        parts.append(f"{' and '.join(stopped)} not running" if len(stopped) < 3 else "Nothing schedules or runs tasks")
+        parts.append(
+            _("%(stopped)s not running") % {"stopped": _(" and ").join(stopped)}
+            if len(stopped) < 3
+            else _("Nothing schedules or runs tasks")
+        )
     if failing:
         parts.append(words.plural(failing, "DAG fails", "DAGs fail"))
     if problems:
@@ -36,9 +43,12 @@ def _verdict(board: dict[str, Any]) -> dict[str, str]:
     if board["late"]:
         parts.append(f"{words.plural(len(board['late']), 'run')} late")
     day = board["day"]
-    more = f"{words.plural(day['going'], 'run')} going; {words.number(day['total'])} in the last 24 hours, "
-    more += f"{words.number(day['failed'])} of them failed."
-    return {"verdict": ", ".join(parts) or "All is well", "verdict_state": "failed" if parts else "success", "verdict_more": more}
+    more = _("%(runs)s going; %(total)s in the last 24 hours, ") % {
+        "runs": words.plural(day["going"], "run"),
+        "total": words.number(day["total"]),
+    }
+    more += _("%(failed)s of them failed.") % {"failed": words.number(day["failed"])}
+    return {"verdict": ", ".join(parts) or _("All is well"), "verdict_state": "failed" if parts else "success", "verdict_more": more}
 
 
 @page(read="dag")
@@ -49,4 +59,4 @@ def import_errors(request: HttpRequest) -> HttpResponse:
     else:
         problems = list(ImportProblem.objects.select_related("file").order_by("-at")[:200])
     context = {"problems": problems, "can_edit": rights.allowed(request.user, "edit", "dag")}
-    return show(request, "ui/import_errors.html", context, nav="import_errors", title="Import errors", crumbs=[("Import errors", "")])
+    return show(request, "ui/import_errors.html", context, nav="import_errors", title=_("Import errors"), crumbs=[(_("Import errors"), "")])

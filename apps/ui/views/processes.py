@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 
 from apps.ui.live import cursor
 from apps.ui.page import page, show
@@ -15,4 +16,4 @@ def processes(request: HttpRequest) -> HttpResponse:
     """A process that dies says nothing, so this page looks again by itself, as home does."""
     position = cursor.take()
     context = {**queries.board(), "places": underway.places(request.user), "cursor": position}
-    return show(request, "ui/processes.html", context, nav="processes", title="Processes", crumbs=[("Processes", "")])
+    return show(request, "ui/processes.html", context, nav="processes", title=_("Processes"), crumbs=[(_("Processes"), "")])

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from apps.runs.errors import ActionRefused, Invalid, NotFound
 from apps.runs.models import HITLDetail
@@ -30,7 +31,9 @@ def required_actions(request: HttpRequest) -> HttpResponse:
         row.asked = [str(u.get("name") or u.get("id")) for u in row.assigned_users if isinstance(u, dict)]  # type: ignore[attr-defined]
         row.mine = _may_answer(request, row)  # type: ignore[attr-defined]
     context = {"rows": rows, "past": past, "cursor": position, "waiting": queries.count(request.user) if past else len(rows)}
-    return show(request, "ui/required_actions.html", context, nav="actions", title="Required actions", crumbs=[("Required actions", "")])
+    return show(
+        request, "ui/required_actions.html", context, nav="actions", title=_("Required actions"), crumbs=[(_("Required actions"), "")]
+    )
 
 
 def _may_answer(request: HttpRequest, row: HITLDetail) -> bool:
@@ -54,13 +57,21 @@ def answer(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> Http
     if request.method == "POST":
         try:
             answering.respond(asked, _chosen(chosen, asked), params.read(form, request.POST), actor=actor_of(request))
-            return done(request, f"Answered: {task_id} goes on.", home, state="queued")
+            return done(request, _("Answered: %(task_id)s goes on.") % {"task_id": task_id}, home, state="queued")
         except ActionRefused as e:
             error, status = _at_field(e, form), 422 if e.status < 500 else e.status
     context: dict[str, Any] = {
-        "subject": f"Answer {task_id}", "question": asked, "ti": ti, "run": run, "dag": run.dag, "fields": form, "chosen": chosen,
-        "error": error, "back": home, "open": asked.responded_at is None and ti.state == TaskState.AWAITING_INPUT,
-    }  # fmt: skip
+        "subject": _("Answer %(task_id)s") % {"task_id": task_id},
+        "question": asked,
+        "ti": ti,
+        "run": run,
+        "dag": run.dag,
+        "fields": form,
+        "chosen": chosen,
+        "error": error,
+        "back": home,
+        "open": asked.responded_at is None and ti.state == TaskState.AWAITING_INPUT,
+    }
     return dialog(request, "ui/_dlg_answer.html", context, status=status)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from apps.runs.models import Event, Run
 from apps.ui import words
@@ -24,7 +25,7 @@ TABS = ("tasks", "gantt", "events")
 @page()
 def runs(request: HttpRequest) -> HttpResponse:
     """Runs of all DAGs, newest first."""
-    return show(request, "ui/runs.html", run_list(request, None), nav="runs", title="Runs", crumbs=[("Runs", "")])
+    return show(request, "ui/runs.html", run_list(request, None), nav="runs", title=_("Runs"), crumbs=[(_("Runs"), "")])
 
 
 @page(read="run")
@@ -45,7 +46,11 @@ def run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
         "deadlines": usercode.deadlines(found), "callbacks": usercode.callbacks(found),
         "events": [told(e) for e in queries.events(found)] if tab == "events" else [],
     }  # fmt: skip
-    crumbs = [("DAGs", reverse("dags")), (dag_id, reverse("dag", args=[dag_id])), (f"Run {words.moment(found.run_after)}", "")]
+    crumbs = [
+        ("DAGs", reverse("dags")),
+        (dag_id, reverse("dag", args=[dag_id])),
+        (_("Run %(run_after)s") % {"run_after": words.moment(found.run_after)}, ""),
+    ]
     return show(request, "ui/run.html", context, nav="runs", title=f"{dag_id} {words.moment(found.run_after)}", crumbs=crumbs)
 
 
@@ -66,9 +71,9 @@ def told(event: Event) -> Event:
     """One event in words."""
     state = event.payload.get("state")
     tis = event.payload.get("tis") or []
-    verb = words.label(state).lower() if state else event.verb.replace("_", " ")
+    verb = words.said(state) if state else event.verb.replace("_", " ")
     if event.kind == "run":
-        event.text = f"Run {verb}"  # type: ignore[attr-defined]
+        event.text = _("Run %(verb)s") % {"verb": verb}  # type: ignore[attr-defined]
     elif tis:
         name = str(tis[0][1]) + (f" [{tis[0][2]}]" if tis[0][2] >= 0 else "")
         event.text = f"{name} {verb}" if len(tis) == 1 else f"{words.plural(len(tis), 'task')} {verb}"  # type: ignore[attr-defined]

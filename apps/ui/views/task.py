@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from apps.runs.models import Run, TaskInstance, Try
 from apps.ui import logview, words
@@ -63,16 +64,16 @@ def task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpRe
     xcoms = queries.xcoms(ti)
     tab = request.GET.get("tab", "log")
     tabs: list[tuple[str, str, int | None]] = [
-        ("log", "Log", None),
+        ("log", _("Log"), None),
         ("xcom", "XCom", len(xcoms)),
-        ("rendered", "Rendered", None),
-        ("details", "Details", None),
+        ("rendered", _("Rendered"), None),
+        ("details", _("Details"), None),
     ]
     pod = places.pod(chosen)
     if pod:
-        tabs.insert(3, ("pod", "Pod", None))
+        tabs.insert(3, ("pod", _("Pod"), None))
     if mapped:
-        tabs.insert(1, ("mapped", "Mapped", sum(n for _, n in mapped_counts)))
+        tabs.insert(1, ("mapped", _("Mapped"), sum(n for _, n in mapped_counts)))
     tab = tab if tab in [t[0] for t in tabs] else "log"
     if tab == "xcom":
         queries.draw(xcoms)
@@ -93,23 +94,23 @@ def task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpRe
 
 def _details(ti: TaskInstance, chosen: Try | None) -> list[tuple[str, str]]:
     facts = [
-        ("Task instance", str(ti.pk)), ("Try id", str(chosen.pk if chosen else ti.try_id)), ("Operator", ti.operator),
-        ("Pool", f"{ti.pool}, {words.plural(ti.pool_slots, 'slot')}"),
-        ("Queue", ti.queue), ("Executor", (chosen.executor if chosen else ti.executor) or "default"),
-        ("Priority weight", str(ti.priority_weight)),
-        ("Host", chosen.hostname if chosen else ti.hostname), ("Process", str((chosen.pid if chosen else ti.pid) or "–")),
-        ("User on the host", ti.unixname or "–"),
-        ("Infrastructure failures", str(ti.infra_failures)), ("Reschedules", str(ti.reschedules)),
+        (_("Task instance"), str(ti.pk)), (_("Try id"), str(chosen.pk if chosen else ti.try_id)), (_("Operator"), ti.operator),
+        (_("Pool"), f"{ti.pool}, {words.plural(ti.pool_slots, 'slot')}"),
+        (_("Queue"), ti.queue), (_("Executor"), (chosen.executor if chosen else ti.executor) or _("default")),
+        (_("Priority weight"), str(ti.priority_weight)),
+        (_("Host"), chosen.hostname if chosen else ti.hostname), (_("Process"), str((chosen.pid if chosen else ti.pid) or "–")),
+        (_("User on the host"), ti.unixname or "–"),
+        (_("Infrastructure failures"), str(ti.infra_failures)), (_("Reschedules"), str(ti.reschedules)),
     ]  # fmt: skip
     moments = [
-        ("Scheduled", ti.scheduled_at),
-        ("Queued", chosen.queued_at if chosen else ti.queued_at),
-        ("Last heartbeat", chosen.heartbeat_at if chosen else None),
+        (_("Scheduled"), ti.scheduled_at),
+        (_("Queued"), chosen.queued_at if chosen else ti.queued_at),
+        (_("Last heartbeat"), chosen.heartbeat_at if chosen else None),
     ]
     facts += [(name, words.full(at)) for name, at in moments if at]
     facts += places.facts(chosen)
     if ti.note:
-        facts.append(("Note", ti.note))
+        facts.append((_("Note"), ti.note))
     return facts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 
 from apps.ui import words
 from apps.ui.page import page
@@ -30,14 +31,18 @@ def trends(request: HttpRequest, dag_id: str) -> HttpResponse:
 
 def _verdict(told: dict[str, Any]) -> str:
     if not told["ended"]:
-        return "No run has ended yet."
-    said = f"{told['ended'] - told['failed']} of the last {words.plural(told['ended'], 'run')} succeeded"
-    said += f", usually in {words.duration(told['usual'])}." if told["usual"] is not None else "."
+        return _("No run has ended yet.")
+    said = _("%(failed)s of the last %(runs)s succeeded") % {
+        "failed": told["ended"] - told["failed"],
+        "runs": words.plural(told["ended"], "run"),
+    }
+    said += _(", usually in %(usual)s.") % {"usual": words.duration(told["usual"])} if told["usual"] is not None else "."
     change = told["change"]
     if change is not None:
         said += (
-            f" The last {queries.RECENT} took {abs(change)} % {'longer' if change > 0 else 'less'} than those before."
+            _(" The last %(recent)s took %(change)s %% %(less)s than those before.")
+            % {"recent": queries.RECENT, "change": abs(change), "less": _("longer") if change > 0 else _("less")}
             if abs(change) >= NOTICEABLE
-            else f" The last {queries.RECENT} took about as long as those before."
+            else _(" The last %(recent)s took about as long as those before.") % {"recent": queries.RECENT}
         )
     return said
