@@ -74,7 +74,8 @@ def test_without_a_setting_the_dag_folder_is_the_one_bundle() -> None:
     [
         ({"classpath": GIT}, "name None must be"),
         ({"name": "a/b"}, "name 'a/b' must be"),
-        ({"name": "a", "classpath": "my.Bundle"}, "bundle 'a': classpath 'my.Bundle' is not known"),
+        ({"name": "a", "classpath": "ftp"}, "bundle 'a': classpath 'ftp' is not known"),
+        ({"name": "a", "classpath": "my.Bundle", "kwargs": {"version": "1"}}, "'version' is given to the class by Trackside"),
         ({"name": "a", "classpath": GIT, "kwargs": {"repo_url": "u"}}, "bundle 'a': tracking_ref is missing"),
         ({"name": "a", "classpath": GIT, "kwargs": {"tracking_ref": "main"}}, "repo_url or git_conn_id"),
         ({"name": "a", "classpath": GIT, "kwargs": {"tracking_ref": "--upload-pack=x", "repo_url": "u"}}, "is no branch"),

@@ -69,6 +69,40 @@ def NAME():
 NAME()
 """
 
+SHELF = """
+import shutil
+from pathlib import Path
+from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
+
+class Shelf(BaseDagBundle):
+    supports_versioning = True
+
+    def __init__(self, *, shelf, **kwargs):
+        super().__init__(**kwargs)
+        self.shelf = Path(shelf)
+
+    @property
+    def path(self):
+        return self.versions_dir / self.version if self.version else self.base_dir / "newest"
+
+    def initialize(self):
+        if self.version:
+            shutil.copytree(self.shelf / self.version, self.path, dirs_exist_ok=True)
+        super().initialize()
+
+    def refresh(self):
+        shutil.copytree(self.shelf / (self.shelf / "NEWEST").read_text(), self.path, dirs_exist_ok=True)
+
+    def get_current_version(self):
+        return BundleVersion((self.shelf / "NEWEST").read_text())
+"""
+
+
+def put_on_shelf(home: Path, word: str) -> None:
+    (home / "shelf" / word).mkdir(parents=True)
+    (home / "shelf" / word / "from_shelf.py").write_text(SIMPLE.replace("NAME", "from_shelf").replace("WORD", word))
+    (home / "shelf" / "NEWEST").write_text(word)
+
 
 def git(folder: Path, *arguments: str) -> str:
     who = {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -131,7 +165,12 @@ def running(home: Path, repo: Path, bucket: str) -> Iterator[Server]:
          "refresh_interval": 1},
         {"name": "bucket", "classpath": "airflow.providers.amazon.aws.bundles.s3.S3DagBundle",
          "kwargs": {"bucket_name": "dags", "prefix": "p", "aws_conn_id": "aws_dags"}, "refresh_interval": 1},
+        {"name": "own", "classpath": "shelf_bundle.Shelf", "kwargs": {"shelf": str(home / "shelf")}, "refresh_interval": 1},
+        {"name": "broken", "classpath": "shelf_bundle.Shelf", "kwargs": {"shelves": 3}},
     ]  # fmt: skip
+    put_on_shelf(home, "one")
+    (home / "data/plugins").mkdir(parents=True, exist_ok=True)
+    (home / "data/plugins/shelf_bundle.py").write_text(SHELF)
     found = server.start(home, dags, environment={"TRACKSIDE_DAG_BUNDLES": json.dumps(bundles)})
     try:
         found.add_connection("aws_dags", **{**aws, "extra": json.dumps(aws["extra"])})
@@ -167,6 +206,23 @@ def test_dags_of_all_bundles_run_and_tell_where_they_come_from(running: Server) 
         assert running.value(dag_id, run["dag_run_id"], "say") == word
         dag = running.get(f"/dags/{dag_id}")
         assert (dag["bundle_name"], dag["relative_fileloc"]) == (bundle, f"{dag_id}.py")
+
+
+def test_a_run_of_an_own_kind_of_bundle_keeps_its_version_and_a_broken_one_is_named(running: Server, home: Path) -> None:
+    running.unpause("from_shelf")
+    run_id = running.trigger("from_shelf")
+    run = running.wait_run("from_shelf", run_id)
+    assert (run["state"], run["bundle_version"]) == ("success", "one"), running.describe("from_shelf", run_id)
+    assert running.value("from_shelf", run_id, "say") == "one"
+    put_on_shelf(home, "two")
+    until(lambda: version_of(running, "from_shelf") == "two", "the new version was parsed")
+    running.clear("from_shelf", run_id, "say")
+    assert running.wait_run("from_shelf", run_id)["bundle_version"] == "one"
+    assert running.value("from_shelf", run_id, "say") == "one"
+    assert running.value("from_shelf", running.run_dag("from_shelf")["dag_run_id"], "say") == "two"
+    problems = running.get("/importErrors")["import_errors"]
+    (said,) = [e["stack_trace"] for e in problems if e["bundle_name"] == "broken"]
+    assert "Bundle broken: shelf_bundle.Shelf failed: TypeError" in said and "argument: 'shelf'" in said
 
 
 def told(repo: Path, run_id: str, times: int, name: str = "told") -> list[str]:

@@ -24,7 +24,11 @@ _LINEAGE = _of(
     *("LineageContext", "get_hook_lineage_collector"),
 )
 _SERVER = f"{_P}.serverside"
-_BUNDLE = _of(_SERVER, "BaseDagBundle")
+_BUNDLE = _of(
+    "sdk.bundle",
+    *("BaseDagBundle", "BundleVersion", "get_bundle_storage_root_path", "get_bundle_base_folder"),
+    *("get_bundle_versions_base_folder", "get_bundle_version_path"),
+)
 
 PROVIDERS: dict[str, dict[str, Any]] = {
     "airflow.providers_manager": _MANAGER,

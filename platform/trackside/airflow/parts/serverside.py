@@ -126,7 +126,6 @@ ExecuteTask = _part("ExecuteTask", OWN_EXECUTORS)
 ExecuteCallback = _part("ExecuteCallback", OWN_EXECUTORS)
 WorkloadType = _part("WorkloadType", OWN_EXECUTORS)
 PARALLELISM = 32
-BaseDagBundle = _part("BaseDagBundle", "name bundles in Trackside's settings; see docs/settings.md")
 TaskInstanceUuid = str
 WorkloadKey = Any
 ctx_indiv_trigger: ContextVar[Any] = ContextVar("ctx_indiv_trigger")

@@ -5,6 +5,7 @@ gets the version of a run) and for the settings. Free of Django; connections are
 
 * `config` – the JSON of TRACKSIDE_DAG_BUNDLES; `base` – what every kind offers, the marker that says which version lies there
 * `git` – bare clone, work trees; `gitauth` – what git needs to sign in; `s3` – a mirror of a prefix of a bucket
+* `own` – a class of the site's, asked in processes of its own (`child`)
 
 `open_bundle` makes one from its configuration. Nothing is fetched before `refresh` or `materialise` is called.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trackside.runner.bundles.base import Bundle, BundleError, Connections, Lease
-from trackside.runner.bundles.config import DEFAULT_NAME, BadBundles, BundleConfig, parse_bundles
+from trackside.runner.bundles.config import DEFAULT_NAME, OWN, BadBundles, BundleConfig, parse_bundles
 
 __all__ = [
     "DEFAULT_NAME",
@@ -39,4 +40,8 @@ def open_bundle(config: BundleConfig, storage: Path, connections: Connections) -
         from trackside.runner.bundles.s3 import S3Bundle
 
         return S3Bundle(config, storage, connections)
+    if config.kind == OWN:
+        from trackside.runner.bundles.own import OwnBundle
+
+        return OwnBundle(config, storage, connections)
     return Bundle(config, storage, connections)

@@ -30,6 +30,8 @@ KINDS = {
     "airflow.providers.git.bundles.git.GitDagBundle": "git",
     "airflow.providers.amazon.aws.bundles.s3.S3DagBundle": "s3",
 }
+OWN = "own"
+"""The kind of a bundle whose class is the site's."""
 _KEYS: dict[str, dict[str, tuple[type, ...]]] = {
     "local": {"path": (str,)},
     "git": {
@@ -40,6 +42,7 @@ _KEYS: dict[str, dict[str, tuple[type, ...]]] = {
 }  # fmt: skip
 _COMMON: dict[str, tuple[type, ...]] = {"refresh_interval": (int, float), "view_url_template": (str,)}
 _SSH = re.compile(r"(?:ssh://)?(?:[^@/]+@)?([^:/]+)(?::\d+(?=/))?[:/](.+)")
+_CLASSPATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -55,6 +58,8 @@ class BundleConfig:
     kind: str = "local"
     kwargs: dict[str, Any] = field(default_factory=dict)
     refresh_interval: float = REFRESH_S
+    classpath: str = ""
+    """Of kind "own": the site's class, a subclass of BaseDagBundle."""
     team_name: str | None = None
     """Whose connections and variables code of this bundle may have, beside those of nobody."""
 
@@ -65,7 +70,8 @@ class BundleConfig:
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> BundleConfig:
         """Inverse of `to_wire`."""
-        return cls(str(data["name"]), str(data["kind"]), dict(data["kwargs"]), float(data.get("refresh_interval") or REFRESH_S))
+        refresh = float(data.get("refresh_interval") or REFRESH_S)
+        return cls(str(data["name"]), str(data["kind"]), dict(data["kwargs"]), refresh, str(data.get("classpath") or ""))
 
     @property
     def subdir(self) -> str:
@@ -74,7 +80,7 @@ class BundleConfig:
 
     @property
     def versioned(self) -> bool:
-        """Whether runs keep the version they were created with."""
+        """Whether runs keep the version they were created with; of an own class only that knows (then False)."""
         return self.kind == "git"
 
     def url(self, version: str | None) -> str | None:
@@ -112,8 +118,10 @@ def _bundle(item: Any, number: int, dags_folder: Path) -> BundleConfig:
         raise BadBundles(f"entry {number}: name {name!r} must be letters, digits, '.', '_' and '-', and begin with a letter or digit.")
     classpath = item.get("classpath", "local")
     kind = KINDS.get(classpath) if isinstance(classpath, str) else None
+    if kind is None and isinstance(classpath, str) and _CLASSPATH.fullmatch(classpath):
+        kind = OWN
     if kind is None:
-        raise BadBundles(f"bundle {name!r}: classpath {classpath!r} is not known. Use one of {', '.join(KINDS)}.")
+        raise BadBundles(f"bundle {name!r}: classpath {classpath!r} is not known. Use one of {', '.join(KINDS)}, or module.Class of yours.")
     kwargs = item.get("kwargs", {})
     if not isinstance(kwargs, dict):
         raise BadBundles(f"bundle {name!r}: kwargs must be an object.")
@@ -130,18 +138,22 @@ def _bundle(item: Any, number: int, dags_folder: Path) -> BundleConfig:
     team = item.get("team_name")
     if team is not None and not (isinstance(team, str) and 0 < len(team) <= 50):
         raise BadBundles(f"bundle {name!r}: team_name {team!r} must be a text of 1 to 50 characters.")
-    return BundleConfig(name, kind, kwargs, float(refresh), team)
+    return BundleConfig(name, kind, kwargs, float(refresh), classpath if kind == OWN else "", team)
 
 
 def _check(name: str, kind: str, kwargs: dict[str, Any]) -> None:
     for key, value in kwargs.items():
-        kinds = _KEYS[kind].get(key) or _COMMON.get(key)
+        if kind == OWN and key not in _COMMON:
+            if key in ("name", "version"):
+                raise BadBundles(f"bundle {name!r}: {key!r} is given to the class by Trackside; take it out of kwargs.")
+            continue  # what the class takes, only the class knows
+        kinds = _KEYS.get(kind, {}).get(key) or _COMMON.get(key)
         if kinds is None:
             raise BadBundles(f"bundle {name!r}: {key!r} is no kwarg of a {kind} bundle; it has {', '.join([*_KEYS[kind], *_COMMON])}.")
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise BadBundles(f"bundle {name!r}: {key} {value!r} must be {' or '.join(_WORDS[k] for k in kinds)}.")
     subdir = str(kwargs.get("subdir", ""))
-    if ".." in subdir.split("/") or subdir.startswith("/"):
+    if kind != OWN and (".." in subdir.split("/") or subdir.startswith("/")):
         raise BadBundles(f"bundle {name!r}: subdir {subdir!r} must lie inside the repository.")
     if kind == "git":
         if not kwargs.get("tracking_ref"):
