@@ -20,6 +20,7 @@ LANES = 40
 BARS = 160
 """Newest runs of one DAG that are drawn; more would be narrower than a pixel."""
 PLANNED = 40
+LATE = 12
 LATE_AFTER = timedelta(seconds=30)
 WORST = {"failed": 0, "running": 1, "queued": 2}
 
@@ -44,7 +45,6 @@ class Lane:
     bars: list[Bar] = field(default_factory=list)
     planned: list[float] = field(default_factory=list)
     failed: int = 0
-    last: str = ""
 
     @property
     def spoken(self) -> str:
@@ -56,24 +56,29 @@ class Lane:
 
 
 def board(user: Any, now: datetime | None = None) -> dict[str, Any]:
-    """Lanes (favourites first, then what fails or runs), ticks and what is late: three statements."""
+    """Lanes (favourites first, then what fails or runs), ticks and what is late: five statements.
+
+    Which DAGs have a lane is judged by a few columns of all of them; only those that are shown become objects with bars.
+    """
     now = now or timezone.now()
     stars = set(DagFavorite.objects.filter(user=user).values_list("dag_id", flat=True))
-    dags = {d.dag_id: d for d in dag_queries.visible(user).defer("description").order_by("dag_id")[:5000]}
-    lanes = {dag_id: Lane(d, dag_id in stars) for dag_id, d in dags.items()}
-    recent = [d.dag_id for d in dags.values() if d.last_state or d.dag_id in stars]
-    for row in _runs(recent, now):
+    known = dag_queries.visible(user).order_by("dag_id").values_list("dag_id", "is_paused", "next_run_after")[:5000]
+    due = {dag_id: None if paused else after for dag_id, paused, after in known}
+    last = _newest(list(due), now)
+    planned = {dag_id: after for dag_id, after in due.items() if after and after <= now + AHEAD}
+    shown = planned.keys() | last.keys() | (stars & due.keys())
+    chosen = sorted(shown, key=lambda k: (k not in stars, WORST.get(last.get(k, ""), 3), k))[:LANES]
+    late = sorted((k for k, after in planned.items() if after < now - LATE_AFTER), key=lambda k: planned[k])[:LATE]
+    dags = {d.dag_id: d for d in dag_queries.visible(user).filter(dag_id__in={*chosen, *late}).defer("description")}
+    lanes = {k: Lane(dags[k], k in stars) for k in chosen if k in dags}
+    for row in _runs(list(lanes), now):
         _add(lanes[row[0]], row, now)
-    planned = [d for d in dags.values() if not d.is_paused and d.next_run_after and d.next_run_after <= now + AHEAD]
-    shown = {d.dag_id for d in planned} | {k for k, lane in lanes.items() if lane.bars or lane.starred}
-    chosen = sorted((lanes[k] for k in shown), key=lambda lane: (not lane.starred, WORST.get(lane.last, 3), lane.dag.dag_id))[:LANES]
-    for lane in chosen:
+    for lane in lanes.values():
         if not lane.dag.is_paused:
             lane.planned = [_x(at, now) for at in upcoming(lane.dag, now, now + AHEAD)]
-    late = [d for d in planned if d.next_run_after is not None and d.next_run_after < now - LATE_AFTER]
     return {
-        "lanes": chosen, "lanes_more": len(shown) - len(chosen), "ticks": _ticks(now), "now_x": _x(now, now),
-        "late": sorted(late, key=lambda d: d.next_run_after or now)[:12],
+        "lanes": list(lanes.values()), "lanes_more": len(shown) - len(chosen), "ticks": _ticks(now), "now_x": _x(now, now),
+        "late": [dags[k] for k in late if k in dags],
     }  # fmt: skip
 
 
@@ -82,6 +87,12 @@ SELECT d.dag_id, r.run_id, r.state, coalesce(r.start_date, r.queued_at, r.run_af
 FROM unnest(%s::text[]) AS d(dag_id) CROSS JOIN LATERAL (
     SELECT * FROM runs_run r WHERE r.dag_id = d.dag_id AND r.run_after >= %s ORDER BY r.run_after DESC, r.id DESC LIMIT %s
 ) r WHERE coalesce(r.end_date, %s) >= %s ORDER BY r.run_after, r.id
+"""
+_NEWEST = """
+SELECT d.dag_id, r.state FROM unnest(%s::text[]) AS d(dag_id) CROSS JOIN LATERAL (
+    SELECT r.state FROM runs_run r WHERE r.dag_id = d.dag_id AND r.run_after >= %s AND coalesce(r.end_date, %s) >= %s
+    AND coalesce(r.start_date, r.queued_at, r.run_after) <= %s ORDER BY r.run_after DESC, r.id DESC LIMIT 1
+) r
 """
 
 
@@ -92,6 +103,14 @@ def _runs(dag_ids: list[str], now: datetime) -> list[tuple[Any, ...]]:
         return cursor.fetchall()
 
 
+def _newest(dag_ids: list[str], now: datetime) -> dict[str, str]:
+    """DAG to the state of its newest run of the last 24 hours; DAGs without one are left out."""
+    since = now - BACK
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWEST, [dag_ids, since - BACK, now, since, now])
+        return dict(cursor.fetchall())
+
+
 def _add(lane: Lane, row: tuple[Any, ...], now: datetime) -> None:
     _, run_id, state, start, end, run_after = row
     if start > now:
@@ -100,7 +119,6 @@ def _add(lane: Lane, row: tuple[Any, ...], now: datetime) -> None:
     text = f"{words.moment(run_after)}, {words.said(state)}"
     lane.bars.append(Bar(x, max(0.35, round(_x(end or now, now) - x, 3)), state, run_id, text))
     lane.failed += state == "failed"
-    lane.last = state
 
 
 def _x(moment: datetime, now: datetime) -> float:
