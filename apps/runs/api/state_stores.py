@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import orjson
 from django.conf import settings
 from pydantic import AfterValidator
 from pydantic import Field as Constraint
@@ -23,8 +22,9 @@ from apps.runs.api.assets import the_asset
 from apps.runs.api.lookups import run_rows
 from apps.runs.models import TaskInstance
 from apps.runs.stores import store
+from trackside.runner.jsonio import exact_dumps, exact_loads
 
-_FIELDS = (text("key"), anything("value", lambda row: orjson.loads(row.value)), moment("updated_at", null=False))
+_FIELDS = (text("key"), anything("value", lambda row: exact_loads(row.value)), moment("updated_at", null=False))
 _WRITER = (
     text("kind"),
     text("dag_id", null=True),
@@ -51,7 +51,7 @@ ASSET_STATES = Resource(
 def _storable(value: Any) -> Any:
     if value is None:
         raise ValueError("value cannot be null")
-    limit, size = settings.MAX_STATE_BYTES, len(orjson.dumps(value))
+    limit, size = settings.MAX_STATE_BYTES, len(exact_dumps(value))
     if limit and size > limit:
         raise ValueError(f"value has {size:,} bytes, the limit is {limit:,}: raise TRACKSIDE_MAX_STATE_BYTES, or 0 for no limit")
     return value

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from apps.dags import assets
 from apps.dags.models import Asset
 from apps.runs import sql, wake
 from apps.runs.assets import partitions
 from apps.runs.assets.models import AssetEvent
 from apps.runs.errands import callbacks
+from trackside.runner.jsonio import exact_dumps, exact_loads
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ def _object(entry: dict[str, Any], name: str) -> dict[str, Any]:
     value = entry.get(name) or {}
     if not isinstance(value, dict):
         raise ValueError(f"{name} of an asset event must be an object")
-    cleaned: dict[str, Any] = orjson.loads(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).replace(b"\\u0000", b""))
+    cleaned: dict[str, Any] = exact_loads(exact_dumps(value).replace(b"\\u0000", b""))
     return cleaned
 
 
@@ -140,7 +139,7 @@ def register(said: Iterable[tuple[Source, list[News]]], now: datetime) -> list[i
             continue
         run_id, run_key, run_date = runs[source.run_pk]
         for partition in dict.fromkeys(news.partition_keys) or [run_key]:
-            extra = orjson.dumps(news.extra).decode()
+            extra = exact_dumps(news.extra).decode()
             rows.append((asset_id, extra, source.dag_id, source.task_id, run_id, source.map_index, partition))
             through.append(news.alias)
             dates.append(run_date if partition == run_key else None)  # the date is that key's
@@ -199,10 +198,10 @@ def _write(
 
 def by_hand(asset: Asset, extra: dict[str, Any], partition_key: str | None, now: datetime) -> int:
     """An event that no task made (REST, pages), in the caller's transaction; its id."""
-    return _write([(asset.pk, orjson.dumps(extra).decode(), None, None, None, -1, partition_key)], [None], now)[0]
+    return _write([(asset.pk, exact_dumps(extra).decode(), None, None, None, -1, partition_key)], [None], now)[0]
 
 
 def from_outside(news: Sequence[tuple[int, dict[str, Any]]], now: datetime) -> list[int]:
     """Events (asset, extra) that watchers saw, in the caller's transaction; their ids."""
-    rows = [(asset, orjson.dumps(_object({"extra": extra}, "extra")).decode(), None, None, None, -1, None) for asset, extra in news]
+    rows = [(asset, exact_dumps(_object({"extra": extra}, "extra")).decode(), None, None, None, -1, None) for asset, extra in news]
     return _write(rows, [None] * len(rows), now)

@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from apps.runs import sql
 from trackside.core.spec import TaskSpec
+from trackside.runner.jsonio import exact_loads
 
 MOST = 10_000
 """Events handed out at once; of a longer history the newest."""
@@ -38,9 +37,9 @@ _OF_ALIAS = _EVENT.format(
 
 def _event(r: tuple[Any, ...]) -> dict[str, Any]:
     return {
-        "id": r[1], "timestamp": r[2].isoformat(), "extra": orjson.loads(r[3]), "source_dag_id": r[4], "source_task_id": r[5],
+        "id": r[1], "timestamp": r[2].isoformat(), "extra": exact_loads(r[3]), "source_dag_id": r[4], "source_task_id": r[5],
         "source_run_id": r[6], "source_map_index": r[7], "partition_key": r[8],
-        "asset": {"name": r[9], "uri": r[10], "group": r[11], "extra": orjson.loads(r[12])},
+        "asset": {"name": r[9], "uri": r[10], "group": r[11], "extra": exact_loads(r[12])},
         "source_aliases": [{"name": n} for n in r[13] or ()],
     }  # fmt: skip
 

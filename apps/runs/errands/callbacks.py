@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from apps.dags.models import Asset
 from apps.runs import compiled, sql
 from apps.runs.errands import plugin_report, queue
@@ -20,6 +18,7 @@ from apps.runs.transitions import Changed, End
 from trackside.core.reasons import TASK_FAILURE, Reason
 from trackside.core.snapshot import CompiledDag
 from trackside.core.states import RunState, TaskState
+from trackside.runner.jsonio import exact_loads
 
 _CALLBACK = {
     TaskState.FAILED: "on_failure_callback",
@@ -111,7 +110,7 @@ def asset_news(events: Sequence[tuple[int, tuple[Any, ...]]], now: datetime) -> 
         if changed:
             tell("on_asset_changed", {"asset": described})
         if emitted:
-            event = {"is": "event", "id": pk, "asset": described, "extra": orjson.loads(extra), "timestamp": now.isoformat(),
+            event = {"is": "event", "id": pk, "asset": described, "extra": exact_loads(extra), "timestamp": now.isoformat(),
                      "source_dag_id": dag_id, "source_task_id": task_id, "source_run_id": run_id, "source_map_index": map_index,
                      "partition_key": partition}  # fmt: skip
             tell("on_asset_event_emitted", {"asset_event": event})

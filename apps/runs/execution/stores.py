@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from django.db.models import Q
 
 from apps.dags.models import Asset
@@ -17,6 +16,7 @@ from apps.runs.execution import checking
 from apps.runs.execution.data import caller
 from apps.runs.execution.refusal import Refused
 from apps.runs.stores import store
+from trackside.runner.jsonio import exact_loads
 
 
 def task(method: str) -> Any:
@@ -35,7 +35,7 @@ def task(method: str) -> Any:
         found = store.get_task(scope, key)
         if found is None:
             raise Refused(404, f"Task state store key {key!r} not found")
-        return {"key": key, "value": orjson.loads(found.value)}
+        return {"key": key, "value": exact_loads(found.value)}
 
     return handle
 
@@ -83,7 +83,7 @@ def for_asset(method: str, query: dict[str, Any], body: Any, by: store.Writer) -
     found = store.get_asset(pk, key)
     if found is None:
         raise Refused(404, f"Asset state store key {key!r} not found")
-    return {"key": key, "value": orjson.loads(found.value)}
+    return {"key": key, "value": exact_loads(found.value)}
 
 
 def _asset(query: dict[str, Any]) -> int:

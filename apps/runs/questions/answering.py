@@ -20,6 +20,7 @@ from apps.runs.questions.models import HITLDetail
 from apps.runs.transitions import End
 from apps.runs.triggerer.firing import wake_after
 from trackside.core.states import TaskState
+from trackside.runner.jsonio import exact_dumps
 from trackside.sdk.exceptions import ParamValidationError
 from trackside.sdk.param import check_value
 
@@ -78,7 +79,7 @@ def _go_on(detail: HITLDetail, *, timed_out: bool = False) -> End:
     }  # fmt: skip
     if detail.chosen_options is None:
         event = {"error": "Nobody answered in time, and there are no defaults.", "error_type": "timeout"}
-    return End(detail.ti_id, detail.try_id, next_kwargs=orjson.dumps({"event": event}, option=orjson.OPT_UTC_Z).decode())
+    return End(detail.ti_id, detail.try_id, next_kwargs=exact_dumps({"event": event}, option=orjson.OPT_UTC_Z).decode())
 
 
 _DUE = """

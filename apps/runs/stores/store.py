@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
 from django.conf import settings
 
 from apps.runs import sql
 from apps.runs.errors import Invalid
 from apps.runs.stores.models import LONGEST_KEY, AssetStateEntry, TaskStateEntry
+from trackside.runner.jsonio import exact_dumps
 
 DEFAULT = "default"
 """As an expiry: after TRACKSIDE_STATE_RETENTION_DAYS."""
@@ -48,7 +48,7 @@ def dumped(key: str, value: Any) -> str:
     if value is None:
         raise Invalid("value cannot be null: delete the key instead.", field="value")
     try:
-        return orjson.dumps(value).decode()
+        return exact_dumps(value).decode()
     except TypeError as e:
         raise Invalid(f"value is not JSON: {e}", field="value") from e
 

@@ -147,3 +147,14 @@ def test_backfills_over_rest() -> None:
         assert api("PUT", f"/backfills/{HUGE}/{verb}")[0] == 404
     assert api.get(f"/backfills/{made['id']}")[1]["completed_at"] is not None
     assert Run.objects.filter(run_type="backfill", logical_date=datetime(2026, 1, 2, tzinfo=UTC), state="failed").count() == 1
+
+
+@pytest.mark.parametrize("number", [10**30, -(2**64), 2**63])
+def test_whole_numbers_of_any_size_stay_exact_in_events_and_state_stores(number: int) -> None:
+    maker("m", "huge")
+    api, store = Api(), f"/assets/{pk('huge')}/state-store/k"
+    status, body = api("POST", "/assets/events", {"asset_id": pk("huge"), "extra": {"n": [number]}})
+    assert (status, body["extra"]["n"]) == (200, [number])
+    assert api.get("/assets/events")[1]["asset_events"][0]["extra"]["n"] == [number]
+    assert api("PUT", store, {"value": number})[0] in (200, 201, 204)
+    assert api.get(store)[1]["value"] == number

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
-
 from apps.runs import transitions
 from apps.runs.transitions import Changed, End
 from apps.runs.triggerer import rows
 from trackside.core.snapshot import CompiledDag
 from trackside.core.spec import TaskSpec
+from trackside.runner.jsonio import exact_dumps
 
 
 def begins_here(task: TaskSpec | None) -> bool:
@@ -31,7 +30,7 @@ def begin(dag: CompiledDag, scheduled: Sequence[Changed], now: datetime) -> list
     deferrals = {c.pk: _deferral(args) for c, args in wanted}
     ends = [
         End(c.pk, c.try_id, next_at=_limit(args, now), next_method=str(args.get("next_method") or "execute_complete"),
-            next_kwargs=orjson.dumps(args.get("next_kwargs") or {}).decode())
+            next_kwargs=exact_dumps(args.get("next_kwargs") or {}).decode())
         for c, args in wanted
     ]  # fmt: skip
     changed = transitions.begin_deferred(ends, now)

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.db import transaction
 
 from apps.access.crypto import WrongKey, decrypt
@@ -21,6 +20,7 @@ from apps.runs.models import Trigger
 from apps.runs.transitions import Changed
 from trackside.core.reasons import Reason
 from trackside.core.states import TaskState
+from trackside.runner.jsonio import exact_dumps, exact_loads
 
 EXPLAIN_AFTER = timedelta(seconds=3)
 """A trigger that nobody took for this long has a reason worth telling."""
@@ -49,7 +49,7 @@ def _row(c: Changed, deferral: Mapping[str, Any], now: datetime) -> Trigger:
     queue = deferral.get("queue")
     return Trigger(
         ti_id=c.pk, try_id=c.try_id, classpath=str(deferral.get("classpath") or "")[:1000],
-        kwargs=orjson.dumps(deferral.get("kwargs") or {}).decode(), queue=str(queue)[:256] if queue else None, created_at=now,
+        kwargs=exact_dumps(deferral.get("kwargs") or {}).decode(), queue=str(queue)[:256] if queue else None, created_at=now,
     )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def jobs(ids: Iterable[int]) -> list[Job]:
         ti = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index, "try_number": try_number, "id": str(try_id)}
         message: dict[str, Any] = {"do": "start", "id": pk, "classpath": classpath, "ti": ti, "dag_file": fileloc}
         try:
-            message["kwargs"] = orjson.loads(decrypt(kwargs))
+            message["kwargs"] = exact_loads(decrypt(kwargs))
         except WrongKey as e:
             message["wrong"] = str(e)
         out.append(Job(pk, try_id, message))
