@@ -6,7 +6,6 @@ TRACKSIDE_HOME. Without DATABASE_URL the embedded server's `server.json` names t
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -89,6 +88,7 @@ TRACES = env_bool("TRACKSIDE_TRACES", False)
 METRICS_TOKEN = env_str("TRACKSIDE_METRICS_TOKEN")
 METRICS_OPEN = env_bool("TRACKSIDE_METRICS_OPEN", False)
 LOG_FORMAT = env_choice("TRACKSIDE_LOG_FORMAT", "text", logline.FORMATS)
+LOG_LEVEL = env_choice("TRACKSIDE_LOG_LEVEL", "INFO", logline.LEVELS).upper()
 
 # --- Signing in from outside -------------------------------------------------------------------------------------------
 _SIGN_IN = read_signin()
@@ -285,7 +285,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "trackside.core.logline.formatter", "kind": LOG_FORMAT}},
     "handlers": {"err": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
-    "root": {"handlers": ["err"], "level": os.environ.get("TRACKSIDE_LOG_LEVEL", "INFO").upper()},
+    "root": {"handlers": ["err"], "level": LOG_LEVEL},
     "loggers": {
         "axes": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},

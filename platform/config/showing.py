@@ -14,19 +14,25 @@ from collections.abc import Sequence
 from config.manage import ROOT
 
 MASK = "***"
-SECRET = re.compile(r"(^|_)(KEYS?|TOKEN|PASSWORD|SECRET|CERT)$")
+SECRET = re.compile(r"(^|_)((?<!PARTITION_)KEYS?|TOKEN|PASSWORD|SECRET|CERT)$")
 INSIDE = re.compile(r"(?<=://)([^:/@\s]*):([^@/\s]+)@")
 COLUMNS = ("setting", "value", "from")
 
 
 def rows() -> list[dict[str, str]]:
-    """Every setting the server reads, as it is now. Raises BadSetting (SystemExit) when one of them will not do."""
+    """Every setting there is, as this environment sets it. Raises BadSetting (SystemExit) when one of them will not do."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     import config.settings  # noqa: F401  (reading it is what notes them)
-    from config.env import READ
+    from config.elsewhere import ELSEWHERE, FROM_FILES
+    from config.env import READ, env_str
 
+    for name in ELSEWHERE.keys() - READ.keys():
+        if name.startswith(FROM_FILES):
+            env_str(name, ELSEWHERE[name])
+        else:
+            READ[name] = (os.environ[name], "environment") if name in os.environ else (ELSEWHERE[name], "default")
     return [{"setting": name, "value": shown(name, text), "from": source} for name, (text, source) in sorted(READ.items())]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from trackside.cli import commands, output, people, server
+from trackside.core import logline
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +36,44 @@ def test_settings_are_shown_with_their_source_and_without_secrets(tmp_path: Path
     assert found["TRACKSIDE_WORKER_TOKEN"] == {"setting": "TRACKSIDE_WORKER_TOKEN", "value": "***", "from": f"file {secret}"}
     assert found["DATABASE_URL"]["value"] == "postgresql://ada:***@db.example/trackside"
     assert "canary" not in done.stdout
+
+
+def test_the_list_names_every_documented_setting_with_its_default(tmp_path: Path) -> None:
+    told = json.loads(run("config", "list", "-o", "json", TRACKSIDE_HOME=str(tmp_path)).stdout)
+    found = {row["setting"]: row["value"] for row in told}
+    page = (Path(__file__).resolve().parents[2] / "docs/settings.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", page, re.M))
+    assert found.keys() == documented.keys()
+    fixed = {name: text.strip("`") for name, text in documented.items() if re.fullmatch(r"`[^`<]+`", text)}
+    derived = {"TRACKSIDE_DAGS_FOLDER", "TRACKSIDE_KUBERNETES_API_URL", "TRACKSIDE_PORT", "TRACKSIDE_HOME"}  # from others, or made absolute
+    assert {n: found[n] for n in fixed.keys() - derived} == {n: v for n, v in fixed.items() if n not in derived}
+    assert found["TRACKSIDE_KUBERNETES_API_URL"] == ""
+
+
+def test_settings_of_workers_and_executors_are_shown_as_they_are_set_and_masked(tmp_path: Path) -> None:
+    broker, level = tmp_path / "broker", tmp_path / "level"
+    broker.write_text("redis://:canary-password@broker.example/0")
+    level.write_text("debug")
+    done = run(
+        "config", "list", "--changed", "-o", "json", TRACKSIDE_HOME=str(tmp_path), TRACKSIDE_KUBERNETES_MAX_PODS="7",
+        TRACKSIDE_CELERY_BROKER_URL_FILE=str(broker), TRACKSIDE_TOKEN="canary-token", TRACKSIDE_LOG_LEVEL_FILE=str(level),
+    )  # fmt: skip
+    found = {row["setting"]: row for row in json.loads(done.stdout)}
+    assert found["TRACKSIDE_KUBERNETES_MAX_PODS"] == {"setting": "TRACKSIDE_KUBERNETES_MAX_PODS", "value": "7", "from": "environment"}
+    assert found["TRACKSIDE_CELERY_BROKER_URL"]["value"] == "redis://:***@broker.example/0"
+    assert found["TRACKSIDE_LOG_LEVEL"]["value"] == "debug" and found["TRACKSIDE_LOG_LEVEL"]["from"] == f"file {level}"
+    assert "canary" not in done.stdout
+
+
+def test_a_log_level_that_is_none_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    done = run("config", "list", TRACKSIDE_HOME=str(tmp_path), TRACKSIDE_LOG_LEVEL="loud")
+    assert done.returncode == 1 and done.stderr.strip().startswith("TRACKSIDE_LOG_LEVEL='loud' must be one of debug, info")
+    assert logline.level({}) == "INFO" and logline.level({"TRACKSIDE_LOG_LEVEL": "Error"}) == "ERROR"
+    (tmp_path / "level").write_text("warning\n")
+    assert logline.level({"TRACKSIDE_LOG_LEVEL_FILE": str(tmp_path / "level")}) == "WARNING"
+    for wrong in ({"TRACKSIDE_LOG_LEVEL": "loud"}, {"TRACKSIDE_LOG_LEVEL_FILE": str(tmp_path / "none")}):
+        with pytest.raises(ValueError, match="TRACKSIDE_LOG_LEVEL"):
+            logline.level(wrong)
 
 
 def test_one_setting_and_one_that_does_not_exist(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FORMATS = ("text", "json")
+LEVELS = ("debug", "info", "warning", "error", "critical")
 IDS = ("request_id", "try_id", "run_id", "dag_id", "task_id")
 """Fields that a record may bring itself (`extra=`) or inherit from `about`."""
 _ids: ContextVar[dict[str, str]] = ContextVar("trackside_log_ids", default={})  # noqa: B039 - never changed in place
@@ -74,12 +76,26 @@ def configure(process: str, environment: Mapping[str, str], **ids: str) -> None:
     process with one line."""
     handler = logging.StreamHandler()
     try:
+        wanted = level(environment)
         handler.setFormatter(formatter(environment.get("TRACKSIDE_LOG_FORMAT", "").strip().lower() or "text"))
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    logging.basicConfig(level=environment.get("TRACKSIDE_LOG_LEVEL", "INFO").upper(), handlers=[handler])
+    logging.basicConfig(level=wanted, handlers=[handler])
     name_process(process)
     _always.update(ids)
+
+
+def level(environment: Mapping[str, str]) -> str:
+    """TRACKSIDE_LOG_LEVEL, or what the file that TRACKSIDE_LOG_LEVEL_FILE names says; ValueError for no level."""
+    text = environment.get("TRACKSIDE_LOG_LEVEL", "").strip()
+    if not text and (path := environment.get("TRACKSIDE_LOG_LEVEL_FILE")):
+        try:
+            text = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ValueError(f"TRACKSIDE_LOG_LEVEL_FILE={path}: {error.strerror}. Point it at a readable file.") from error
+    if (text or "info").lower() not in LEVELS:
+        raise ValueError(f"TRACKSIDE_LOG_LEVEL={text!r} must be one of {', '.join(LEVELS)}.")
+    return (text or "info").upper()
 
 
 def is_json() -> bool:

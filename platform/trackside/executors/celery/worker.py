@@ -19,6 +19,7 @@ from typing import Any
 
 from celery.signals import worker_shutting_down
 
+from trackside.core import logline
 from trackside.executors.celery.app import TASK, make_app
 from trackside.executors.celery.pool import AgentPool, hang_up
 
@@ -57,7 +58,7 @@ def run_worker(options: Options) -> int:
     queues = [q.strip() for q in options.queues.split(",") if q.strip()]
     worker = app.Worker(
         hostname=name if "@" in name else f"{name}@{socket.gethostname()}", queues=queues, concurrency=slots, pool=AgentPool,
-        loglevel=os.environ.get("TRACKSIDE_LOG_LEVEL", "INFO").upper(), without_gossip=True, without_mingle=True, without_heartbeat=True,
+        loglevel=logline.level(os.environ), without_gossip=True, without_mingle=True, without_heartbeat=True,
         optimization="fair", prefetch_multiplier=1, quiet=True,
     )  # fmt: skip
     worker.pool.consumer = worker.consumer
