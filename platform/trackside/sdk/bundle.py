@@ -1,7 +1,7 @@
 """`BaseDagBundle`: what an own kind of DAG bundle is a subclass of (rows 2.108, 2.109), and the version it tells.
 
 Own bundles are user code: `trackside.runner.bundles.child` makes and asks them, in a process of its own. Their files lie below
-`base_dir`; which folder that is, the process is told by `HOME`.
+`base_dir`; which folder that is, the process says with `lie_in`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HOME = "TRACKSIDE_BUNDLE_HOME"
-"""Environment: the folder of the bundle that this process is about."""
+_root = Path(tempfile.gettempdir()) / "trackside" / "dag_bundles"
+
+
+def lie_in(root: Path) -> None:
+    """The folder of all bundles, for this process."""
+    global _root
+    _root = root
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,7 @@ class BundleVersion:
 
 def get_bundle_storage_root_path() -> Path:
     """The folder of all bundles."""
-    home = os.environ.get(HOME)
-    return Path(home).parent if home else Path(tempfile.gettempdir()) / "trackside" / "dag_bundles"
+    return _root
 
 
 def get_bundle_base_folder(bundle_name: str) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trackside.runner import procs
-from trackside.sdk.bundle import BaseDagBundle, BundleVersion
+from trackside.sdk.bundle import BaseDagBundle, BundleVersion, lie_in
 from trackside.sdk.plugins import loading as plugins
 
 
@@ -57,6 +57,7 @@ def _class(classpath: str) -> type[BaseDagBundle]:
 
 def done(order: dict[str, Any]) -> dict[str, Any]:
     """Do what the order says: {"path", "version"}. Raises what the class raises."""
+    lie_in(Path(order["storage"]))
     cls = _class(order["classpath"])
     bundle = cls(name=order["name"], version=order["version"], **{"refresh_interval": order["refresh_interval"], **order["kwargs"]})
     bundle.initialize()

@@ -20,7 +20,6 @@ from typing import Any
 
 from trackside.core.environment import scrubbed
 from trackside.runner.bundles.base import Bundle, BundleError, Lease, remove_tree
-from trackside.sdk.bundle import HOME
 
 TIMEOUT_S = 300.0
 """For one question, which may fetch everything."""
@@ -84,11 +83,11 @@ class OwnBundle(Bundle):
         """Where the class has the files. Raises BundleError with its own words."""
         order = {
             "classpath": self.config.classpath, "name": self.config.name, "version": version, "kwargs": self.config.kwargs,
-            "refresh_interval": self.config.refresh_interval,
+            "refresh_interval": self.config.refresh_interval, "storage": str(self.home.parent.absolute()),
         }  # fmt: skip
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "trackside.runner.bundles.child", str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**scrubbed(os.environ), HOME: str(self.home)}, start_new_session=True, bufsize=0,
+            env=scrubbed(os.environ), start_new_session=True, bufsize=0,
         )  # fmt: skip
         try:
             return self._heard(process, order)
