@@ -1,5 +1,6 @@
 /* The whole graph as a file: a copy of what is drawn with its colours written out, icons taken in, nothing outside needed. */
 import { $, $$, s, sprite } from "../lib/dom";
+import { tr } from "../lib/text";
 
 const SHOWN = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font", "text-anchor", "paint-order", "color", "opacity"] as const;
 const PAD = 24;
@@ -50,7 +51,7 @@ export async function toPng(text: string, w: number, h: number): Promise<Blob> {
   canvas.width = Math.ceil((w + 2 * PAD) * by);
   canvas.height = Math.ceil((h + 2 * PAD) * by);
   canvas.getContext("2d")!.drawImage(image, 0, 0, canvas.width, canvas.height);
-  return new Promise((done, fail) => canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error("The picture is too large. Fold groups, or take the SVG."))), "image/png"));
+  return new Promise((done, fail) => canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error(tr("The picture is too large. Fold groups, or take the SVG.")))), "image/png"));
 }
 
 export function save(blob: Blob, name: string): void {

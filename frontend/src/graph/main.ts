@@ -1,11 +1,12 @@
 /* The DAG as a graph: nodes are links in reading order, groups fold, hover or focus follows a path, events recolour. */
 import { $, $$, again, getJson, glyph, h, s, sprite, throttled, typing } from "../lib/dom";
 import { live } from "../lib/live";
-import { label } from "../lib/states";
+import { label, said } from "../lib/states";
 import { save, toPng, toSvg } from "./export";
 import { layout } from "./layout";
 import { groupStates, plan, shownAs } from "./plan";
 import type { Box, Edge, GNode, Laid, Way } from "./types";
+import { tr, trn } from "../lib/text";
 
 interface Data { cursor: string; dag: string; version: string; nodes: GNode[]; edges: Edge[]; run: { pk: number; id: string; state: string; href: string } | null; tasks_href: string }
 
@@ -29,9 +30,9 @@ async function load(fit = false): Promise<void> {
   try {
     data = await getJson<Data>(root.dataset.graph ?? "");
   } catch (error) {
-    return say(`The graph did not load: ${(error as Error).message}`);
+    return say(tr("The graph did not load: {why}", { why: (error as Error).message }));
   }
-  if (!data.nodes.length) return say("This DAG has no tasks.");
+  if (!data.nodes.length) return say(tr("This DAG has no tasks."));
   const groups = data.nodes.filter((n) => n.group);
   if (fit && data.nodes.length > 150) groups.forEach((n) => folded.add(n.id));
   const seg = $("#gfold");
@@ -76,7 +77,7 @@ function rect(b: Box, state?: string): SVGRectElement {
 }
 
 function group(n: GNode, b: Box): SVGGElement {
-  const el = s("g", { class: "grp", tabindex: "0", role: "button", "aria-expanded": "true", "aria-label": `Group ${n.label}, fold` }, s("rect", { x: b.x, y: b.y, width: b.w, height: b.h, rx: 6 }), s("text", { x: b.x + 10, y: b.y + 16 }, n.label));
+  const el = s("g", { class: "grp", tabindex: "0", role: "button", "aria-expanded": "true", "aria-label": tr("Group {name}, fold", { name: n.label }) }, s("rect", { x: b.x, y: b.y, width: b.w, height: b.h, rx: 6 }), s("text", { x: b.x + 10, y: b.y + 16 }, n.label));
   el.onclick = (e) => (e.target as Element).tagName === "text" && toggle(n.id);
   el.onkeydown = (e) => (e.key === "Enter" || e.key === " ") && (e.preventDefault(), toggle(n.id));
   return el;
@@ -98,7 +99,7 @@ function node(n: GNode, b: Box, sum?: { state: string | null; size: number }): S
 function task(n: GNode, b: Box, sum?: { state: string | null; size: number }): SVGElement {
   const state = (n.group ? sum?.state : n.state) ?? "none";
   const shown = cut(n.label, 19);
-  const sub = n.group ? `${sum?.size ?? 0} tasks, folded` : [n.op.replace(/Operator$/, "").replace(/^@task\.?/, "") || "task", n.count > 1 ? `× ${n.count}` : n.mapped ? "mapped" : "", n.took].filter(Boolean).join(" · ");
+  const sub = n.group ? trn("{n} task, folded", "{n} tasks, folded", sum?.size ?? 0) : [n.op.replace(/Operator$/, "").replace(/^@task\.?/, "") || "task", n.count > 1 ? `× ${n.count}` : n.mapped ? tr("mapped") : "", n.took].filter(Boolean).join(" · ");
   const href = n.group ? "#" : data.run ? `${data.run.href}/tasks/${encodeURIComponent(n.id)}` : `${data.tasks_href}#t-${n.id}`;
   const said = `${n.label}, ${sub}, ${data.run ? label(state) : ""}${n.reason ? `. ${n.reason}` : ""}`;
   const el = s("a", { class: "n", href, "data-id": n.id, "data-s": state, "aria-label": said, ...(n.reason ? { "data-tip": n.reason } : {}) });
@@ -168,7 +169,7 @@ function hear(events: Parameters<NonNullable<import("../lib/live").Subscription[
 function legend(): void {
   const counts = new Map<string, number>();
   for (const n of data.nodes) if (!n.group && !n.kind && data.run) counts.set(n.state ?? "none", (counts.get(n.state ?? "none") ?? 0) + 1);
-  $("#legend")?.replaceChildren(...[...counts].map(([state, n]) => h("span", { class: "st", "data-s": state }, glyph(state, "g s"), `${n} ${label(state).toLowerCase()}`)));
+  $("#legend")?.replaceChildren(...[...counts].map(([state, n]) => h("span", { class: "st", "data-s": state }, glyph(state, "g s"), `${n} ${said(state)}`)));
 }
 
 /* ---- paths ---- */
@@ -305,7 +306,7 @@ $$<HTMLButtonElement>("[data-export]").forEach((b) => b.addEventListener("click"
   const name = `${data.dag}.${b.dataset.export}`;
   void toSvg(svg, laid.w, laid.h).then(async (text) => {
     save(b.dataset.export === "png" ? await toPng(text, laid.w, laid.h) : new Blob([text], { type: "image/svg+xml" }), name);
-  }).catch((error: Error) => say(`The picture could not be made: ${error.message}`));
+  }).catch((error: Error) => say(tr("The picture could not be made: {why}", { why: error.message })));
 }));
 new ResizeObserver(() => laid && put()).observe(svg);
 void load(true);

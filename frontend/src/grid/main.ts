@@ -7,6 +7,7 @@ import { CELL, HEAD, ROW, hit, labelWidth, reveal, visibleRows, type Place, type
 import { Model, type GridData } from "./model";
 import { paint, seconds } from "./paint";
 import { TileCache, colours, pictures, type Colours } from "./tiles";
+import { tr } from "../lib/text";
 
 interface Tip { state: string | null; text: string; took: string; more: string; try: number }
 
@@ -43,13 +44,13 @@ async function load(first = false): Promise<void> {
     model.load(data);
     if (first && model.rows.length > 60) model.rows.forEach((row) => row.group && row.depth === 0 && folded.add(row.id));
     if (kept) selected = found(kept.task, kept.pk);
-    message(model.width ? null : "No runs yet. Switch the DAG on or trigger it, and its runs appear here.");
+    message(model.width ? null : tr("No runs yet. Switch the DAG on or trigger it, and its runs appear here."));
     tips.clear();
     layout();
     legend();
     live().subscribe({ topic: `dag:${dag}`, cursor: data.cursor, onEvents: (events) => hear(events), onResync: () => void load(), onRefused: (why) => message(why) });
   } catch (error) {
-    message(`The grid did not load: ${(error as Error).message}`, () => void load(first));
+    message(tr("The grid did not load: {why}", { why: (error as Error).message }), () => void load(first));
   }
 }
 
@@ -62,7 +63,7 @@ function found(task: string | undefined, pk: number | undefined): Place | null {
 function message(text: string | null, retry?: () => void): void {
   const box = $("#gmsg")!;
   box.hidden = text === null;
-  const again = h("button", { type: "button", class: "btn" }, "Load again");
+  const again = h("button", { type: "button", class: "btn" }, tr("Load again"));
   again.onclick = () => retry?.();
   box.replaceChildren(h("div", { class: "note" }, h("p", {}, text ?? "")), retry ? again : "");
 }
@@ -121,7 +122,7 @@ function repaint(): void {
     const t0 = performance.now();
     paint(cx, { model, rows, view, c, tiles, font, hover, selected, folded, query, zone: split.dataset.zone ?? (cookie("tz") || "UTC").split("/").pop()!.replace("_", " ") });
     const stat = $("#gstat");
-    if (stat) stat.textContent = `${rows.length} rows × ${model.width} runs, drawn in ${(performance.now() - t0).toFixed(1)} ms`;
+    if (stat) stat.textContent = tr("{rows} rows × {runs} runs, drawn in {ms} ms", { rows: rows.length, runs: model.width, ms: (performance.now() - t0).toFixed(1) });
   });
 }
 
@@ -202,7 +203,7 @@ function tell(at: Place, x: number, y: number): void {
   const row = model.rows[at.t];
   const state = at.t < 0 ? run.state : model.state(at.t, at.r);
   const show = (text: string, took: string): void => {
-    const lines: (string | Node)[] = [h("b", {}, row ? row.id : `Run ${run.id}`), `${state ? label(state) : "Not part of this run"}${text ? `: ${text}` : ""}`, `${moment(run.at)}${took ? `, ${took}` : ""}`];
+    const lines: (string | Node)[] = [h("b", {}, row ? row.id : tr("Run {name}", { name: run.id })), `${state ? label(state) : tr("Not part of this run")}${text ? `: ${text}` : ""}`, `${moment(run.at)}${took ? `, ${took}` : ""}`];
     dispatchEvent(new CustomEvent("showtip", { detail: { lines, x, y } }));
   };
   if (!row || row.group) return show(row ? "" : (run.reason ?? ""), run.start ? duration(seconds(run)) : "");
@@ -233,7 +234,7 @@ function select(at: Place): void {
   const run = model.runs[at.r];
   const row = model.rows[at.t];
   const state = at.t < 0 ? run?.state : model.state(at.t, at.r);
-  $("#gsay")!.textContent = `${row ? row.id : "Run"}, run of ${run ? moment(run.at) : ""}: ${state ? label(state) : "not part of this run"}`;
+  $("#gsay")!.textContent = `${row ? row.id : tr("Run")}, ${tr("run of {at}", { at: run ? moment(run.at) : "" })}: ${state ? label(state) : tr("not part of this run")}`;
   const url = new URL(location.href);
   if (run) url.searchParams.set("run", run.id);
   if (row) url.searchParams.set("task", row.id);
@@ -251,7 +252,7 @@ async function openDrawer(at: Place, quiet = false): Promise<void> {
   const base = `${split.dataset.panel}/runs/${encodeURIComponent(run.id)}`;
   const html = await getHtml(row ? `${base}/tasks/${encodeURIComponent(row.id)}/panel` : `${base}/panel`).catch((e: Error) => e);
   if (mine !== opening) return;
-  if (html instanceof Error) return void (quiet || drawer.replaceChildren(h("div", { class: "body" }, h("p", { class: "err" }, `This did not load: ${html.message}`))));
+  if (html instanceof Error) return void (quiet || drawer.replaceChildren(h("div", { class: "body" }, h("p", { class: "err" }, tr("This did not load: {why}", { why: html.message })))));
   if (quiet && drawer.contains(document.activeElement)) return;
   drawer.replaceChildren(fragment(html));
   if (split.classList.contains("shut")) {

@@ -1,4 +1,5 @@
 /* Small helpers around the DOM. Text becomes text nodes; markup comes from the server only (`fragment`). */
+import { tr } from "./text";
 export const $ = <T extends Element = HTMLElement>(q: string, root: ParentNode = document): T | null => root.querySelector<T>(q);
 export const $$ = <T extends Element = HTMLElement>(q: string, root: ParentNode = document): T[] => [...root.querySelectorAll<T>(q)];
 
@@ -51,7 +52,7 @@ export async function getJson<T>(url: string): Promise<T> {
   const response = await fetch(url, { credentials: "same-origin", headers: { Accept: "application/json" } });
   if (!response.ok) {
     const detail = await response.json().then((d: { detail?: string }) => d.detail, () => "");
-    throw new Error(detail || `The server answered ${response.status}.`);
+    throw new Error(detail || tr("The server answered {status}.", { status: response.status }));
   }
   return (await response.json()) as T;
 }

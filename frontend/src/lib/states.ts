@@ -1,5 +1,6 @@
 /* States as the pages know them: letters of the grid's answer, words, order of badness. The server's side of the same:
    apps/ui/queries/grid.py (letters) and apps/ui/words.py (words, order). */
+import { tr } from "./text";
 export const STATES = [
   "none", "scheduled", "queued", "running", "success", "failed", "up_for_retry", "up_for_reschedule", "deferred",
   "awaiting_input", "restarting", "skipped", "upstream_failed", "removed",
@@ -19,16 +20,31 @@ export function codeOfLetter(letter: number): number {
   return letter === 46 ? EMPTY : letter - 97;
 }
 
-const WORDS: Partial<Record<string, string>> = {
-  none: "No status",
-  up_for_retry: "Up for retry",
-  up_for_reschedule: "Up for reschedule",
-  upstream_failed: "Upstream failed",
-  awaiting_input: "Awaiting a person",
+const WORDS: Partial<Record<string, () => string>> = {
+  none: () => tr("No status"),
+  scheduled: () => tr("Scheduled"),
+  queued: () => tr("Queued"),
+  running: () => tr("Running"),
+  success: () => tr("Success"),
+  failed: () => tr("Failed"),
+  up_for_retry: () => tr("Up for retry"),
+  up_for_reschedule: () => tr("Up for reschedule"),
+  deferred: () => tr("Deferred"),
+  awaiting_input: () => tr("Awaiting a person"),
+  restarting: () => tr("Restarting"),
+  skipped: () => tr("Skipped"),
+  upstream_failed: () => tr("Upstream failed"),
+  removed: () => tr("Removed"),
 };
 
 export function label(state: string): string {
-  return WORDS[state] ?? state.charAt(0).toUpperCase() + state.slice(1).replaceAll("_", " ");
+  return WORDS[state]?.() ?? state.charAt(0).toUpperCase() + state.slice(1).replaceAll("_", " ");
+}
+
+/** The same within a sentence: only the first letter changes, other languages write some words large. */
+export function said(state: string): string {
+  const text = label(state);
+  return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
 export const WORST_FIRST: readonly number[] = (

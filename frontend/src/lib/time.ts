@@ -1,7 +1,8 @@
 /* Times in words, as apps/ui/words.py says them. */
+import { language, tr } from "./text";
 export function duration(seconds: number): string {
   const v = Math.max(0, seconds);
-  if (v < 9.95) return `${v.toFixed(1)} s`;
+  if (v < 9.95) return `${v.toLocaleString(language(), { minimumFractionDigits: 1, maximumFractionDigits: 1 })} s`;
   const n = Math.round(v);
   const two = (x: number): string => String(x).padStart(2, "0");
   if (n < 60) return `${n} s`;
@@ -20,8 +21,8 @@ export function rough(seconds: number): string {
 
 export function relative(ms: number, now = Date.now()): string {
   const distance = (ms - now) / 1000;
-  if (Math.abs(distance) < 1) return "now";
-  return distance > 0 ? `in ${rough(distance)}` : `${rough(distance)} ago`;
+  if (Math.abs(distance) < 1) return tr("now");
+  return distance > 0 ? tr("in {time}", { time: rough(distance) }) : tr("{time} ago", { time: rough(distance) });
 }
 
 export const zone = (): string => cookie("tz") || "UTC";
@@ -40,7 +41,14 @@ function parts(ms: number): Record<string, string> {
   const tz = zone();
   let format = formats.get(tz);
   if (!format) formats.set(tz, (format = new Intl.DateTimeFormat("en-GB", { timeZone: tz, weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" })));
-  return Object.fromEntries(format.formatToParts(ms).map((p) => [p.type, p.value]));
+  const found = Object.fromEntries(format.formatToParts(ms).map((p) => [p.type, p.value]));
+  return language() === "en" ? found : { ...found, ...named(ms, tz) };
+}
+
+/** Names of day and month in the page's language, as short as the server writes them. */
+function named(ms: number, timeZone: string): Record<string, string> {
+  const one = (what: Intl.DateTimeFormatOptions): string => new Intl.DateTimeFormat(language(), { timeZone, ...what }).format(ms).replace(".", "");
+  return { weekday: one({ weekday: "short" }), month: one({ month: "short" }) };
 }
 
 export interface Clock { weekday: string; day: string; month: string; hour: string; minute: string; second: string }

@@ -1,5 +1,6 @@
 /* One record of a log as the lines that people read: its text, below it the exception in short, the whole traceback folded,
    heads and ends of groups. The same as apps/ui/loglines.py; both are held to apps/ui/tests/log_cases.json. */
+import { tr, trn } from "../lib/text";
 export type Kind = "" | "+" | "err" | "fold" | "tb" | "group" | "end";
 export type Part = [text: string, kind: Kind];
 export type LogEvent = Record<string, unknown>;
@@ -13,7 +14,7 @@ const MESSAGE_LINES = 12;
 
 export function expand(event: LogEvent): Part[] {
   const text = String(event.event ?? "");
-  if (text.startsWith("::group::")) return [[text.slice(9).trim() || "Group", "group"]];
+  if (text.startsWith("::group::")) return [[text.slice(9).trim() || tr("Group"), "group"]];
   if (text.startsWith("::endgroup::")) return [["", "end"]];
   const parts: Part[] = text.split("\n").map((line, k) => [line, k ? "+" : ""]);
   const detail = event.error_detail;
@@ -24,7 +25,7 @@ export function expand(event: LogEvent): Part[] {
   for (const line of short) parts.push([line, "err"]);
   if (!everything) {
     const whole = wholly(chain);
-    parts.push([`Whole traceback, ${whole.length} lines`, "fold"], ...whole.map((line): Part => [line, "tb"]));
+    parts.push([trn("Whole traceback, {n} line", "Whole traceback, {n} lines", whole.length), "fold"], ...whole.map((line): Part => [line, "tb"]));
   }
   return parts;
 }

@@ -10,6 +10,7 @@ import { Source } from "./source";
 import { BLOCK, Store, type Hidden, type Window } from "./store";
 import { Toolbar } from "./toolbar";
 import { LINE, scrollTo, topOf, topRow, windowOf } from "./virtual";
+import { number, tr, trn } from "../lib/text";
 
 const MAX_HITS = 10_000;
 const AT_ONCE = 2;
@@ -115,12 +116,12 @@ function start(root: HTMLElement): void {
       const mine = generation;
       void source.block(rank, store.hidden).then((part) => {
         if (mine === generation) arrived(part, rank);
-      }, (error) => (tail.textContent = `The log did not load: ${(error as Error).message} Scroll to try again.`)).finally(() => asking.delete(rank)).then(() => mine === generation && inner.childElementCount && draw(), () => undefined);
+      }, (error) => (tail.textContent = tr("The log did not load: {why} Scroll to try again.", { why: (error as Error).message }))).finally(() => asking.delete(rank)).then(() => mine === generation && inner.childElementCount && draw(), () => undefined);
     }
   }
 
   function arrived(part: Window, rank: number): void {
-    if (!part.lines.length) throw new Error("There is nothing at this place any more.");
+    if (!part.lines.length) throw new Error(tr("There is nothing at this place any more."));
     keeping(() => {
       store.put(part);
       store.evict(rank);
@@ -219,7 +220,7 @@ function start(root: HTMLElement): void {
 
   function sayFound(): void {
     const more = asked.more ? "+" : "";
-    bar.found(!asked.text ? "" : hits.length ? `${(hit + 1).toLocaleString("en")} / ${hits.length.toLocaleString("en")}${more}` : more ? "…" : "0");
+    bar.found(!asked.text ? "" : hits.length ? `${number(hit + 1)} / ${number(hits.length)}${more}` : more ? "…" : "0");
   }
 
   function step(by: 1 | -1): void {
@@ -250,7 +251,7 @@ function start(root: HTMLElement): void {
 
   function say(): void {
     const n = store.records;
-    tail.textContent = store.complete ? `Complete: ${n.toLocaleString("en")} line${n === 1 ? "" : "s"}.` : following ? "Following. New lines appear here." : `${n.toLocaleString("en")} lines so far. Not following: scroll to the end or press F.`;
+    tail.textContent = store.complete ? trn("Complete: {n} line.", "Complete: {n} lines.", n) : following ? tr("Following. New lines appear here.") : trn("{n} line so far. Not following: scroll to the end or press F.", "{n} lines so far. Not following: scroll to the end or press F.", n);
   }
 
   const counted = throttled(() => {
@@ -371,5 +372,5 @@ function start(root: HTMLElement): void {
     else follow(atEnd || current > 0);
   }
 
-  void open().catch((error) => (tail.textContent = `The log did not load: ${(error as Error).message}`));
+  void open().catch((error) => (tail.textContent = tr("The log did not load: {why}", { why: (error as Error).message })));
 }

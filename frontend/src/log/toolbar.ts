@@ -1,6 +1,7 @@
 /* The log's tools: search, levels, sources, next error, times, wrapping, download, follow. Says what was asked, does nothing itself. */
 import { $, h, icon } from "../lib/dom";
 import { LEVELS, SOURCES } from "./records";
+import { number, tr } from "../lib/text";
 
 export interface Wishes {
   search: (text: string, regex: boolean) => void;
@@ -11,7 +12,7 @@ export interface Wishes {
   look: (css: string, on: boolean) => void;
 }
 
-const NAMES: Record<string, string> = { warning: "Warn", log: "Logging", stdout: "stdout", stderr: "stderr", system: "Trackside" };
+const NAMES: Record<string, string> = { warning: "Warn", log: "Logging", stdout: "stdout", stderr: "stderr", system: "Trackside" }; // as in the log itself
 const name = (key: string): string => NAMES[key] ?? key.charAt(0).toUpperCase() + key.slice(1);
 
 export class Toolbar {
@@ -24,8 +25,8 @@ export class Toolbar {
   #follow: HTMLElement;
 
   constructor(wishes: Wishes, download: string) {
-    const input = h("input", { class: "in", type: "search", "data-search": "", placeholder: "Search log", "aria-label": "Search log" });
-    const regex = this.#small("Regular expression", ".*", () => {
+    const input = h("input", { class: "in", type: "search", "data-search": "", placeholder: tr("Search log"), "aria-label": tr("Search log") });
+    const regex = this.#small(tr("Regular expression"), ".*", () => {
       regex.setAttribute("aria-pressed", String(regex.getAttribute("aria-pressed") !== "true"));
       ask();
     });
@@ -49,7 +50,7 @@ export class Toolbar {
     };
     this.#levels = LEVELS.map((level) => choice(level, "level"));
     this.#sources = SOURCES.map((source) => choice(source, "source"));
-    this.#sourceBox = h("div", { class: "seg lvs hide-s", role: "group", "aria-label": "Sources" }, ...this.#sources);
+    this.#sourceBox = h("div", { class: "seg lvs hide-s", role: "group", "aria-label": tr("Sources") }, ...this.#sources);
     this.#sourceBox.hidden = true;
     const toggle = (label: string, image: string, css: string, on: boolean, key: string): HTMLElement => {
       const b = h("button", { type: "button", class: "ibtn", "aria-label": label, "data-tip": label, "aria-pressed": String(on), "data-key": key }, icon(`i-${image}`));
@@ -65,15 +66,15 @@ export class Toolbar {
       b.onclick = run;
       return b;
     };
-    this.#error = button("Next error", "down", "danger hide-s", wishes.error);
+    this.#error = button(tr("Next error"), "down", "danger hide-s", wishes.error);
     this.#error.hidden = true;
-    this.#follow = button("Follow", "follow", "", wishes.follow);
-    const text = h("a", { class: "ibtn hide-s", href: download, "aria-label": "Log as text", "data-tip": "Log as text" }, icon("i-download"));
-    this.el = h("div", { class: "lbar", role: "toolbar", "aria-label": "Log tools" },
+    this.#follow = button(tr("Follow"), "follow", "", wishes.follow);
+    const text = h("a", { class: "ibtn hide-s", href: download, "aria-label": tr("Log as text"), "data-tip": tr("Log as text") }, icon("i-download"));
+    this.el = h("div", { class: "lbar", role: "toolbar", "aria-label": tr("Log tools") },
       h("div", { class: "searchin" }, icon("i-search"), input, this.#found),
-      regex, this.#small("Previous match, Shift Enter", icon("i-chev-u"), () => wishes.step(-1)), this.#small("Next match, Enter", icon("i-chev-d"), () => wishes.step(1)),
-      h("div", { class: "seg lvs hide-s", role: "group", "aria-label": "Levels" }, ...this.#levels), this.#sourceBox, this.#error,
-      h("span", { class: "row" }, toggle("Timestamps", "clock", "nots", true, "s"), toggle("Wrap lines", "wrap", "wrap", false, "w"), text), this.#follow);
+      regex, this.#small(tr("Previous match, Shift Enter"), icon("i-chev-u"), () => wishes.step(-1)), this.#small(tr("Next match, Enter"), icon("i-chev-d"), () => wishes.step(1)),
+      h("div", { class: "seg lvs hide-s", role: "group", "aria-label": tr("Levels") }, ...this.#levels), this.#sourceBox, this.#error,
+      h("span", { class: "row" }, toggle(tr("Timestamps"), "clock", "nots", true, "s"), toggle(tr("Wrap lines"), "wrap", "wrap", false, "w"), text), this.#follow);
   }
 
   #small(label: string, content: string | Node, run: () => void): HTMLElement {
@@ -92,7 +93,7 @@ export class Toolbar {
   }
 
   counts(levels: Record<string, number>, sources: Record<string, number>): void {
-    const say = (b: HTMLElement, n: number | undefined): string => ($(".cnt", b)!.textContent = n ? n.toLocaleString("en") : "");
+    const say = (b: HTMLElement, n: number | undefined): string => ($(".cnt", b)!.textContent = n ? number(n) : "");
     this.#levels.forEach((b) => say(b, levels[b.dataset.key ?? ""]));
     this.#sources.forEach((b) => {
       b.hidden = !say(b, sources[b.dataset.key ?? ""]);

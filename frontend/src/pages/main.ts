@@ -4,6 +4,7 @@ import { $, $$, again, fragment, getHtml, glyph, h, throttled } from "../lib/dom
 import { live, type LiveEvent } from "../lib/live";
 import { label } from "../lib/states";
 import { newest as newestOf } from "./changes";
+import { trn, tr } from "../lib/text";
 
 for (const box of $$("[data-live-topic]")) (box.dataset.rows ? rows : regions)(box);
 
@@ -49,7 +50,7 @@ function keepChoice(old: HTMLElement, row: HTMLElement): void {
 const counter = (): void => {
   const text = $("[data-chosen]");
   const n = $$("input[name=dag]:checked").length;
-  if (text) text.textContent = n ? `${n} chosen` : "Chosen DAGs";
+  if (text) text.textContent = n ? trn("{n} chosen", "{n} chosen", n) : tr("Chosen DAGs");
 };
 document.addEventListener("change", counter);
 

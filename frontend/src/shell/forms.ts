@@ -2,6 +2,7 @@
    each is a plain link or form whose answer is a whole page. */
 import { $, $$, fragment, getHtml } from "../lib/dom";
 import { toast } from "./toasts";
+import { tr } from "../lib/text";
 
 interface Done { toast: string; state: string; href: string; undo?: string }
 
@@ -37,7 +38,7 @@ export async function openDialog(url: string): Promise<void> {
   try {
     show(await getHtml(url), url);
   } catch (error) {
-    toast(`The dialog did not open: ${(error as Error).message}`, "failed");
+    toast(tr("The dialog did not open: {why}", { why: (error as Error).message }), "failed");
   }
 }
 
@@ -47,7 +48,7 @@ function show(html: string, url?: string): void {
   dialog.replaceChildren(fragment(html));
   const form = $("form", dialog);
   dialog.classList.toggle("wide", form?.hasAttribute("data-wide") ?? false);
-  dialog.setAttribute("aria-label", $("h2", dialog)?.textContent ?? "Action");
+  dialog.setAttribute("aria-label", $("h2", dialog)?.textContent ?? tr("Action"));
   if (url) dialog.dataset.url = url;
   if (!dialog.open) dialog.showModal();
   ($<HTMLElement>("[aria-invalid='true']", dialog) ?? $<HTMLElement>(".body input:not([type=hidden]), .body select, .body textarea", dialog))?.focus();
@@ -59,7 +60,7 @@ async function send(form: HTMLFormElement, submitter: HTMLElement | null): Promi
   const body = new FormData(form, submitter);
   const response = await post(form.action, body).catch(() => null);
   submitter?.removeAttribute("aria-busy");
-  if (!response) return toast("The server did not answer. Nothing was changed; try again.", "failed");
+  if (!response) return toast(tr("The server did not answer. Nothing was changed; try again."), "failed");
   if (response.headers.get("content-type")?.includes("json")) {
     const done = (await response.json()) as Done;
     if (response.ok) $<HTMLDialogElement>("#dialog")?.close();
@@ -86,7 +87,7 @@ async function flip(form: HTMLFormElement): Promise<void> {
   const response = await post(form.action, body).catch(() => null);
   const done = response?.headers.get("content-type")?.includes("json") ? ((await response.json()) as Done & { detail?: string }) : null;
   if (!response?.ok) set(pausing);
-  toast(done?.toast ?? done?.detail ?? "The server did not answer. Nothing was changed.", response?.ok ? (done?.state ?? "success") : "failed", done?.undo, () => set(pausing));
+  toast(done?.toast ?? done?.detail ?? tr("The server did not answer. Nothing was changed."), response?.ok ? (done?.state ?? "success") : "failed", done?.undo, () => set(pausing));
 }
 
 /** The dialog's numbers again, for the choices as they are now. */
@@ -112,7 +113,7 @@ async function filter(form: HTMLFormElement): Promise<void> {
   new FormData(form).forEach((value, name) => value && params.set(name, String(value)));
   const url = `${form.action.split("?")[0]}?${params}`;
   const html = await getHtml(url, { "HX-Request": "false" }).catch(() => null);
-  if (html === null) return toast("The list did not load; what you see is the old one.", "failed");
+  if (html === null) return toast(tr("The list did not load; what you see is the old one."), "failed");
   const fresh = $(target, new DOMParser().parseFromString(html, "text/html"));
   const old = $(target);
   if (fresh && old) old.replaceChildren(...fresh.childNodes);

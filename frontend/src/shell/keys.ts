@@ -2,11 +2,12 @@
 import { $, $$, h, icon, typing } from "../lib/dom";
 import { flipZone } from "./prefs";
 import { openPalette } from "./palette";
+import { tr } from "../lib/text";
 
 const HELP: [string, string][] = [
-  ["Ctrl K", "search"], ["/", "search field of the page"], ["G H", "home"], ["G D", "DAGs"], ["G R", "runs"], ["← ↑ ↓ →", "move in grid and lists"],
-  ["Enter", "open"], ["Space", "fold a group"], ["Esc", "close"], ["T", "trigger"], ["C", "clear"], ["M", "mark"], ["L", "log"], ["F", "next failure; in a log: follow"],
-  ["N", "next error in a log"], ["[ ]", "older, newer run"], ["U D", "graph: upstream, downstream"], ["0 + -", "graph: fit, zoom"], ["Z", "time zone"],
+  ["Ctrl K", tr("search")], ["/", tr("search field of the page")], ["G H", tr("home")], ["G D", tr("DAGs")], ["G R", tr("runs")], ["← ↑ ↓ →", tr("move in grid and lists")],
+  ["Enter", tr("open")], ["Space", tr("fold a group")], ["Esc", tr("close")], ["T", tr("trigger")], ["C", tr("clear")], ["M", tr("mark")], ["L", tr("log")], ["F", tr("next failure; in a log: follow")],
+  ["N", tr("next error in a log")], ["[ ]", tr("older, newer run")], ["U D", tr("graph: upstream, downstream")], ["0 + -", tr("graph: fit, zoom")], ["Z", tr("time zone")],
 ];
 
 export function keys(): void {
@@ -48,8 +49,8 @@ function help(): void {
   if (!dialog) {
     const list = h("dl", { class: "kv" });
     for (const [key, what] of HELP) list.append(h("dt", {}, ...key.split(" ").map((k) => h("kbd", {}, k))), h("dd", {}, what));
-    const close = h("button", { class: "ibtn sm", "aria-label": "Close" }, icon("i-x"));
-    dialog = h("dialog", { id: "keys", "aria-label": "Keys" }, h("form", { method: "dialog", class: "dlg" }, h("header", {}, h("h2", { class: "grow" }, "Keys"), close), h("div", { class: "body" }, list)));
+    const close = h("button", { class: "ibtn sm", "aria-label": tr("Close") }, icon("i-x"));
+    dialog = h("dialog", { id: "keys", "aria-label": tr("Keys") }, h("form", { method: "dialog", class: "dlg" }, h("header", {}, h("h2", { class: "grow" }, tr("Keys")), close), h("div", { class: "body" }, list)));
     document.body.append(dialog);
   }
   dialog.showModal();

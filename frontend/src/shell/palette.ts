@@ -1,5 +1,6 @@
 /* Search: DAGs and runs by name. Results come from the server as you type. */
 import { $, $$, getJson, h, icon } from "../lib/dom";
+import { tr } from "../lib/text";
 
 interface Hit { kind: string; text: string; more: string; href: string }
 
@@ -17,9 +18,9 @@ export function openPalette(): void {
 }
 
 function build(): HTMLDialogElement {
-  const input = h("input", { class: "in", role: "combobox", "aria-expanded": "true", "aria-controls": "pal", "aria-label": "Search DAGs and runs", placeholder: "Search DAGs and runs", autocomplete: "off" });
-  const list = h("div", { class: "list", id: "pal", role: "listbox", "aria-label": "Results" });
-  const made = h("dialog", { class: "palette", "aria-label": "Search" }, input, list);
+  const input = h("input", { class: "in", role: "combobox", "aria-expanded": "true", "aria-controls": "pal", "aria-label": tr("Search DAGs and runs"), placeholder: tr("Search DAGs and runs"), autocomplete: "off" });
+  const list = h("div", { class: "list", id: "pal", role: "listbox", "aria-label": tr("Results") });
+  const made = h("dialog", { class: "palette", "aria-label": tr("Search") }, input, list);
   input.oninput = () => void ask(input.value.trim());
   made.onkeydown = (e) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
@@ -55,7 +56,7 @@ function draw(): void {
       return option;
     }),
   );
-  if (!hits.length) list.append(h("p", { class: "t2 pager" }, "Nothing matches."));
+  if (!hits.length) list.append(h("p", { class: "t2 pager" }, tr("Nothing matches.")));
   $("input", dialog!)!.setAttribute("aria-activedescendant", hits.length ? `pal${at}` : "");
   $$('[aria-selected="true"]', list)[0]?.scrollIntoView({ block: "nearest" });
 }

@@ -1,14 +1,15 @@
 /* Whether the page is live, and times that stay true while it is open. */
 import { $, $$ } from "../lib/dom";
 import { duration, relative, rough } from "../lib/time";
+import { tr } from "../lib/text";
 
-const WORDS: Record<string, string> = { live: "Live", reconnecting: "Reconnecting", stale: "Stale", out: "Signed out" };
+const WORDS: Record<string, string> = { live: tr("Live"), reconnecting: tr("Reconnecting"), stale: tr("Stale"), out: tr("Signed out") };
 const KIND: Record<string, string> = { live: "connected", reconnecting: "reconnecting", stale: "stale", out: "stale" };
 const HINT: Record<string, string> = {
-  live: "Live. Changes appear by themselves.",
-  reconnecting: "The connection was lost; trying again. The page catches up by itself.",
-  stale: "No connection to the server. What you see is from when it was lost; the page catches up by itself.",
-  out: "You are signed out, or may no longer see this. Load the page again to sign in.",
+  live: tr("Live. Changes appear by themselves."),
+  reconnecting: tr("The connection was lost; trying again. The page catches up by itself."),
+  stale: tr("No connection to the server. What you see is from when it was lost; the page catches up by itself."),
+  out: tr("You are signed out, or may no longer see this. Load the page again to sign in."),
 };
 
 export interface Health { health: string; since: number }
@@ -20,7 +21,7 @@ export function showHealth({ health, since }: Health): void {
   box.dataset.live = KIND[health] ?? "stale";
   box.dataset.tip = HINT[health] ?? "";
   const text = $("[data-live-text]", box);
-  if (text) text.textContent = since > 2000 ? `${WORDS[health]}, ${rough(since / 1000)} behind` : (WORDS[health] ?? health);
+  if (text) text.textContent = since > 2000 ? tr("{state}, {time} behind", { state: WORDS[health] ?? health, time: rough(since / 1000) }) : (WORDS[health] ?? health);
 }
 
 /** Relative times and running durations, once a second; only texts that differ are written. */

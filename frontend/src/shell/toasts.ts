@@ -1,14 +1,15 @@
 /* Sentences about what was done, at the bottom left, for ten seconds; with an undo for as long as the server keeps it. */
 import { $, $$, glyph, h, icon } from "../lib/dom";
+import { tr } from "../lib/text";
 
 const UNDO_MS = 10 * 60_000;
 const KEPT = 3;
 
 export function toast(text: string, state = "success", undo = "", onUndone?: () => void): void {
-  const close = h("button", { type: "button", class: "ibtn sm", "aria-label": "Dismiss" }, icon("i-x", "i s"));
+  const close = h("button", { type: "button", class: "ibtn sm", "aria-label": tr("Dismiss") }, icon("i-x", "i s"));
   const el = h("div", { class: "toast", "data-s": state }, glyph(state), h("span", { class: "grow" }, text));
   if (undo) {
-    const button = h("button", { type: "button", class: "btn sm" }, "Undo");
+    const button = h("button", { type: "button", class: "btn sm" }, tr("Undo"));
     button.onclick = () => void takeBack(undo, el, button, onUndone);
     el.append(button);
   }
@@ -27,10 +28,10 @@ async function takeBack(url: string, el: HTMLElement, button: HTMLButtonElement,
   const said = response?.headers.get("content-type")?.includes("json") ? ((await response.json()) as { toast?: string; detail?: string }) : null;
   if (!response) {
     button.disabled = false;
-    return toast("The server did not answer. Nothing was undone; try again.", "failed");
+    return toast(tr("The server did not answer. Nothing was undone; try again."), "failed");
   }
   el.remove();
-  toast(said?.toast ?? said?.detail ?? "The server could not undo this.", response.ok ? "success" : "failed");
+  toast(said?.toast ?? said?.detail ?? tr("The server could not undo this."), response.ok ? "success" : "failed");
   if (response.ok) onUndone?.();
   if (response.ok) dispatchEvent(new CustomEvent("acted", { detail: { undone: true } }));
 }
