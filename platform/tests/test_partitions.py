@@ -11,40 +11,15 @@ from trackside.core.partitions import Elsewhere, Mapping, check_key, from_spec
 from trackside.core.partitions.stored import MappedElsewhere
 from trackside.core.partitions.temporal import pattern_of
 from trackside.core.timetables import Restriction, from_dict
+from trackside.sdk import partitions as p
 from trackside.sdk.assets import Asset
-from trackside.sdk.partitions import (
-    AllowedKeyMapper,
-    ChainMapper,
-    DayWindow,
-    FanOutMapper,
-    FixedKeyMapper,
-    HourWindow,
-    IdentityMapper,
-    MinimumCount,
-    MonthWindow,
-    PartitionMapper,
-    ProductMapper,
-    QuarterWindow,
-    RollupMapper,
-    SegmentWindow,
-    StartOfDayMapper,
-    StartOfHourMapper,
-    StartOfMonthMapper,
-    StartOfQuarterMapper,
-    StartOfWeekMapper,
-    StartOfYearMapper,
-    WaitForAll,
-    WeekWindow,
-    Window,
-    YearWindow,
-)
 from trackside.sdk.timetables import CronPartitionTimetable, PartitionedAssetTimetable
 
-BACKWARD = Window.Direction.BACKWARD
+BACKWARD = p.Window.Direction.BACKWARD
 MOMENT = "2024-03-13T10:42:15"
 
 
-class Own(PartitionMapper):
+class Own(p.PartitionMapper):
     def __init__(self, prefix: str) -> None:
         super().__init__()
         self.prefix = prefix
@@ -59,13 +34,13 @@ class Own(PartitionMapper):
 @pytest.mark.parametrize(
     ("mapper", "key"),
     [
-        (StartOfHourMapper(), "2024-03-13T10"),
-        (StartOfDayMapper(), "2024-03-13"),
-        (StartOfWeekMapper(), "2024-03-11 (W11)"),
-        (StartOfMonthMapper(), "2024-03"),
-        (StartOfQuarterMapper(), "2024-Q1"),
-        (StartOfYearMapper(), "2024"),
-        (StartOfDayMapper(output_format="%d.%m.%Y"), "13.03.2024"),
+        (p.StartOfHourMapper(), "2024-03-13T10"),
+        (p.StartOfDayMapper(), "2024-03-13"),
+        (p.StartOfWeekMapper(), "2024-03-11 (W11)"),
+        (p.StartOfMonthMapper(), "2024-03"),
+        (p.StartOfQuarterMapper(), "2024-Q1"),
+        (p.StartOfYearMapper(), "2024"),
+        (p.StartOfDayMapper(output_format="%d.%m.%Y"), "13.03.2024"),
     ],
 )
 def test_temporal_mappers_name_the_period_and_read_its_start_again(mapper, key):
@@ -77,7 +52,7 @@ def test_temporal_mappers_name_the_period_and_read_its_start_again(mapper, key):
 
 
 def test_a_zone_decides_which_day_a_moment_belongs_to():
-    local = StartOfDayMapper(timezone="America/New_York", input_format="%Y-%m-%dT%H:%M:%S%z")
+    local = p.StartOfDayMapper(timezone="America/New_York", input_format="%Y-%m-%dT%H:%M:%S%z")
     assert local.to_downstream("2024-03-13T02:00:00+0000") == "2024-03-12"
     assert local.to_partition_date("2024-03-12") == datetime(2024, 3, 12, tzinfo=ZoneInfo("America/New_York"))
 
@@ -85,14 +60,14 @@ def test_a_zone_decides_which_day_a_moment_belongs_to():
 @pytest.mark.parametrize(
     ("window", "start", "first", "last", "number"),
     [
-        (HourWindow(), "2024-01-01T05:00", "2024-01-01T05:00", "2024-01-01T05:59", 60),
-        (DayWindow(), "2024-01-01", "2024-01-01T00:00", "2024-01-01T23:00", 24),
-        (WeekWindow(direction=BACKWARD), "2024-01-08", "2024-01-02", "2024-01-08", 7),
-        (MonthWindow(), "2024-02-01", "2024-02-01", "2024-02-29", 29),
-        (MonthWindow(direction=BACKWARD), "2024-03-01", "2024-02-02", "2024-03-01", 29),
-        (QuarterWindow(), "2024-10-01", "2024-10-01", "2024-12-01", 3),
-        (QuarterWindow(direction="backward"), "2024-01-01", "2023-11-01", "2024-01-01", 3),
-        (YearWindow(), "2024-01-01", "2024-01-01", "2024-12-01", 12),
+        (p.HourWindow(), "2024-01-01T05:00", "2024-01-01T05:00", "2024-01-01T05:59", 60),
+        (p.DayWindow(), "2024-01-01", "2024-01-01T00:00", "2024-01-01T23:00", 24),
+        (p.WeekWindow(direction=BACKWARD), "2024-01-08", "2024-01-02", "2024-01-08", 7),
+        (p.MonthWindow(), "2024-02-01", "2024-02-01", "2024-02-29", 29),
+        (p.MonthWindow(direction=BACKWARD), "2024-03-01", "2024-02-02", "2024-03-01", 29),
+        (p.QuarterWindow(), "2024-10-01", "2024-10-01", "2024-12-01", 3),
+        (p.QuarterWindow(direction="backward"), "2024-01-01", "2023-11-01", "2024-01-01", 3),
+        (p.YearWindow(), "2024-01-01", "2024-01-01", "2024-12-01", 12),
     ],
 )
 def test_windows_yield_the_members_of_their_period(window, start, first, last, number):
@@ -102,47 +77,47 @@ def test_windows_yield_the_members_of_their_period(window, start, first, last, n
 
 def test_windows_of_months_need_the_first_of_a_month():
     with pytest.raises(ValueError, match="day 1"):
-        MonthWindow().to_upstream(datetime(2024, 1, 2))
+        p.MonthWindow().to_upstream(datetime(2024, 1, 2))
 
 
 def test_products_chains_and_fixed_keys():
-    product = ProductMapper(IdentityMapper(), StartOfDayMapper(), delimiter="/")
+    product = p.ProductMapper(p.IdentityMapper(), p.StartOfDayMapper(), delimiter="/")
     assert product.to_downstream(f"us/{MOMENT}") == "us/2024-03-13"
     assert product.to_partition_date("us/2024-03-13") == datetime(2024, 3, 13, tzinfo=UTC)
     with pytest.raises(ValueError, match="Expected 2 segments"):
         product.to_downstream("us")
-    chain = ChainMapper(StartOfHourMapper(), StartOfDayMapper(input_format="%Y-%m-%dT%H"))
+    chain = p.ChainMapper(p.StartOfHourMapper(), p.StartOfDayMapper(input_format="%Y-%m-%dT%H"))
     assert chain.to_downstream(MOMENT) == "2024-03-13"
-    assert FixedKeyMapper("all").to_downstream("x") == "all"
+    assert p.FixedKeyMapper("all").to_downstream("x") == "all"
     with pytest.raises(ValueError, match="not in allowed keys"):
-        AllowedKeyMapper(["a"]).to_downstream("b")
+        p.AllowedKeyMapper(["a"]).to_downstream("b")
 
 
 def test_fan_out_takes_the_mapper_that_fits_the_window_and_a_window_without_one_needs_a_mapper():
-    week = FanOutMapper(upstream_mapper=StartOfWeekMapper(), window=WeekWindow())
+    week = p.FanOutMapper(upstream_mapper=p.StartOfWeekMapper(), window=p.WeekWindow())
     assert week.to_downstream(MOMENT) == [f"2024-03-{day}" for day in range(11, 18)]
     with pytest.raises(ValueError, match="pass downstream_mapper"):
-        FanOutMapper(upstream_mapper=IdentityMapper(), window=SegmentWindow(["a"]))
+        p.FanOutMapper(upstream_mapper=p.IdentityMapper(), window=p.SegmentWindow(["a"]))
 
 
 def test_a_rollup_knows_its_upstream_keys_and_refuses_a_window_that_does_not_fit():
-    month = RollupMapper(upstream_mapper=StartOfMonthMapper(input_format="%Y-%m-%d"), window=MonthWindow())
+    month = p.RollupMapper(upstream_mapper=p.StartOfMonthMapper(input_format="%Y-%m-%d"), window=p.MonthWindow())
     assert month.to_upstream("2024-02") == {f"2024-02-{day:02}" for day in range(1, 30)}
     with pytest.raises(TypeError, match="that fit"):
-        RollupMapper(upstream_mapper=FixedKeyMapper("x"), window=DayWindow())
+        p.RollupMapper(upstream_mapper=p.FixedKeyMapper("x"), window=p.DayWindow())
 
 
 @pytest.mark.parametrize(("policy", "came", "enough"), [
-    (WaitForAll(), {"a", "b"}, False), (WaitForAll(), {"a", "b", "c", "z"}, True), (MinimumCount(2), {"a", "z"}, False),
-    (MinimumCount(2), {"a", "b"}, True), (MinimumCount(-1), {"a", "b"}, True), (MinimumCount(4), {"a", "b", "c"}, False),
+    (p.WaitForAll(), {"a", "b"}, False), (p.WaitForAll(), {"a", "b", "c", "z"}, True), (p.MinimumCount(2), {"a", "z"}, False),
+    (p.MinimumCount(2), {"a", "b"}, True), (p.MinimumCount(-1), {"a", "b"}, True), (p.MinimumCount(4), {"a", "b", "c"}, False),
 ])  # fmt: skip
 def test_wait_policies_count_keys_of_the_window_only(policy, came, enough):
     assert policy.enough(came, frozenset("abc")) is enough
 
 
 @pytest.mark.parametrize("make", [
-    lambda: MinimumCount(0), lambda: SegmentWindow([]), lambda: SegmentWindow(["a", ""]), lambda: FixedKeyMapper(""),
-    lambda: IdentityMapper(max_downstream_keys=0), lambda: pattern_of("%Y-%Y"), lambda: pattern_of("{a}{b}"), lambda: pattern_of("{1}"),
+    lambda: p.MinimumCount(0), lambda: p.SegmentWindow([]), lambda: p.SegmentWindow(["a", ""]), lambda: p.FixedKeyMapper(""),
+    lambda: p.IdentityMapper(max_downstream_keys=0), lambda: pattern_of("%Y-%Y"), lambda: pattern_of("{a}{b}"), lambda: pattern_of("{1}"),
 ])  # fmt: skip
 def test_what_cannot_work_is_refused_where_it_is_written(make):
     with pytest.raises(ValueError):
@@ -151,15 +126,16 @@ def test_what_cannot_work_is_refused_where_it_is_written(make):
 
 def test_a_mapper_that_overrides_half_of_a_pair_is_refused():
     with pytest.raises(TypeError, match="both"):
-        type("Half", (IdentityMapper,), {"decode_downstream": lambda self, key: key})
+        type("Half", (p.IdentityMapper,), {"decode_downstream": lambda self, key: key})
 
 
 @pytest.mark.parametrize("record", [
-    IdentityMapper(max_downstream_keys=3), AllowedKeyMapper(["a"]), ProductMapper(IdentityMapper(), StartOfDayMapper(), delimiter="/"),
-    ChainMapper(IdentityMapper(), FixedKeyMapper("x"), IdentityMapper()),
-    StartOfQuarterMapper(timezone="Asia/Tokyo", output_format="Q{quarter}/%Y"),
-    RollupMapper(upstream_mapper=FixedKeyMapper("x"), window=SegmentWindow(["b", "a"]), wait_policy=MinimumCount(-1)),
-    FanOutMapper(upstream_mapper=StartOfWeekMapper(), window=WeekWindow(direction=BACKWARD), max_downstream_keys=7),
+    p.IdentityMapper(max_downstream_keys=3), p.AllowedKeyMapper(["a"]),
+    p.ProductMapper(p.IdentityMapper(), p.StartOfDayMapper(), delimiter="/"),
+    p.ChainMapper(p.IdentityMapper(), p.FixedKeyMapper("x"), p.IdentityMapper()),
+    p.StartOfQuarterMapper(timezone="Asia/Tokyo", output_format="Q{quarter}/%Y"),
+    p.RollupMapper(upstream_mapper=p.FixedKeyMapper("x"), window=p.SegmentWindow(["b", "a"]), wait_policy=p.MinimumCount(-1)),
+    p.FanOutMapper(upstream_mapper=p.StartOfWeekMapper(), window=p.WeekWindow(direction=BACKWARD), max_downstream_keys=7),
 ])  # fmt: skip
 def test_the_stored_form_gives_an_equal_one_back(record):
     assert from_spec(record.to_spec()) == record
@@ -168,7 +144,7 @@ def test_the_stored_form_gives_an_equal_one_back(record):
 def test_a_class_of_the_users_is_kept_by_its_path_and_says_that_it_does_not_run_here():
     spec = Own("eu::").to_spec()
     assert (spec["kind"], spec["data"], spec["classpath"].rpartition(".")[2]) == ("custom", {"prefix": "eu::"}, "Own")
-    for outer in (spec, ProductMapper(IdentityMapper(), Own("eu::")).to_spec()):
+    for outer in (spec, p.ProductMapper(p.IdentityMapper(), Own("eu::")).to_spec()):
         stands_for = from_spec(outer)
         assert isinstance(stands_for, Elsewhere) and stands_for.to_spec() == spec
     with pytest.raises(MappedElsewhere, match="Own"):
@@ -181,8 +157,8 @@ def test_a_timetable_gives_each_asset_its_mapper_and_changes_its_fingerprint_wit
     def mapping(**kwargs):
         return Mapping(PartitionedAssetTimetable(**kwargs).to_spec())
 
-    config = {Asset.ref(uri="s3://b"): StartOfYearMapper()}
-    both = mapping(assets=a & b, partition_mapper_config=config, default_partition_mapper=StartOfDayMapper())
+    config = {Asset.ref(uri="s3://b"): p.StartOfYearMapper()}
+    both = mapping(assets=a & b, partition_mapper_config=config, default_partition_mapper=p.StartOfDayMapper())
     assert (both.keys("a", "s3://a", MOMENT, 9), both.keys("b", "s3://b", MOMENT, 9)) == (["2024-03-13"], ["2024"])
     assert mapping(assets=a).fingerprint == mapping(assets=a & b).fingerprint != both.fingerprint
 

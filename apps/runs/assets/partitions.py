@@ -3,7 +3,8 @@
 
 `queue` runs in the transaction that writes the events; `create_runs` is a step of the scheduler's tick. Rows of one consumer
 are locked in the order of their keys, after the run or the DAG. What a consumer's mappers make of a key is pure
-(`trackside.core.partitions`); a key that cannot be mapped is noted in the audit trail and starts nothing.
+(`trackside.core.partitions`), but for mappers of the user's, which a child answers for later (`own_mappers`). A key that
+cannot be mapped is noted in the audit trail and starts nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from apps.access import audit
 from apps.dags.models import Dag
 from apps.runs import sql
 from apps.runs.actions import creation
+from apps.runs.assets import own_mappers
 from apps.runs.assets.turns import Turns
 from trackside.core.asset_conditions import News as AssetNews
 from trackside.core.asset_conditions import met
 from trackside.core.partitions import Mapping
+from trackside.core.partitions.stored import MappedElsewhere
 from trackside.core.partitions.timetable import TooManyKeys
 from trackside.core.states import RunType, TriggeredBy
 from trackside.core.timetables import generate_run_id
@@ -84,6 +87,7 @@ SELECT p.id FROM unnest(%(dags)s::text[], %(keys)s::text[], %(prints)s::text[]) 
 JOIN runs_pendingpartition p ON p.dag_id = e.dag AND p.partition_key = e.key AND p.run_id IS NULL AND p.fingerprint <> e.print
 ORDER BY p.dag_id, p.partition_key FOR UPDATE OF p
 """
+_EVENT = "SELECT asset_id, partition_key, source_dag_id, source_task_id, source_run_id FROM runs_assetevent WHERE id = %s"
 _NOTE = """
 INSERT INTO runs_partitionnews (pending_id, event_id, asset_id, source_key)
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[])
@@ -99,7 +103,7 @@ def queue(events: Sequence[Keyed], now: datetime) -> int:
     for event in events:
         for name, uri, dag_id, mapping in consumers[event.asset]:
             if event.key is None:
-                _complain("missing partition key", event, dag_id, "the run that wrote it has no partition key, and its task named none")
+                complain("missing partition key", event, dag_id, "the run that wrote it has no partition key, and its task named none")
                 continue
             for key in _keys(event, name, uri, dag_id, mapping):
                 carried = mapping.carried(name, uri, event.date)
@@ -107,6 +111,11 @@ def queue(events: Sequence[Keyed], now: datetime) -> int:
                 entries.append(event)
                 if carried != date:  # two events of this very transaction
                     wanted[dag_id, key] = (None if date and carried else date or carried, mapping.fingerprint, entries)
+    return pend(wanted, now)
+
+
+def pend(wanted: dict[tuple[str, str], tuple[datetime | None, str, list[Keyed]]], now: datetime) -> int:
+    """Have consumers wait: (DAG, key) → (date, fingerprint of the mappers, events); how many partitions have news."""
     if not wanted:
         return 0
     places = sorted(wanted)
@@ -126,15 +135,26 @@ def _keys(event: Keyed, name: str, uri: str, dag_id: str, mapping: Mapping) -> l
     try:
         return mapping.keys(name, uri, event.key, settings.MAX_PARTITION_KEYS)
     except TooManyKeys as e:
-        _complain("partition fan-out exceeded", event, dag_id, f"asset {name}: {e}; nothing was queued for this event")
+        complain("partition fan-out exceeded", event, dag_id, f"asset {name}: {e}; nothing was queued for this event")
+    except MappedElsewhere:
+        own_mappers.ask(
+            event.event, event.asset, event.key, event.date, name=name, uri=uri, dag_id=dag_id, fingerprint=mapping.fingerprint
+        )
     except Exception as e:
         # whatever a mapper does to a key it does not know: the event counts for the others
         why = f"the mapper of asset {name} does not take the key {event.key!r}: {type(e).__name__}: {e}"
-        _complain("failed to map partition_key", event, dag_id, why)
+        complain("failed to map partition_key", event, dag_id, why)
     return []
 
 
-def _complain(what: str, event: Keyed, consumer: str, why: str) -> None:
+def keyed(event: int) -> Keyed | None:
+    """An event that was written before; None if it is gone."""
+    found = sql.rows(_EVENT, [event])
+    return Keyed(event, found[0][0], found[0][1], None, (found[0][2], found[0][3], found[0][4])) if found else None
+
+
+def complain(what: str, event: Keyed, consumer: str, why: str) -> None:
+    """Note in the audit trail and the log why an event starts nothing."""
     dag_id, task_id, run_id = event.source
     text = f"{consumer} does not start from event {event.event}: {why}."
     logger.warning("%s: %s", what, text)

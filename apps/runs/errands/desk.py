@@ -11,6 +11,7 @@ from django.db import transaction
 
 from apps.dags import ownership
 from apps.runs import claims, sql, wake
+from apps.runs.assets import own_mappers
 from apps.runs.errands import deadlines, pinned
 from apps.runs.errands.models import FAILED, QUEUED, RUNNING, SUCCESS, Errand
 from apps.runs.execution import data, orders
@@ -161,6 +162,9 @@ def finish(pk: int, *, ok: bool, result: Any = None, error: str | None = None, o
         errand = Errand.objects.filter(pk=pk).first()
         if done and errand is not None and errand.kind == "deadline" and errand.run_id is not None:
             deadlines.referenced(errand, ok, result, now)
+        if done and errand is not None and errand.kind == own_mappers.KIND:
+            own_mappers.answered(errand, ok, result, error, now)
+            wake.send_on_commit(wake.SCHEDULER)
     if done and errand is not None:
         _log(errand, ok, error, text)
         wake.send(wake.LIVE)

@@ -6,7 +6,7 @@
 * `timetable` – which mapper a `PartitionedAssetTimetable` has for which asset, read from its stored form
 
 DAG files write the same classes (`trackside.sdk.partitions`). Subclasses of the user's are kept by class path and never
-run here: `stored.Elsewhere` stands for them and says so.
+run here: `stored.Elsewhere` stands for them, and a child is asked (`apps.runs.assets.own_mappers`).
 """
 
 from trackside.core.partitions.mappers import (

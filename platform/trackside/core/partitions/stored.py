@@ -24,7 +24,7 @@ class Elsewhere(PartitionMapper):
         self.classpath, self.data = classpath, data
 
     def to_downstream(self, key: str) -> str:
-        raise MappedElsewhere(f"{self.classpath} is a class of yours; keys can only be mapped by the mappers that come with Trackside.")
+        raise MappedElsewhere(f"{self.classpath} is a class of yours: it is asked in a child process, not here.")
 
     def to_spec(self) -> dict[str, Any]:
         return {"kind": "custom", "classpath": self.classpath, "data": self.data}

@@ -1,7 +1,7 @@
 """One function per kind of job. They return a JSON value, raise Undoable, or let user code's exceptions through.
 
 Kinds: `task_callback`, `dag_callback`, `function` (a deadline's callback), `listener`, `plugins` (describe them),
-`next_run`, `manual_interval`, `run_id`, `slots` (own timetables), `deadline` (own references).
+`next_run`, `manual_interval`, `run_id`, `slots` (own timetables), `deadline` (own references), `map_key` (own partition mappers).
 """
 
 from __future__ import annotations
@@ -225,6 +225,12 @@ def _deadline(job: dict[str, Any]) -> Any:
     return None if found is None else to_wire(found)
 
 
+def _map_key(job: dict[str, Any]) -> Any:
+    from trackside.runner.errands.mapping import mapped
+
+    return mapped(job, parts.dag_of(job))
+
+
 KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "task_callback": _task_callback,
     "dag_callback": _dag_callback,
@@ -236,4 +242,5 @@ KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "run_id": _run_id,
     "slots": _slots,
     "deadline": _deadline,
+    "map_key": _map_key,
 }
