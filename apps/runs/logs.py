@@ -50,7 +50,9 @@ def append(try_id: UUID, offset: int, data: bytes) -> int:
     try:
         fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not target.parent.is_dir():
+            target.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # with `parents` the mode is that of the last one only
+            target.parent.mkdir(exist_ok=True, mode=0o700)
         fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         size = os.fstat(fd).st_size

@@ -19,6 +19,11 @@ _KINDS = """
 SELECT kind, count(*) FILTER (WHERE lease_until > clock_timestamp()), extract(epoch FROM clock_timestamp() - max(heartbeat_at))
 FROM runs_process WHERE ended_at IS NULL OR ended_at > clock_timestamp() - interval '1 hour' GROUP BY 1
 """
+_WAITED_FOR = """
+SELECT EXISTS (SELECT 1 FROM runs_trigger t JOIN runs_taskinstance ti ON ti.id = t.ti_id AND ti.try_id = t.try_id
+        WHERE ti.state = 'deferred')
+    OR EXISTS (SELECT 1 FROM runs_watcher)
+"""
 _ready = False
 
 
@@ -48,9 +53,10 @@ def whole() -> tuple[bool, dict[str, Any]]:
         return False, {"status": "unhealthy", "database": {"status": "unhealthy", "why": why}}
     found = {kind: (alive, age) for kind, alive, age in sql.rows(_KINDS)}
     parts: dict[str, Any] = {"database": {"status": "healthy"}}
-    for kind in (*_needed(), *(k for k in sorted(found) if k not in _needed())):
+    needed = _needed()
+    for kind in (*needed, *(k for k in sorted(found) if k not in needed)):
         alive, age = found.get(kind, (0, None))
-        status = "healthy" if alive else "unhealthy" if kind in _needed() else "silent"
+        status = "healthy" if alive else "unhealthy" if kind in needed else "silent"
         parts[kind] = {"status": status, "alive": alive, "last_heartbeat_seconds": round(float(age), 1) if age is not None else None}
         if status == "unhealthy":
             parts[kind]["why"] = f"No {kind.replace('_', ' ')} answers. Start one: trackside {kind.replace('_', '-')}"
@@ -61,4 +67,5 @@ def whole() -> tuple[bool, dict[str, Any]]:
 def _needed() -> tuple[str, ...]:
     kinds = {e.kind for e in settings.EXECUTORS}
     more = ("executor",) if kinds - {registry.LOCAL} else ()
+    more += ("triggerer",) if sql.rows(_WAITED_FOR)[0][0] else ()  # a site without deferrable tasks and watchers needs none
     return ("scheduler", "dag_processor", *more, *(("worker",) if kinds & {registry.LOCAL, "celery"} else ()))

@@ -19,6 +19,7 @@ from django.db import connection
 from apps.access.tests.resthelp import Api
 from apps.runs import logs, processes, sql
 from apps.runs.actions import clearing, marking
+from apps.runs.metrics import health
 from apps.runs.models import Run, TaskInstance, Trigger, XCom
 from apps.runs.tests.support import ACTOR, Worker, chain, dag, events, later, pool, reason, run, state, states, task, ti, tick, tries, woken  # noqa: F401  # fixture
 from apps.runs.triggerer import firing, rows, timeouts
@@ -454,3 +455,19 @@ def test_its_retry_begins_in_the_triggerer_again_and_its_wait_has_a_limit(make: 
     worker.exchange([worker.report(order, "failed")])
     tick()
     assert (states(made)["wait"], ti(made, "wait").try_number, ti(made, "wait").next_method) == ("deferred", 2, "go_on")
+
+
+def test_the_whole_is_only_well_without_a_triggerer_as_long_as_nothing_waits_for_one():
+    for kind in ("scheduler", "dag_processor", "worker"):
+        processes.register(kind, lease=60)
+    assert health.whole()[0]
+    waiting = defer("triggers_here.Never")
+    well, told = health.whole()
+    assert (well, told["status"], told["triggerer"]["status"]) == (False, "unhealthy", "unhealthy")
+    assert "trackside triggerer" in told["triggerer"]["why"]
+    triggerer = processes.register("triggerer", lease=60)
+    assert health.whole()[0]
+    processes.Process.objects.filter(pk=triggerer.pk).update(lease_until=sql.now() - timedelta(seconds=1))
+    assert not health.whole()[0]
+    clearing.clear_run(waiting, actor=ACTOR)
+    assert health.whole()[0], "a trigger whose task has gone on needs nobody"
