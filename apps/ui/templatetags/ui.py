@@ -11,6 +11,7 @@ from typing import Any
 
 from django import template
 from django.conf import settings
+from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import translation
@@ -18,7 +19,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from apps.ui import assets, languages, words
+from apps.ui import assets, copyas, languages, words
 
 register = template.Library()
 EMPTY: SafeString = mark_safe("")
@@ -239,3 +240,27 @@ def query(context: template.Context, **changes: Any) -> str:
         else:
             params[key] = value
     return f"?{params.urlencode()}" if params else "?"
+
+
+@register.simple_tag(takes_context=True)
+def copy_as(context: template.Context) -> SafeString | str:
+    """The menu with the page's calls as curl, Python and command line; nothing for a page without one."""
+    return _copied(context, "ui/_copy_menu.html")
+
+
+@register.simple_tag(takes_context=True)
+def copy_as_now(context: template.Context) -> SafeString | str:
+    """The calls for what a dialog's form says, when its "copy" button was pressed."""
+    request = context.get("request")
+    if request is None or not request.POST.get("copy"):
+        return ""
+    return format_html('<section class="copyas copynow">{}</section>', _copied(context, "ui/_copy_as.html"))
+
+
+def _copied(context: template.Context, name: str) -> SafeString | str:
+    request = context.get("request")
+    if request is None or not (calls := copyas.of(request, context.flatten())):
+        return ""
+    server = request.build_absolute_uri("/").rstrip("/")
+    sames = [{"method": one.method, "path": one.path, "forms": one.forms(server)} for one in calls]
+    return render_to_string(name, {"sames": sames, "buttons": not request.path.startswith("/admin/")})

@@ -60,23 +60,27 @@ def trigger(request: HttpRequest, dag_id: str) -> HttpResponse:
         "back": reverse("dag", args=[dag_id]),
         "subject": _("Trigger %(dag_id)s") % {"dag_id": dag_id},
     }
+    status = 200
     if request.method == "POST":
         try:
-            run = _trigger(request, dag_id, form)
+            if request.POST.get("copy"):  # the form again, with the calls for what it says
+                params.read(form, request.POST)
+            else:
+                return _triggered(request, _trigger(request, dag_id, form))
         except ActionRefused as e:
             context.update(_at_field(e, form))
             status = 422
-        else:
-            return done(
-                request,
-                _("Run of %(run_after)s is queued.") % {"run_after": words.moment(run.run_after)},
-                reverse("run", args=[dag_id, run.run_id]),
-                state="queued",
-            )
-    else:
-        status = 200
     context["active"] = Run.objects.filter(dag=dag, state__in=("queued", "running")).count()
     return dialog(request, "ui/_dlg_trigger.html", context, status=status)
+
+
+def _triggered(request: HttpRequest, run: Run) -> HttpResponse:
+    return done(
+        request,
+        _("Run of %(run_after)s is queued.") % {"run_after": words.moment(run.run_after)},
+        reverse("run", args=[run.dag_id, run.run_id]),
+        state="queued",
+    )
 
 
 def _trigger(request: HttpRequest, dag_id: str, form: list[params.ParamField]) -> Run:

@@ -11,6 +11,7 @@ const ACT: Record<string, (el: HTMLElement, e: Event) => void> = {
   theme: flipTheme,
   zone: flipZone,
   palette: openPalette,
+  copy: (el) => void copy(el),
   nav: (el) => el.setAttribute("aria-expanded", String(document.body.classList.toggle("navopen"))),
   close: (el, e) => {
     const dialog = el.closest("dialog");
@@ -20,6 +21,18 @@ const ACT: Record<string, (el: HTMLElement, e: Event) => void> = {
     }
   },
 };
+
+/** What stands beside the button, to the clipboard; where a page has no right to it (plain HTTP), it is selected instead. */
+async function copy(el: HTMLElement): Promise<void> {
+  const text = el.closest("figure")?.querySelector("pre");
+  if (!text) return;
+  try {
+    await navigator.clipboard.writeText(text.textContent ?? "");
+    el.textContent = el.dataset.done ?? "";
+  } catch {
+    getSelection()?.selectAllChildren(text);
+  }
+}
 
 document.addEventListener("click", (e) => {
   const target = e.target as HTMLElement;

@@ -45,7 +45,7 @@ def trigger(given: argparse.Namespace, rest: list[str]) -> int:
 def runs_list(given: argparse.Namespace, rest: list[str]) -> int:
     """Newest runs."""
     with connected() as client:
-        return table(client.runs(given.dag_id or "~", state=given.state, limit=given.limit), given)
+        return table(client.runs(given.dag_id or "~", state=given.state, run_type=given.type, limit=given.limit), given)
 
 
 def runs_show(given: argparse.Namespace, rest: list[str]) -> int:
@@ -222,6 +222,7 @@ def add_to(verbs: Verbs) -> None:
     runs = group(verbs, "runs", "runs of a server")
     one = remote_word(runs, "list", runs_list, "newest runs", "dag_id?")
     one.add_argument("--state")
+    one.add_argument("--type", help="manual, scheduled, backfill …")
     one.add_argument("--limit", type=int, default=25)
     remote_word(runs, "show", runs_show, "a run and its task instances", "dag_id", "run_id")
     one = remote_word(runs, "wait", runs_wait, "wait for the end of a run; it is the exit code", "dag_id", "run_id")

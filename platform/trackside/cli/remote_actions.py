@@ -107,7 +107,7 @@ def call(given: argparse.Namespace, rest: list[str]) -> int:
 def audit(given: argparse.Namespace, rest: list[str]) -> int:
     """Newest entries of the audit trail."""
     with connected() as client:
-        return table(client.audit(dag_id=given.dag_id, run_id=given.run_id, owner=given.user, limit=given.limit), given)
+        return table(client.audit(dag_id=given.dag_id, run_id=given.run_id, owner=given.user, event=given.event, limit=given.limit), given)
 
 
 def import_errors(given: argparse.Namespace, rest: list[str]) -> int:
@@ -168,7 +168,7 @@ def add_to(verbs: Verbs) -> None:
     _add_around(one)
     remote_word(verbs, "undo", undo, "take an action back, within ten minutes", "id")
     one = remote_word(group(verbs, "audit", "the audit trail of a server"), "list", audit, "newest entries")
-    for option in ("--dag-id", "--run-id", "--user"):
+    for option in ("--dag-id", "--run-id", "--user", "--event"):
         one.add_argument(option)
     one.add_argument("--limit", type=int, default=25)
     errors = group(verbs, "import-errors", "DAG files of a server that cannot be loaded")

@@ -11,8 +11,6 @@ from trackside.cli import output, values
 from trackside.cli.connecting import connected, remote_word, table
 from trackside.cli.words import Verbs, group
 
-BACKFILL = ("id", "dag_id", "from_date", "to_date", "is_paused", "reprocess_behavior", "max_active_runs", "completed_at")
-ASSET = ("id", "name", "uri", "group")
 EVENT = ("id", "timestamp", "asset_id", "uri", "source_dag_id", "source_task_id", "source_run_id", "partition_key")
 
 
@@ -40,7 +38,7 @@ def backfill_create(given: argparse.Namespace, rest: list[str]) -> int:
 def backfill_list(given: argparse.Namespace, rest: list[str]) -> int:
     """Backfills of a DAG."""
     with connected() as client:
-        return table(client.pages("/backfills", "backfills", BACKFILL, dag_id=given.dag_id), given)
+        return table(client.backfills(given.dag_id), given)
 
 
 def backfill_change(given: argparse.Namespace, rest: list[str]) -> int:
@@ -53,7 +51,14 @@ def backfill_change(given: argparse.Namespace, rest: list[str]) -> int:
 def assets_list(given: argparse.Namespace, rest: list[str]) -> int:
     """Assets."""
     with connected() as client:
-        return table(client.pages("/assets", "assets", ASSET), given)
+        return table(client.assets(given.pattern), given)
+
+
+def assets_show(given: argparse.Namespace, rest: list[str]) -> int:
+    """One asset."""
+    with connected() as client:
+        output.show_one(client.asset(given.id), given.output)
+    return 0
 
 
 def assets_events(given: argparse.Namespace, rest: list[str]) -> int:
@@ -87,7 +92,9 @@ def add_to(verbs: Verbs) -> None:
         one.add_argument("id", type=int)
         one.set_defaults(change=name)
     assets = group(verbs, "assets", "assets of a server")
-    remote_word(assets, "list", assets_list, "all assets")
+    one = remote_word(assets, "list", assets_list, "all assets")
+    one.add_argument("--pattern", help="part of the name; %% and _ are wildcards")
+    remote_word(assets, "show", assets_show, "an asset with its producers and consumers").add_argument("id", type=int)
     one = remote_word(assets, "events", assets_events, "newest events of an asset, or of all")
     one.add_argument("id", type=int, nargs="?")
     one.add_argument("--limit", type=int, default=25)

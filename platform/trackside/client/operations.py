@@ -99,9 +99,10 @@ class Client(Actions, People):
         found: dict[str, Any] = self.call("GET", f"/api/v2/dags/{q(dag_id)}/details")
         return found
 
-    def runs(self, dag_id: str = "~", *, state: str | None = None, limit: int = 25) -> Table:
+    def runs(self, dag_id: str = "~", *, state: str | None = None, run_type: str | None = None, limit: int = 25) -> Table:
         """Newest runs of a DAG, or of all."""
-        return self.pages(f"/dags/{q(dag_id)}/dagRuns", "dag_runs", _RUN, limit=limit, order_by="-run_after", **given(state=state))
+        asked = given(state=state, run_type=run_type)
+        return self.pages(f"/dags/{q(dag_id)}/dagRuns", "dag_runs", _RUN, limit=limit, order_by="-run_after", **asked)
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """One run."""
@@ -193,9 +194,11 @@ class Client(Actions, People):
         """Backfills of a DAG."""
         return self.pages("/backfills", "backfills", _BACKFILL, dag_id=dag_id)
 
-    def audit(self, *, dag_id: str | None = None, run_id: str | None = None, owner: str | None = None, limit: int = 25) -> Table:
+    def audit(
+        self, *, dag_id: str | None = None, run_id: str | None = None, owner: str | None = None, event: str | None = None, limit: int = 25
+    ) -> Table:
         """Newest entries of the audit trail."""
-        asked = given(dag_id=dag_id, run_id=run_id, owner=owner)
+        asked = given(dag_id=dag_id, run_id=run_id, owner=owner, event=event)
         return self.pages("/eventLogs", "event_logs", _AUDIT, limit=limit, order_by="-when", **asked)
 
     def import_errors(self, *, limit: int = 1000) -> Table:
