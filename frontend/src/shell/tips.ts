@@ -1,5 +1,5 @@
 /* Hints: hover or focus on [data-tip]; Escape closes. Islands show their own through showTip. */
-import { h } from "../lib/dom";
+import { $, h } from "../lib/dom";
 
 const tip = h("div", { class: "tip", role: "tooltip", hidden: "" });
 
@@ -23,7 +23,7 @@ function forElement(e: Event): void {
 }
 
 export function hints(): void {
-  document.body.append(tip);
+  ($("main") ?? document.body).append(tip); // within a landmark, as all that is read
   document.addEventListener("pointerover", (e) => {
     if (e.pointerType !== "touch" && !(e.target as Element).closest?.("canvas, #g")) forElement(e);
   });
