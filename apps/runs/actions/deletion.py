@@ -67,6 +67,7 @@ def delete_task_instance(ti: TaskInstance, *, actor: audit.Actor) -> None:
             raise Conflict(f"The task instance {ti.task_id} is {ti.state}. Wait until it ends, or mark it failed first.")
         tries = list(Try.objects.filter(ti=ti).values_list("id", flat=True))
         audit.record("delete_task_instance", actor, dag_id=ti.dag_id, run_id=ti.run.run_id, task_id=ti.task_id, map_index=ti.map_index)
+        Event.objects.create(kind="run", verb="delete_task", dag_id=ti.dag_id, run_pk=ti.run_id, run_id=ti.run.run_id)
         ti.delete()
         transaction.on_commit(lambda: logs.delete(tries))
         wake.send_on_commit(wake.LIVE)

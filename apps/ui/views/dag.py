@@ -100,11 +100,11 @@ def _table(dag: Dag) -> dict[str, Any]:
     moments = dict(Run.objects.filter(dag=dag, run_id__in=[r["id"] for r in runs]).values_list("run_id", "run_after"))
     for run in runs:
         run["at"] = moments.get(run["id"])
+    columns = [grid_queries.unpacked(text) for text in reversed(data["cells"])]
     lines = []
     for k, row_id in enumerate(data["rows"]["id"]):
         cells = [
-            {"state": grid_queries.STATES.get(letter), "run_id": run["id"]}
-            for letter, run in zip(reversed(data["cells"][k]), runs, strict=True)
+            {"state": grid_queries.STATES.get(column[k]), "run_id": run["id"]} for column, run in zip(columns, runs, strict=True)
         ]  # fmt: skip
         lines.append({"id": row_id, "label": data["rows"]["label"][k], "depth": min(data["rows"]["depth"][k], 4), "cells": cells})
     return {"runs": runs, "rows": lines}

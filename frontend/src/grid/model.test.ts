@@ -4,7 +4,7 @@ import { EMPTY, STATES, codeOf } from "../lib/states";
 import { Model, type GridData } from "./model";
 
 /** start; g(a, b[mapped]); two runs. Letters: e success, a none, d running. */
-function data(cells = ["ea", "..", "ea", "ed"]): GridData {
+function data(cells = ["e.ee", "a.ad"]): GridData {
   return {
     cursor: "10:10:", dag: "orders", version: 1,
     rows: { id: ["start", "g", "g.a", "g.b"], label: ["start", "g", "a", "b"], depth: [0, 0, 1, 1], parent: [-1, -1, 1, 1], group: [0, 1, 0, 0], mapped: [0, 0, 0, 1], gone: 4 },
@@ -62,7 +62,7 @@ describe("the grid's memory", () => {
 
   it("merges columns that were asked for again and refuses another shape", () => {
     const model = loaded();
-    const fresh = data(["e", ".", "f", "e"]);
+    const fresh = data(["e.fe"]);
     fresh.runs = { pk: [8], id: ["r8"], type: ["manual"], state: ["failed"], at: [2], logical: [null], start: [2], end: [9], version: [1], reason: ["a failed"] };
     fresh.mapped = {};
     expect(model.merge(fresh)).toBe(true);

@@ -45,9 +45,7 @@ export class Model {
     this.cells = new Uint8Array(this.rows.length * this.width).fill(EMPTY);
     this.#told = new Float64Array(this.cells.length);
     this.#runTold.clear();
-    data.cells.forEach((line, t) => {
-      for (let r = 0; r < line.length; r++) this.cells[t * this.width + r] = codeOfLetter(line.charCodeAt(r));
-    });
+    data.cells.forEach((column, r) => this.#fill(column, r));
     this.counts.clear();
     for (const [t, columns] of Object.entries(data.mapped)) for (const [r, by] of Object.entries(columns)) this.counts.set(`${t}:${r}`, by);
     this.#kids = this.rows.map(() => []);
@@ -57,6 +55,17 @@ export class Model {
       if (!row.group) row.size = 1;
       if (row.parent >= 0) this.rows[row.parent]!.size += row.size;
       if (row.group) for (let r = 0; r < this.width; r++) this.#sum(k, r);
+    }
+  }
+
+  /** A run's column: a letter per row from the top, repeats as a number behind the letter. */
+  #fill(column: string, r: number): void {
+    let t = 0;
+    for (let k = 0; k < column.length;) {
+      const code = codeOfLetter(column.charCodeAt(k++));
+      let times = 0;
+      for (let digit; (digit = column.charCodeAt(k) - 48) >= 0 && digit < 10; k++) times = times * 10 + digit;
+      for (times ||= 1; times > 0; times--) this.cells[t++ * this.width + r] = code;
     }
   }
 
@@ -143,8 +152,8 @@ export class Model {
       const r = this.column(data.runs.pk[c]!);
       if (r < 0) return false;
       Object.assign(this.runs[r]!, { state: data.runs.state[c], start: data.runs.start[c], end: data.runs.end[c], reason: data.runs.reason[c] });
+      this.#fill(data.cells[c]!, r);
       for (let t = 0; t < this.rows.length; t++) {
-        this.cells[t * this.width + r] = codeOfLetter(data.cells[t]!.charCodeAt(c));
         const by = data.mapped[t]?.[c];
         if (by) this.counts.set(`${t}:${r}`, by);
         else this.counts.delete(`${t}:${r}`);
