@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from trackside.sdk import options
 from trackside.sdk.exceptions import AirflowConfigException, AirflowSecretsBackendAccessDenied
 from trackside.sdk.log import is_sensitive, mask_secret
 
@@ -88,6 +89,13 @@ def variable(key: str) -> str | None:
     return found if found is None or isinstance(found, str) else json.dumps(found)
 
 
+def config(name: str) -> str | None:
+    """The value of an option that is kept in a back end (`AIRFLOW__…_SECRET`); None if none has it. Raises as `connection`."""
+    before, after = configured()
+    found = _ask(before, "get_config", key=name)
+    return _ask(after, "get_config", key=name) if found is None else found
+
+
 def was_asked() -> bool:
     """Whether this process has asked a back end (it then holds what is not to be forked: clients, sockets, old answers)."""
     return _was_asked
@@ -98,7 +106,7 @@ def _read(section: str) -> Configured | None:
     classpath = os.environ.get(name, "").strip()
     if not classpath:
         return None
-    text = os.environ.get(f"{name}_KWARGS", "").strip()
+    text = (options.text(section, "secrets_backend_kwargs" if section == "workers" else "backend_kwargs") or "").strip()
     try:
         kwargs = json.loads(text) if text else {}
     except ValueError:

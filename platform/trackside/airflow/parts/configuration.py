@@ -1,6 +1,6 @@
 """`conf`: Airflow's options as DAG files and providers read them: the environment, then sensible defaults.
 
-`AIRFLOW__SECTION__KEY` wins, then the defaults below, then those of installed provider packages. Trackside's own settings
+`AIRFLOW__SECTION__KEY` wins (for secret options also `…_CMD` and `…_SECRET`, see `sdk.options`), then the defaults below, then those of installed provider packages. Trackside's own settings
 are elsewhere; these exist so that files that ask for an option get an answer.
 """
 
@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from trackside.sdk import options
 from trackside.sdk.exceptions import AirflowConfigException
 from trackside.sdk.installed import option_defaults
 from trackside.sdk.types import NOTSET
@@ -85,9 +86,8 @@ class AirflowConfigParser:
         return fallback
 
     def _find(self, section: str, key: str) -> str | None:
-        name = f"AIRFLOW__{section.replace('.', '_').upper()}__{key.upper()}"
-        if name in os.environ:
-            return os.environ[name]
+        if (given := options.text(section, key)) is not None:
+            return given
         found = DEFAULTS.get(section.lower(), {}).get(key.lower())
         return option_defaults().get((section.lower(), key.lower())) if found is None else found
 
