@@ -1,6 +1,6 @@
 # Trackside: the verbs. `make` or `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up test lint fuzz docs cluster cluster-down bench bridge-report build clean
+.PHONY: help up test lint fuzz docs shots cluster cluster-down bench bridge-report build clean
 BIN := .venv/bin
 # Settings make their keys where they are loaded: checks and tests leave your own home alone.
 test lint: export TRACKSIDE_HOME = $(CURDIR)/test-artifacts/home
@@ -35,6 +35,10 @@ fuzz: .venv/ready-dev ## call every REST operation with generated input as every
 
 docs: .venv/ready ## write docs/reference and the tables of docs/migrate.md from the code
 	@$(BIN)/python tools/reference_docs.py
+
+shots: .venv/ready-dev ## take the pictures of docs/guide from a Trackside that is started for them (needs Chromium)
+	@tools/frontend
+	@$(BIN)/python tools/guide/shots.py $(ARGS)
 
 bench: .venv/ready ## time Trackside against its budgets (docs/performance.md)
 	@$(BIN)/python bench/run.py $(ARGS)
