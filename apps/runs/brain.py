@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 LARGE_RUN = 2_000
 """Unfinished task instances above which the execution API leaves planning to the scheduler."""
+WIDE_RUN, WAITING, WIDE_PAUSE = 250, 32, timedelta(seconds=0.1)
+"""Task instances of a run, and those of them that wait for a slot, above which one plan is made for all reports of this time."""
 BACK_OFF = (1, 2, 5, 15, 60, 300)
 """Seconds a run that raised is pushed away, by consecutive troubles."""
 
@@ -177,9 +179,8 @@ def _follow_versions(run_pks: Sequence[int], now: datetime) -> None:
             instances.follow_version(run_pk, dag, version_id, now)
 
 
-def touch(run_pks: Iterable[int], at: datetime) -> None:
-    """Have the scheduler plan these open runs at `at` or earlier."""
-    sql.run(
-        "UPDATE runs_run SET advance_at = least(coalesce(advance_at, %s), %s) WHERE id = ANY(%s::bigint[]) AND state IN ('queued', 'running')",
-        [at, at, list(run_pks)],
-    )
+def touch(run_pks: Iterable[int], at: datetime) -> bool:
+    """Have the scheduler plan these open runs at `at` or earlier. False if it was going to."""
+    statement = """UPDATE runs_run SET advance_at = %(at)s
+        WHERE id = ANY(%(runs)s::bigint[]) AND state IN ('queued', 'running') AND (advance_at IS NULL OR advance_at > %(at)s) RETURNING id"""
+    return bool(sql.rows(statement, {"at": at, "runs": list(run_pks)}))

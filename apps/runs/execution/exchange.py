@@ -143,16 +143,24 @@ def _settle(request: ExchangeRequest, now: datetime) -> tuple[reports.Settled, b
     return settled, advance_now(settled.run_pks, now)
 
 
+_LARGE = """
+SELECT run_id, count(*) > %(large)s FROM runs_taskinstance WHERE run_id = ANY(%(runs)s::bigint[])
+GROUP BY run_id HAVING count(*) > %(large)s OR (count(*) > %(wide)s AND count(*) FILTER (WHERE state IN ('scheduled', 'queued')) >= %(waiting)s)
+"""
+
+
 def advance_now(run_pks: set[int], now: datetime) -> brain.Advanced:
-    """Plan runs in this very request; large ones are left to the scheduler."""
+    """Plan runs in this very request. Large ones are left to the scheduler, and so are wide ones as long as they have more to
+    run than there are slots: nothing waits for their plan, which costs what the run is wide, with every single report."""
     if not run_pks:
         return brain.Advanced()
-    large = {r[0] for r in sql.rows(
-        "SELECT run_id FROM runs_taskinstance WHERE run_id = ANY(%s::bigint[]) GROUP BY 1 HAVING count(*) > %s", [list(run_pks), brain.LARGE_RUN])}  # fmt: skip
-    if large:
-        brain.touch(large, now)
-        wake.send_on_commit(wake.SCHEDULER)
-    return brain.advance(sorted(run_pks - large), now)
+    limits = {"large": brain.LARGE_RUN, "wide": brain.WIDE_RUN, "waiting": brain.WAITING}
+    later = dict(sql.rows(_LARGE, {"runs": list(run_pks), **limits}))
+    for is_large in set(later.values()):
+        pks = [pk for pk, large in later.items() if large is is_large]
+        if brain.touch(pks, now if is_large else now + brain.WIDE_PAUSE):
+            wake.send_on_commit(wake.SCHEDULER)
+    return brain.advance(sorted(run_pks - set(later)), now)
 
 
 def store_updates(updates: list[dict[str, Any]]) -> None:

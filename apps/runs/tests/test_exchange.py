@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
-from apps.runs import sql
+from apps.runs import brain, sql, wake
 from apps.runs.actions import clearing
 from apps.runs.execution import exchange
 from apps.runs.models import Run, TaskInstance, Try, XCom
@@ -40,6 +40,24 @@ def test_the_next_task_leaves_with_the_answer_to_the_report() -> None:
     answer = worker.exchange([worker.report(order, xcoms=[{"key": "return_value", "value": 7}])])
     assert [o["task_id"] for o in answer.start] == ["b"]
     assert [(x["task_id"], x["value"]) for x in answer.start[0]["xcoms"]] == [("a", 7)]
+
+
+def test_a_wide_run_is_planned_once_for_many_reports_until_its_slots_run_empty(monkeypatch: pytest.MonkeyPatch, woken: list[str]) -> None:  # noqa: F811
+    monkeypatch.setattr(brain, "WIDE_RUN", 5)
+    monkeypatch.setattr(brain, "WAITING", 3)
+    of = support.run(support.dag([*(support.task(name, "join") for name in "abcdef"), support.task("join")], max_active_tasks=2))
+    worker = Worker()
+    first, second = worker.take().values()
+    planned, before = Run.objects.get(pk=of.pk).last_scheduling_decision, len(woken)
+    third = worker.exchange([worker.report(first)]).start
+    assert len(third) == 1  # the slot is filled all the same
+    worker.exchange([worker.report(second)])
+    now = Run.objects.get(pk=of.pk)
+    assert now.last_scheduling_decision == planned and now.advance_at is not None
+    assert woken[before:].count(wake.SCHEDULER) <= 1
+    assert worker.work() == 5
+    assert support.states(of)["join"] == "success"
+    assert support.state(of) == "success"
 
 
 def test_whole_numbers_beyond_64_bits_reach_the_next_task_exactly() -> None:
