@@ -163,6 +163,15 @@ def test_11_error_texts(known, secret):
         assert secret not in told and json.dumps(secret)[1:-1] not in told, (path, told)
 
 
+def test_metrics_and_health_tell_numbers_only(known, settings):
+    from apps.runs.metrics import door, health
+
+    settings.METRICS_OPEN = True
+    told = door._metrics("").decode()
+    assert "airflow_" in told and leaks(told) == []
+    assert leaks(json.dumps(health.whole()[1])) == []
+
+
 def test_12_the_command_line(known, capsys):
     out = io.StringIO()
     call_command("rotate_secrets", "--dry-run", stdout=out, stderr=out)

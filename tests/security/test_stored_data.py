@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -167,3 +168,19 @@ def test_s29_every_package_is_pinned_and_none_comes_from_elsewhere():
         assert [x for x in wishes if not re.match(r"^[A-Za-z0-9._-]+(\[[A-Za-z0-9._,-]+\])?==[A-Za-z0-9.+!]+(\s*;.*)?(\s+#.*)?$", x)] == []
         assert not re.search(r"--(extra-)?index-url|--trusted-host|git\+|https?://", "\n".join(wishes))
 
+
+def test_s29_the_bill_of_materials_names_every_package_with_the_hashes_that_are_known():
+    done = subprocess.run([sys.executable, str(ROOT / "tools/bill_of_materials.py")], capture_output=True, text=True, check=True)
+    bill = json.loads(done.stdout)
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    parts = {part["purl"]: part for part in bill["components"]}
+    assert len(parts) == len(bill["components"])
+    wishes = [x for x in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if "==" in x and not x.startswith("#")]
+    assert sum(purl.startswith("pkg:pypi/") for purl in parts) == len(wishes)
+    django = next(x for x in wishes if x.lower().startswith("django==")).partition("==")[2].split()[0]
+    assert f"pkg:pypi/django@{django}" in parts
+    lock = json.loads((ROOT / "frontend/package-lock.json").read_text(encoding="utf-8"))["packages"]
+    shipped = {place.rpartition("node_modules/")[2] for place, package in lock.items() if place and not package.get("dev")}
+    of_npm = [part for part in parts.values() if part["purl"].startswith("pkg:npm/")]
+    assert {part["name"] for part in of_npm if part["scope"] == "required"} == shipped != set()
+    assert all(len(part["hashes"][0]["content"]) == 128 for part in of_npm if part["scope"] == "required")
