@@ -51,7 +51,7 @@ def map_index(request: HttpRequest) -> int | None:
 
 def whats(task_id: str | None) -> list[tuple[str, str]]:
     """The choices of "What"."""
-    return TASK_WHATS if task_id else RUN_WHATS
+    return [(value, str(text)) for value, text in (TASK_WHATS if task_id else RUN_WHATS)]
 
 
 def clear_choice(request: HttpRequest, task_id: str | None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _NAMES = (
 def facts(chosen: Try | None) -> list[tuple[str, str]]:
     """(name, text) of its place, in the order of the page; nothing for tries of local workers."""
     told = _told(chosen)
-    return [(name, str(told[key])) for key, name in _NAMES if told.get(key)]
+    return [(str(name), str(told[key])) for key, name in _NAMES if told.get(key)]
 
 
 def pod(chosen: Try | None) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def board() -> dict[str, Any]:
     now = timezone.now()
     rows = Process.objects.filter(Q(ended_at=None) | Q(ended_at__gt=now - PAST)).order_by("kind", "hostname", "started_at")[:LISTED]
     busy = dict(Try.objects.filter(state="running", worker__isnull=False).values_list("worker").annotate(n=Count("id")))
-    kinds = {key: Kind(key, name, what) for key, name, what in KINDS}
+    kinds = {key: Kind(key, str(name), str(what)) for key, name, what in KINDS}
     if remote := [e.alias for e in settings.EXECUTORS if e.kind != registry.LOCAL]:
         kinds["executor"] = Kind("executor", _("Executors"), _("bring tasks to %(remote)s") % {"remote": ", ".join(remote)})
     ended: list[Line] = []

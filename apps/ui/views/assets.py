@@ -42,7 +42,7 @@ def assets(request: HttpRequest) -> HttpResponse:
         "next_offset": offset + queries.PAGE if offset + queries.PAGE < total else None,
         "prev_offset": max(0, offset - queries.PAGE) or None,
     }  # fmt: skip
-    return show(request, "ui/assets.html", context, nav="assets", title="Assets", crumbs=[("Assets", "")])
+    return show(request, "ui/assets.html", context, nav="assets", title=_("Assets"), crumbs=[(_("Assets"), "")])
 
 
 @page(read="asset")
@@ -57,7 +57,7 @@ def asset(request: HttpRequest, asset_pk: int) -> HttpResponse:
         "badge": request.build_absolute_uri(reverse("data_badge", args=[_BADGE.sign(str(asset_pk))])),
         "can_add": rights.allowed(request.user, "create", "asset"),
     }  # fmt: skip
-    return show(request, "ui/asset.html", context, nav="assets", title=found.name, crumbs=[("Assets", reverse("assets")), (found.name, "")])
+    return show(request, "ui/asset.html", context, nav="assets", title=found.name, crumbs=[(_("Assets"), reverse("assets")), (found.name, "")])
 
 
 @page(read="asset", action="create")
@@ -129,7 +129,7 @@ def status(request: HttpRequest) -> HttpResponse:
         "groups": [(name, list(some)) for name, some in groupby(shown, key=lambda x: x.asset.group)],
         "verdict": _verdict(lines), "cursor": position, "q": request.GET.get("q", ""), "view": view, "counts": counts,
     }  # fmt: skip
-    return show(request, "ui/data_status.html", context, nav="data", title="Data status", crumbs=[("Data status", "")])
+    return show(request, "ui/data_status.html", context, nav="data", title=_("Data status"), crumbs=[(_("Data status"), "")])
 
 
 def _verdict(lines: list[data_status.DataLine]) -> str:
