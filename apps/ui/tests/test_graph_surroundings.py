@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from apps.dags.models import Asset, Dag, DagVersion
+from apps.ui.queries import surroundings
 from apps.ui.tests import factories
 from trackside.core.spec import DagSpec
 
@@ -47,6 +48,52 @@ def test_assets_and_other_dags_stand_on_their_side_of_the_tasks(client: Client) 
     assert outside["after:asset:orders"]["href"] == outside["before:asset:orders"]["href"] == reverse("asset", args=[asset.pk])
     assert outside["before:dag:upstream"]["href"] == "" == outside["before:asset:raw"]["href"]
     assert not [n for n in graph(client, around="0")["nodes"] if n.get("kind")]
+
+
+def calling() -> None:
+    """`nightly` starts orders, `report` waits for its task load, `billing` for the whole of it; `other` has nothing to do with it."""
+    for dag_id, attributes in (
+        ("nightly", {"trigger_dag_id": "orders"}), ("report", {"external_dag_id": "orders", "external_task_id": "load"}),
+        ("billing", {"external_dag_id": "orders"}), ("other", {"trigger_dag_id": "order"}),
+    ):  # fmt: skip
+        spec = factories.spec(dag_id, ["call"])
+        spec.tasks[0].attributes = attributes
+        factories.dag(dag_id, made=spec)
+
+
+def test_dags_that_start_this_one_or_wait_for_it_are_drawn(client: Client) -> None:
+    client.force_login(factories.user())
+    factories.dag(made=factories.spec("orders", ["extract", "load", "check"]))
+    calling()
+    data = graph(client)
+    outside = {n["id"]: n for n in data["nodes"] if n.get("kind")}
+    assert set(outside) == {"before:dag:nightly", "after:dag:report", "after:dag:billing"}
+    lines = {(a, b) for a, b, _ in data["edges"]}
+    assert {("before:dag:nightly", "extract"), ("load", "after:dag:report"), ("check", "after:dag:billing")} <= lines
+    assert outside["before:dag:nightly"]["op"] == "DAG that starts this one"
+    assert outside["after:dag:report"]["op"] == "DAG that waits for this one"
+    assert outside["after:dag:report"]["href"] == reverse("dag", args=["report"])
+    assert not [n for n in graph(client, around="0")["nodes"] if n.get("kind")]
+
+
+def test_callers_that_one_may_not_see_or_that_are_gone_are_not_drawn(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.force_login(factories.user())
+    factories.dag(made=factories.spec("orders", ["extract", "load"]))
+    calling()
+    Dag.objects.filter(pk="billing").update(is_stale=True)
+    from apps.access import policy
+
+    monkeypatch.setattr(policy, "visible_dags", lambda user, field="pk": Q(**{f"{field}__in": ["orders", "nightly", "billing"]}))
+    assert [n["label"] for n in graph(client)["nodes"] if n.get("kind")] == ["nightly"]
+
+
+def test_who_calls_a_dag_is_found_by_an_index() -> None:
+    calling()
+    with connection.cursor() as cursor, CaptureQueriesContext(connection) as seen:
+        surroundings.callers(factories.user(), "orders", ())
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("EXPLAIN " + next(q["sql"] for q in seen if "trigger_dag_id" in q["sql"]))
+        assert "dags_dagversion_names_dags" in str(cursor.fetchall())
 
 
 def test_a_dag_that_one_may_not_see_has_no_link(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

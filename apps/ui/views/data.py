@@ -80,8 +80,10 @@ def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
         })  # fmt: skip
     edges = [[a, b, structure.edge_labels.get((a, b), "")] for a, b in structure.edges] if structure else []
     if structure and request.GET.get("around") != "0":
-        entered = {b for _, b in structure.edges}
-        outside, lines_out = surroundings.drawn(request.user, structure.around, [t for t in structure.task_ids if t not in entered])
+        left, entered = {a for a, _ in structure.edges}, {b for _, b in structure.edges}
+        around = structure.around + surroundings.callers(request.user, dag_id, structure.task_ids)
+        ends = ([t for t in structure.task_ids if t not in taken] for taken in (entered, left))
+        outside, lines_out = surroundings.drawn(request.user, around, *ends)
         nodes += outside
         edges += lines_out
     base = reverse("run", args=[dag_id, run.run_id]) if run else None

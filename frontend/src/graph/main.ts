@@ -48,9 +48,16 @@ function say(text: string): void {
   box.replaceChildren(h("div", { class: "note" }, h("p", {}, text)));
 }
 
+/** A short name for a long text (FNV-1a, 32 bits, and the length). */
+function digest(text: string): string {
+  let sum = 0x811c9dc5;
+  for (let k = 0; k < text.length; k++) sum = Math.imul(sum ^ text.charCodeAt(k), 0x01000193) >>> 0;
+  return `${sum.toString(36)}.${text.length}`;
+}
+
 async function arrange(fit: boolean): Promise<void> {
-  const key = `${data.version}:${way}:${data.nodes.some((n) => n.kind) ? 1 : 0}:${[...folded].sort().join(",")}`;
-  laid = await layout(plan(data.nodes, data.edges, folded), key.length < 400 ? key : `${key.slice(0, 380)}${key.length}`, way);
+  const shape = [data.edges.filter(([a, b]) => `${a}${b}`.includes(":")), [...folded].sort()]; // other DAGs may change under a version
+  laid = await layout(plan(data.nodes, data.edges, folded), `${data.version}:${way}:${digest(JSON.stringify(shape))}`, way);
   draw();
   if (fit) start();
   legend();
