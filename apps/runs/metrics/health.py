@@ -66,6 +66,6 @@ def whole() -> tuple[bool, dict[str, Any]]:
 
 def _needed() -> tuple[str, ...]:
     kinds = {e.kind for e in settings.EXECUTORS}
-    more = ("executor",) if kinds - {registry.LOCAL} else ()
+    more: tuple[str, ...] = ("executor",) if kinds - {registry.LOCAL} else ()
     more += ("triggerer",) if sql.rows(_WAITED_FOR)[0][0] else ()  # a site without deferrable tasks and watchers needs none
     return ("scheduler", "dag_processor", *more, *(("worker",) if kinds & {registry.LOCAL, "celery"} else ()))
