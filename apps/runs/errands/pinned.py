@@ -53,7 +53,8 @@ def fetch(pin: Pin) -> tuple[Path, str, Lease]:
         config = next((c for c in settings.DAG_BUNDLES if c.name == pin.bundle_name), None)
         if config is None or pin.bundle_version is None:
             raise BundleError(f"Bundle {pin.bundle_name} is no longer configured (TRACKSIDE_DAG_BUNDLES).")
-        folder, lease = open_bundle(config, settings.BUNDLES_FOLDER, partial(connection_of, pin.bundle_name)).materialise(pin.bundle_version)
+        bundle = open_bundle(config, settings.BUNDLES_FOLDER, partial(connection_of, pin.bundle_name))
+        folder, lease = bundle.materialise(pin.bundle_version)
         try:
             file = Path(in_version(folder, pin))
         except BundleError:
