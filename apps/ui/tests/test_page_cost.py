@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -49,3 +50,18 @@ def test_no_page_asks_more_of_the_database_for_more_rows(client: Client) -> None
     assert TaskInstance.objects.count() > 1000
     many = statements(client, pages("large", runs[0]))
     assert {name: many[name] - few[name] for name in few if many[name] > few[name]} == {}
+
+
+def test_the_page_of_a_large_run_stays_small_and_all_its_tasks_can_be_reached_without_scripts(client: Client) -> None:
+    client.force_login(factories.user())
+    run = factories.run(factories.dag("wide", [f"task_number_{k:04}" for k in range(600)]))
+    address, rows = f"/dags/wide/runs/{run.run_id}", []
+    for offset in (0, 250, 500):
+        html = client.get(f"{address}?offset={offset}").content.decode()
+        assert len(html) < 250_000
+        assert ("offset=" + str(offset + 250) in html) == (offset < 500)
+        rows += re.findall(r'<tr data-task="(\w+)"', html)
+    assert rows == [f"task_number_{k:04}" for k in range(600)]
+    bars = client.get(f"{address}?tab=gantt&offset=500").content.decode()
+    assert bars.count('<li class="gr">') == 100 and len(bars) < 250_000
+    assert client.get(f"{address}?offset=99999999").content.decode().count("<tr data-task=") == 250

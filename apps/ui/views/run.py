@@ -38,11 +38,18 @@ def run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
     structure = queries.version_structure(found)
     lines = queries.task_lines(found, structure)
     older, newer = queries.neighbours(found)
+    text = request.GET.get("offset", "0")
+    offset = int(text) if text.isdecimal() and int(text) < len(lines) else 0
+    end = offset + queries.TASKS_SHOWN
+    gantt = queries.gantt(found, lines) if tab == "gantt" else None
+    if gantt:
+        gantt["bars"] = gantt["bars"][offset:end]
     context = {
-        **summary(found), "cursor": position, "tab": tab, "lines": lines, "older": older, "newer": newer,
+        **summary(found), "cursor": position, "tab": tab, "lines": lines, "shown": lines[offset:end], "older": older, "newer": newer,
         "chain": why.chain(lines, structure) if found.state != "success" else [],
         "seconds": (found.end_date - found.start_date).total_seconds() if found.start_date and found.end_date else None,
-        "gantt": queries.gantt(found, lines) if tab == "gantt" else None,
+        "gantt": gantt, "offset": offset, "prev_offset": max(0, offset - queries.TASKS_SHOWN), "end": min(end, len(lines)),
+        "next_offset": end if end < len(lines) else None,
         "deadlines": usercode.deadlines(found), "callbacks": usercode.callbacks(found),
         "events": [told(e) for e in queries.events(found)] if tab == "events" else [],
     }  # fmt: skip
