@@ -95,6 +95,21 @@ def test_a_switch_pauses_at_once(page: Any) -> None:
     assert Dag.objects.get(pk="orders").is_paused
 
 
+@pytest.mark.parametrize("key", ["c", "m"], ids=["clear", "mark"])
+def test_what_a_dialog_did_is_taken_back_by_its_toast(page: Any, key: str) -> None:
+    run = factories.run(factories.dag(), state="failed", states={"load": "failed", "check": "upstream_failed"})
+    states = lambda: dict(TaskInstance.objects.filter(run=run).values_list("task_id", "state"))  # noqa: E731
+    before = states()
+    page.goto(f"/dags/orders/runs/{run.run_id}/tasks/load")
+    page.keyboard.press(key)
+    page.click("dialog[open] #dlg-go")
+    page.wait_for_selector(".toast button:has-text('Undo')")
+    assert states() != before
+    page.click(".toast button:has-text('Undo')")
+    page.wait_for_selector(".toast:has-text('Undone')")
+    assert states() == before
+
+
 def test_the_list_and_the_run_show_a_failure_as_it_happens(page: Any) -> None:
     run = factories.run(factories.dag(), state="running")
     page.goto(f"/dags/orders/runs/{run.run_id}")
