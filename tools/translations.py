@@ -26,7 +26,7 @@ FOLDER = ROOT / "apps" / "ui" / "locale"
 QUOTED = r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
 IN_TEMPLATES = re.compile(rf"(?<![A-Za-z])(n?p?gettext|_)\(\s*u?{QUOTED}(?:\s*,\s*u?{QUOTED})?(?:\s*,\s*u?{QUOTED})?")
 IN_SCRIPTS = re.compile(rf"\b(trn?)\(\s*{QUOTED}(?:,\s*{QUOTED})?")
-CALLS = {name + lazy for name in ("gettext", "ngettext", "pgettext", "npgettext") for lazy in ("", "_lazy")} | {"_", "gettext_noop"}
+CALLS = {"_", "lazy", "gettext_noop"} | {name + lazy for name in ("gettext", "ngettext", "pgettext", "npgettext") for lazy in ("", "_lazy")}
 HEADER = (
     "Project-Id-Version: Trackside\nLanguage: {language}\nMIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n"
     "Content-Transfer-Encoding: 8bit\nPlural-Forms: {plural}\n"

@@ -57,7 +57,8 @@ def asset(request: HttpRequest, asset_pk: int) -> HttpResponse:
         "badge": request.build_absolute_uri(reverse("data_badge", args=[_BADGE.sign(str(asset_pk))])),
         "can_add": rights.allowed(request.user, "create", "asset"),
     }  # fmt: skip
-    return show(request, "ui/asset.html", context, nav="assets", title=found.name, crumbs=[(_("Assets"), reverse("assets")), (found.name, "")])
+    crumbs = [(_("Assets"), reverse("assets")), (found.name, "")]
+    return show(request, "ui/asset.html", context, nav="assets", title=found.name, crumbs=crumbs)
 
 
 @page(read="asset", action="create")
