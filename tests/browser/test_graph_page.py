@@ -57,3 +57,20 @@ def test_the_graph_turns_shows_surroundings_and_versions_and_is_saved_as_a_pictu
     page.select_option("[name='version']", "2")
     page.wait_for_url("**version=2**")
     page.wait_for_selector("#g .n[data-id='c']", timeout=20_000)
+
+
+def test_a_small_screen_has_the_choices_of_the_graph_too(page: Any) -> None:
+    dag = factories.dag(made=factories.spec("orders", ["a", "b"]))
+    factories.run(dag, state="failed", states={"b": "failed"})
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/dags/orders/graph")
+    page.wait_for_selector("#g .n[data-id='b']", timeout=20_000)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.locator("#graph").bounding_box()["height"] > 300
+    for name in ("run", "dir", "around"):
+        box = page.locator(f"#gform [name='{name}']").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    page.select_option("[name='dir']", "TB")
+    page.wait_for_url("**dir=TB**")
+    page.wait_for_selector("#g .n[data-id='b']", timeout=20_000)
+    assert place(page, "a")["y"] < place(page, "b")["y"]
