@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trackside.runner.command import WrongSetting, configure
 from trackside.core.environment import scrubbed
+from trackside.runner.command import WrongSetting, configure
 
 
 def test_arguments_win_over_the_environment(tmp_path: Path) -> None:

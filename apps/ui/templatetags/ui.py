@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 from django import template
 from django.conf import settings
@@ -259,7 +259,7 @@ def copy_as_now(context: template.Context) -> SafeString | str:
 
 def _copied(context: template.Context, name: str) -> SafeString | str:
     request = context.get("request")
-    if request is None or not (calls := copyas.of(request, context.flatten())):
+    if request is None or not (calls := copyas.of(request, cast("dict[str, Any]", context.flatten()))):
         return ""
     server = request.build_absolute_uri("/").rstrip("/")
     sames = [{"method": one.method, "path": one.path, "forms": one.forms(server)} for one in calls]

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trackside.runner import procs
 from trackside.core.environment import scrubbed
+from trackside.runner import procs
 from trackside.runner.jsonio import dumps, loads
 from trackside.runner.loading import dags_folder_of
 from trackside.runner.tries import HeldTry

@@ -1,7 +1,8 @@
 """`conf`: Airflow's options as DAG files and providers read them: the environment, then sensible defaults.
 
-`AIRFLOW__SECTION__KEY` wins (for secret options also `…_CMD` and `…_SECRET`, see `sdk.options`), then the defaults below, then those of installed provider packages. Trackside's own settings
-are elsewhere; these exist so that files that ask for an option get an answer.
+`AIRFLOW__SECTION__KEY` wins (for secret options also `…_CMD` and `…_SECRET`, see `sdk.options`), then the defaults below,
+then those of installed provider packages. Trackside's own settings are elsewhere; these exist so that files that ask for an
+option get an answer.
 """
 
 from __future__ import annotations
