@@ -1,4 +1,5 @@
 /* One frame of the grid: bands, cached tiles, marks of hover and selection, run bars on top, labels at the left. */
+import { tr } from "../lib/text";
 import { clock, duration } from "../lib/time";
 import { CELL, HEAD, ROW, TILE, scale, span, type Place, type View } from "./geometry";
 import type { Model, Run } from "./model";
@@ -141,7 +142,7 @@ function labels(cx: CanvasRenderingContext2D, s: Scene): void {
   cx.fillText(short(top), label - 8, 18);
   cx.fillText(short(top / 2), label - 8, 41);
   cx.textAlign = "left";
-  cx.fillText(`Ran at, ${s.zone}`, label < 200 ? 12 : 20, 78);
+  cx.fillText(tr("Ran at, {zone}", { zone: s.zone }), label < 200 ? 12 : 20, 78);
   cx.save();
   cx.beginPath();
   cx.rect(0, HEAD, label, height);
