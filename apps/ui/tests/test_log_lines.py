@@ -47,7 +47,8 @@ def test_the_page_shows_the_exception_below_its_record_without_scripts(row: Try,
     say(row, {"event": "::group::Quiet"}, {"event": "inside"}, {"event": "::endgroup::"}, FAILED)
     client.force_login(factories.user())
     page = client.get(reverse("task", args=["orders", row.ti.run.run_id, "load"])).content.decode()
-    assert page.count("<details") == page.count("</details>") == 2
+    log = page[page.index('class="log static') : page.index('class="tail"')]
+    assert log.count("<details") == log.count("</details>") == 2
     assert "RuntimeError: no orders" in page and 'id="L4"' in page and "Complete: 4 lines." in page
     assert page.index("caused by KeyError") < page.index("Whole traceback, 14 lines")
 
