@@ -152,6 +152,14 @@ def test_dags_that_break_a_rule_are_errors_at_their_tasks(load, body, line, word
     assert (error.line, error.dag_id) == (line, "d")
 
 
+@pytest.mark.parametrize("value", ["lambda: 1", "{1, 2}", "object()", "round_about"])
+def test_values_that_cannot_be_stored_are_errors_of_their_line(load, value):
+    loaded = load(f"from airflow.sdk import DAG\nround_about = []\nround_about.append(round_about)\nDAG('d', params={{'p': {value}}})\n")
+    (error,) = loaded.errors
+    assert (loaded.dags, error.line) == ([], 4)
+    assert "json-serializable" in error.message
+
+
 def test_a_schedule_without_values_for_its_params_is_an_error_at_the_dag(load):
     loaded = load("from airflow.sdk import DAG, Param\n\nx = DAG('d', schedule='@daily', params={'p': Param(type='string')})\n")
     (error,) = loaded.errors

@@ -296,6 +296,10 @@ def test_a_sixth_field_is_seconds() -> None:
         ("@fortnightly", "not a known preset"),
         ("0 0 31 2 *", "never matches"),
         ("0 0 30,31 2 *", "never matches"),
+        ("0 0 30 2 *", "never matches"),
+        ("0 0 31 2,4,6 *", "never matches"),
+        ("a b c d e", "minute of .*'a' is not a number"),
+        ("* " * 5000, "has 5000 fields"),
         ("0 0 29 2 * 0 2027", "never matches"),
         ("٣ 0 * * *", "minute .*is not a number"),
     ],
@@ -303,6 +307,13 @@ def test_a_sixth_field_is_seconds() -> None:
 def test_a_bad_expression_names_the_field_and_the_mistake(text: str, message: str) -> None:
     with pytest.raises(InvalidSchedule, match=message):
         from_schedule(text)
+
+
+def test_a_step_of_days_starts_again_with_each_month() -> None:
+    found = [datetime(2021, 2, 11)]
+    while len(found) < 5:
+        found.append(parse_cron("0 0 */10 * *").next_after(found[-1]) or datetime.max)
+    assert [(d.month, d.day) for d in found] == [(2, 11), (2, 21), (3, 1), (3, 11), (3, 21)]
 
 
 @given(st.text(alphabet="0123456789*/,-#L?@ monfriH", max_size=24))
