@@ -281,3 +281,14 @@ def test_an_arrow_through_an_empty_group_connects_what_stands_around_it(d):
     empty = TaskGroup("empty")
     e("before") >> empty >> e("after")
     assert edges(d) == {"before": ["after"]}
+
+
+def test_groups_may_be_nested_hundreds_deep(d):
+    """An id is one step per level: with two it took longer than anybody waits, from a depth of thirty on."""
+    group = None
+    for depth in range(500):
+        group = TaskGroup(f"g{depth}", parent_group=group)
+    with group:
+        deepest = e("deepest")
+    assert deepest.task_id == ".".join([*(f"g{depth}" for depth in range(500)), "deepest"])
+    assert len(to_spec(d).groups) == 500 and [t.task_id for t in group] == [deepest.task_id]

@@ -105,9 +105,14 @@ class TaskGroup(Dependable):
     @property
     def group_id(self) -> str | None:
         """Id with the prefixes of the groups around it; None for the root."""
-        if self._group_id is None or self.parent_group is None:
-            return self._group_id
-        return self.parent_group.child_id(self._group_id)
+        return None if self._group_id is None else self._prefixed(self._group_id, self.parent_group)
+
+    @staticmethod
+    def _prefixed(label: str, group: TaskGroup | None) -> str:
+        """The label behind the ids of the groups around it; one step each, however deep they are nested."""
+        while group is not None and group._group_id and group.prefix_group_id:
+            label, group = f"{group._group_id}.{label}", group.parent_group
+        return label
 
     @property
     def node_id(self) -> str:
@@ -140,7 +145,7 @@ class TaskGroup(Dependable):
 
     def child_id(self, label: str) -> str:
         """Full id of something called `label` in this group."""
-        return f"{self.node_id}.{label}" if self.prefix_group_id and self.node_id else label
+        return self._prefixed(label, self)
 
     # Members ---------------------------------------------------------------------------------------------------
 
