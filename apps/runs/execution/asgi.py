@@ -65,7 +65,8 @@ class _Parking:
                 if not outcome.empty:
                     return outcome
                 try:
-                    await asyncio.wait_for(event.wait(), max(0.0, end - loop.time()))
+                    async with asyncio.timeout_at(end):
+                        await event.wait()
                 except TimeoutError:
                     return None
                 event.clear()

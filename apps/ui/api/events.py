@@ -106,7 +106,8 @@ async def _tell(topic: topics.Topic, run_pk: int | None, cursor: Cursor | None, 
         checked = time.monotonic()
         while True:
             try:
-                heard = await asyncio.wait_for(ear.frames.get(), min(streams.BEAT, streams.RECHECK))
+                async with asyncio.timeout(min(streams.BEAT, streams.RECHECK)):
+                    heard = await ear.frames.get()
             except TimeoutError:
                 yield streams.beat()
             else:

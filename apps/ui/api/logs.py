@@ -197,7 +197,8 @@ async def _follow(row: Try, start: int, may: Any) -> AsyncIterator[bytes]:
     try:
         while True:
             try:
-                frame = await asyncio.wait_for(frames.get(), streams.RECHECK)
+                async with asyncio.timeout(streams.RECHECK):
+                    frame = await frames.get()
             except TimeoutError:
                 if not await may():
                     yield streams.event("end", {"why": "You may no longer see this."})

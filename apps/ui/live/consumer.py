@@ -151,7 +151,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def _send_queue(self) -> None:
         while True:
             try:
-                frame = await asyncio.wait_for(self.queue.get(), HEARTBEAT)
+                async with asyncio.timeout(HEARTBEAT):
+                    frame = await self.queue.get()
             except TimeoutError:
                 frame = '{"beat":1}'
             try:

@@ -144,7 +144,8 @@ class Hub:
         pause = TICK
         while True:
             try:
-                await asyncio.wait_for(self._news.wait(), wake.SAFETY_POLL)
+                async with asyncio.timeout(wake.SAFETY_POLL):  # wait_for of Python 3.11 can lose a cancellation
+                    await self._news.wait()
             except TimeoutError:
                 pass
             self._news.clear()

@@ -88,7 +88,8 @@ async def follow(try_id: UUID, offset: int, key: str, push: Callable[[str], Awai
                 return
             if not grew:
                 try:
-                    await asyncio.wait_for(news.wait(), POLL)
+                    async with asyncio.timeout(POLL):
+                        await news.wait()
                 except TimeoutError:
                     pass
                 news.clear()

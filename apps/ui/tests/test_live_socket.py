@@ -143,6 +143,24 @@ def test_each_topic_is_authorised_by_itself() -> None:
     play(story)
 
 
+def test_the_hub_ends_also_when_news_come_as_it_is_told_to() -> None:
+    """`asyncio.wait_for` of Python 3.11 loses a cancellation that meets its result: the reader would go on for ever."""
+
+    async def story() -> None:
+        for turns in range(6):
+            hub = hubs.Hub()
+            hub._reader = asyncio.create_task(hub._read_forever())
+            await asyncio.sleep(0.01)
+            hub._news.set()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                await hub.close()
+            assert hub._reader.done(), turns
+
+    play(story)
+
+
 def test_a_topic_closes_when_the_right_goes_and_the_socket_when_the_session_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer, "RECHECK", 0.05)
     run = factories.run(factories.dag(), state="running")
