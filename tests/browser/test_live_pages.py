@@ -61,17 +61,6 @@ def test_arrow_keys_select_a_tile_and_enter_opens_it(page: Any) -> None:
     assert not page.is_visible(".drawer")
 
 
-def test_a_reason_that_is_one_long_word_stays_on_a_phone(page: Any) -> None:
-    run = factories.run(factories.dag(), state="failed", states={"load": "failed"})
-    long = "/data/incoming/" + "a_folder_whose_name_does_not_end/" * 6
-    TaskInstance.objects.filter(run=run, task_id="load").update(reason=long)
-    page.set_viewport_size({"width": 390, "height": 844})
-    for path in ("/", "/dags", f"/dags/orders/runs/{run.run_id}", f"/dags/orders/runs/{run.run_id}/tasks/load"):
-        page.goto(path)
-        assert long in page.inner_text("main").replace("\n", "") or path == "/dags", path
-        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, path
-
-
 def test_a_dag_is_triggered_from_its_dialog(page: Any) -> None:
     params = {"rows": {"value": 10, "schema": {"type": "integer", "minimum": 1, "maximum": 100}}}
     factories.dag(made=factories.spec("orders", ["a"], params=params))
