@@ -170,9 +170,9 @@ def test_what_the_sites_template_holds_is_no_wish_of_the_hook(site: Site) -> Non
 
 def test_a_hook_that_was_killed_is_asked_again_and_one_that_hangs_is_stopped(site: Site) -> None:
     site.pod("label")
-    assert site.hooks._process is not None
-    os.kill(site.hooks._process.pid, signal.SIGKILL)
-    site.hooks._process.wait()
+    assert site.hooks._child is not None
+    os.kill(site.hooks._child.process.pid, signal.SIGKILL)
+    site.hooks._child.process.wait()
     assert site.pod("label")["metadata"]["labels"]["team"] == "red"
     asked = builder.build(ref("hang"), site.settings, "kubernetes")
     site.hooks._timeout = 0.3
@@ -186,10 +186,10 @@ def test_a_changed_file_is_loaded_anew_and_without_one_there_is_no_child(tmp_pat
     try:
         pod = builder.build(ref("label"), site.settings, "kubernetes")
         assert site.hooks.apply(pod) is pod
-        assert site.hooks._process is None
+        assert site.hooks._child is None
         site.file.write_text("def task_policy(task): pass\n")
         assert site.hooks.apply(pod) is pod
-        assert site.hooks._process is None, "there are policies, but no hook"
+        assert site.hooks._child is None, "there are policies, but no hook"
         site.file.write_text("import nowhere_to_be_found\n")
         with pytest.raises(HookFailed, match="airflow_local_settings cannot be loaded: ModuleNotFoundError"):
             site.hooks.apply(pod)

@@ -18,6 +18,7 @@ from typing import Any
 
 from trackside.sdk.plugins import loading as plugins
 from trackside.sdk.plugins import policies
+from trackside.sdk.plugins.child import answers, told
 
 
 @functools.cache
@@ -42,13 +43,6 @@ def mutated(pod: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def told(error: BaseException) -> str:
-    """An exception in one line, with the line of the installation's file that raised it."""
-    where = [f for f in traceback.extract_tb(error.__traceback__) if "/trackside/" not in f.filename]
-    at = f" ({where[-1].filename}, line {where[-1].lineno})" if where else ""
-    return f"{type(error).__name__}: {error}{at}"
-
-
 def _loaded() -> dict[str, Any]:
     from trackside import airflow
 
@@ -66,13 +60,7 @@ def _loaded() -> dict[str, Any]:
 
 def main() -> None:
     """Answer until the parent goes away."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what hooks print goes to the executor's log
-
-    def say(what: dict[str, Any]) -> None:
-        answers.write(json.dumps(what) + "\n")
-        answers.flush()
-
+    say = answers()
     limit = int(sys.argv[1])
     signal.alarm(limit)  # the parent kills what hangs; this is for when the parent is gone
     say(_loaded())

@@ -6,11 +6,6 @@ without such a file and without entry points of group `airflow.policy` has no ch
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import select
-import subprocess
 import sys
 import threading
 import time
@@ -20,20 +15,15 @@ from typing import Any
 
 from trackside.core.environment import scrubbed
 from trackside.sdk.plugins import policies
+from trackside.sdk.plugins.child import Child, ChildGone
 
 TIMEOUT_S = 30.0
 """For one pod, and for starting the child: importing what the hook needs is part of it."""
 NOT_FOR_HOOKS = ("KUBECONFIG", "PGPASSWORD", "PGPASSFILE", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__FERNET_KEY")
 
-logger = logging.getLogger(__name__)
-
 
 class HookFailed(RuntimeError):
     """The hook failed, hung or killed its process; the message has its own words."""
-
-
-class _Gone(Exception):
-    """The child ended instead of answering."""
 
 
 class PodHooks:
@@ -44,11 +34,10 @@ class PodHooks:
         self._environment = {name: value for name, value in kept.items() if name not in NOT_FOR_HOOKS}
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._state: Any = None
         """What the file of the hook looked like when the child was started."""
         self._hooks = 0
-        self._rest = b""
 
     def apply(self, pod: dict[str, Any]) -> dict[str, Any]:
         """The pod as the hooks leave it; the same object without hooks. Blocks. Raises HookFailed."""
@@ -59,10 +48,10 @@ class PodHooks:
                 return pod
             for attempt in (1, 2):
                 try:
-                    if state != self._state or (self._hooks and self._process is None):
+                    if state != self._state or (self._hooks and self._child is None):
                         self._start(state)
                     return self._asked(pod) if self._hooks else pod
-                except _Gone as gone:  # once more: somebody may have killed it
+                except ChildGone as gone:  # once more: somebody may have killed it
                     self._end()
                     if attempt == 2:
                         raise HookFailed(f"pod_mutation_hook ended its process ({gone}).") from None
@@ -89,10 +78,7 @@ class PodHooks:
 
     def _start(self, state: Any) -> None:
         self._end()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trackside.executors.kubernetes.hookchild", str(int(self._timeout) + 5)],
-            env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, bufsize=0,
-        )  # fmt: skip
+        self._child = Child("trackside.executors.kubernetes.hookchild", str(int(self._timeout) + 5), environment=self._environment)
         said = self._answer(time.monotonic() + self._timeout)
         if "error" in said:
             self._end()
@@ -102,43 +88,26 @@ class PodHooks:
             self._stop()
 
     def _asked(self, pod: dict[str, Any]) -> dict[str, Any]:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._child is not None
         give_up = time.monotonic() + self._timeout
-        try:
-            self._process.stdin.write(json.dumps(pod).encode() + b"\n")
-        except BrokenPipeError:
-            raise _Gone("before it was asked") from None
+        self._child.say(pod)
         said = self._answer(give_up)
         if "error" in said:
             raise HookFailed(f"pod_mutation_hook failed: {said['error']}")
         return dict(said["pod"])
 
     def _answer(self, give_up: float) -> dict[str, Any]:
-        assert self._process is not None and self._process.stdout is not None
-        out = self._process.stdout.fileno()
-        while b"\n" not in self._rest:
-            ready, _, _ = select.select([out], [], [], max(give_up - time.monotonic(), 0.0))
-            if not ready:
-                self._end()
-                raise HookFailed(f"pod_mutation_hook took longer than {self._timeout:g} s and was stopped.")
-            if not (data := os.read(out, 1 << 16)):
-                raise _Gone(f"exit code {self._process.wait()}")
-            self._rest += data
-        line, _, self._rest = self._rest.partition(b"\n")
-        return dict(json.loads(line))
+        assert self._child is not None
+        try:
+            return self._child.hear(give_up)
+        except TimeoutError:
+            self._end()
+            raise HookFailed(f"pod_mutation_hook took longer than {self._timeout:g} s and was stopped.") from None
 
     def _stop(self) -> None:
-        process, self._process, self._rest = self._process, None, b""
-        if process is None:
-            return
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            os.killpg(process.pid, 9)
-        except (ProcessLookupError, PermissionError):
-            pass
-        process.wait()
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
     def _end(self) -> None:
         self._stop()

@@ -12,33 +12,30 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from trackside.runner import procs
 from trackside.sdk.bundle import BaseDagBundle, BundleVersion, lie_in
 from trackside.sdk.plugins import loading as plugins
+from trackside.sdk.plugins.child import answers, told
 
 
 class _Parent:
     """`Comms` of this process: connections, nothing else."""
 
-    def __init__(self, answers: Any) -> None:
-        self._answers, self._lock = answers, threading.Lock()
+    def __init__(self, say: Callable[[Mapping[str, Any]], None]) -> None:
+        self._say, self._lock = say, threading.Lock()
 
     def request(self, method: str, path: str, *, params: dict[str, Any] | None = None, body: Any = None) -> tuple[int, Any]:
         """See `Comms.request`."""
         if method != "GET" or not path.startswith("/connections/"):
             return 403, {"detail": f"{method} {path} is not possible in a DAG bundle: it may read connections."}
         with self._lock:
-            self.say({"ask": path.removeprefix("/connections/")})
+            self._say({"ask": path.removeprefix("/connections/")})
             found = json.loads(sys.stdin.readline() or "{}")
         return int(found.get("status", 503)), found.get("body")
-
-    def say(self, what: dict[str, Any]) -> None:
-        """A line to the parent."""
-        self._answers.write(json.dumps(what) + "\n")
-        self._answers.flush()
 
     def update(self, **fields: Any) -> None:
         """See `Comms.update`: there is no try."""
@@ -78,24 +75,20 @@ def done(order: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """One order."""
     procs.die_with_parent(int(sys.argv[1]))
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what the class prints goes to the log
-    parent = _Parent(answers)
+    say = answers()
     from trackside import airflow
     from trackside.sdk.execution import current
 
     try:
         order = json.loads(sys.stdin.readline())
         airflow.install()
-        with current.use_comms(parent):
+        with current.use_comms(_Parent(say)):
             plugins.load()
             said = done(order)
     except BaseException as error:  # also SystemExit of the class
         traceback.print_exc()
-        where = [f for f in traceback.extract_tb(error.__traceback__) if "/trackside/" not in f.filename and "importlib" not in f.filename]
-        at = f" ({where[-1].filename}, line {where[-1].lineno})" if where else ""
-        said = {"error": f"{type(error).__name__}: {error}{at}"}
-    parent.say(said)
+        said = {"error": told(error)}
+    say(said)
     os._exit(0)  # threads of the class do not keep it
 
 

@@ -7,19 +7,15 @@ For `open_bundle`. The class is user code, so each question to it is a process (
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import select
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from trackside.core.environment import scrubbed
 from trackside.runner.bundles.base import Bundle, BundleError, Lease, remove_tree
+from trackside.sdk.plugins.child import Child, ChildGone
 
 TIMEOUT_S = 300.0
 """For one question, which may fetch everything."""
@@ -85,44 +81,21 @@ class OwnBundle(Bundle):
             "classpath": self.config.classpath, "name": self.config.name, "version": version, "kwargs": self.config.kwargs,
             "refresh_interval": self.config.refresh_interval, "storage": str(self.home.parent.absolute()),
         }  # fmt: skip
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trackside.runner.bundles.child", str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env=scrubbed(os.environ), start_new_session=True, bufsize=0,
-        )  # fmt: skip
+        child = Child("trackside.runner.bundles.child", str(os.getpid()), environment=scrubbed(os.environ))
         try:
-            return self._heard(process, order)
+            child.say(order)
+            give_up = time.monotonic() + self.timeout
+            while "ask" in (said := child.hear(give_up)):
+                child.say(self._connection(said["ask"]))
+        except TimeoutError:
+            raise self._wrong(f"did not end within {self.timeout:g} s and was stopped") from None
+        except ChildGone as gone:
+            raise self._wrong(f"ended its process ({gone}); its output is in the log") from None
         finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)  # what it has started does not outlive it
-            except (ProcessLookupError, PermissionError):
-                pass
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-
-    def _heard(self, process: subprocess.Popen[bytes], order: dict[str, Any]) -> dict[str, Any]:
-        assert process.stdin is not None and process.stdout is not None
-        give_up, rest = time.monotonic() + self.timeout, b""
-        try:
-            process.stdin.write(json.dumps(order).encode() + b"\n")
-            while True:
-                while b"\n" not in rest:
-                    if not select.select([process.stdout], [], [], max(give_up - time.monotonic(), 0.0))[0]:
-                        raise self._wrong(f"did not end within {self.timeout:g} s and was stopped")
-                    if not (data := os.read(process.stdout.fileno(), 1 << 16)):
-                        raise self._wrong(f"ended its process (exit code {process.wait()}); its output is in the log")
-                    rest += data
-                line, _, rest = rest.partition(b"\n")
-                said = json.loads(line)
-                if "ask" in said:
-                    process.stdin.write(json.dumps(self._connection(said["ask"])).encode() + b"\n")
-                elif "error" in said:
-                    raise self._wrong(f"failed: {said['error']}")
-                else:
-                    return dict(said)
-        except BrokenPipeError:
-            raise self._wrong("ended its process; its output is in the log") from None
+            child.end()
+        if "error" in said:
+            raise self._wrong(f"failed: {said['error']}")
+        return said
 
     def _connection(self, conn_id: str) -> dict[str, Any]:
         try:
