@@ -1,4 +1,7 @@
-"""Calls the REST API as a person with a role: `Api("Op").get("/pools")` → (status, parsed body)."""
+"""Calls the REST API as a person with a role: `Api("Op").get("/pools")` → (status, parsed body).
+
+`Own` calls what Trackside adds beside Airflow's API.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,8 @@ def person(role: str | None = "superuser", **kwargs: Any) -> User:
 class Api:
     """A client with a bearer token."""
 
+    base = "/api/v2"
+
     def __init__(self, role: str | None = "superuser", *, user: User | None = None, token: str | None = None):
         self.user = user or (person(role) if token is None else None)
         self.token = token if token is not None else tokens.issue(self.user)
@@ -43,7 +48,7 @@ class Api:
         if body is not None:
             kwargs["data"] = body if isinstance(body, bytes | str) else json.dumps(body)
             kwargs.setdefault("content_type", "application/json")
-        return self.client.generic(method, f"/api/v2{path}", headers=headers, **kwargs)
+        return self.client.generic(method, f"{self.base}{path}", headers=headers, **kwargs)
 
     def __call__(self, method: str, path: str, body: Any = None, query: Any = None, **kwargs: Any) -> tuple[int, Any]:
         """(status, parsed body)."""
@@ -53,3 +58,9 @@ class Api:
     def get(self, path: str, **query: Any) -> tuple[int, Any]:
         """GET with a query."""
         return self("GET", path, query=query)
+
+
+class Own(Api):
+    """The same under `/api/trackside/v1`."""
+
+    base = "/api/trackside/v1"

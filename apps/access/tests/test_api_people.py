@@ -6,24 +6,9 @@ import pytest
 
 from apps.access import tokens
 from apps.access.models import ApiToken, AuditEvent, IdempotentAnswer, User
-from apps.access.tests.resthelp import Api, person
+from apps.access.tests.resthelp import Own, person
 
 pytestmark = pytest.mark.django_db
-
-
-class Own(Api):
-    """Calls below /api/trackside/v1."""
-
-    def call(self, method, path, body=None, query=None, **kwargs):
-        return super().call(method, f"/../trackside/v1{path}", body, query, **kwargs)
-
-
-@pytest.fixture(autouse=True)
-def _paths(monkeypatch):
-    from django.test import Client
-
-    plain = Client.generic
-    monkeypatch.setattr(Client, "generic", lambda self, method, path, **kw: plain(self, method, path.replace("/v2/../", "/"), **kw))
 
 
 def test_an_account_is_made_changed_and_deleted_and_the_trail_names_who_did_it():

@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection
 
-from apps.access.tests.resthelp import Api
+from apps.access.tests.resthelp import Own
 from apps.dags.asset_models import Asset, AssetUse
 from apps.runs import logs
 from apps.runs.models import QueuedAsset, TaskInstance, Try
@@ -20,21 +20,6 @@ from apps.ui.live.cursor import Cursor
 
 pytestmark = pytest.mark.django_db
 RUN = "/dags/d/runs/r"
-
-
-class Own(Api):
-    """Calls below /api/trackside/v1."""
-
-    def call(self, method, path, body=None, query=None, **kwargs):
-        return super().call(method, f"/../trackside/v1{path}", body, query, **kwargs)
-
-
-@pytest.fixture(autouse=True)
-def _paths(monkeypatch):
-    from django.test import Client
-
-    plain = Client.generic
-    monkeypatch.setattr(Client, "generic", lambda self, method, path, **kw: plain(self, method, path.replace("/v2/../", "/"), **kw))
 
 
 @pytest.fixture

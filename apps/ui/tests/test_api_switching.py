@@ -8,25 +8,12 @@ import pytest
 from django.test import Client
 
 from apps.access.models import AuditEvent
-from apps.access.tests.resthelp import Api
+from apps.access.tests.resthelp import Own
 from apps.dags.models import Dag
 from apps.runs.models import Run, TaskInstance
 from apps.runs.tests.restworld import make_dag, make_run
 
 pytestmark = pytest.mark.django_db
-
-
-class Own(Api):
-    """Calls below /api/trackside/v1."""
-
-    def call(self, method, path, body=None, query=None, **kwargs):
-        return super().call(method, f"/../trackside/v1{path}", body, query, **kwargs)
-
-
-@pytest.fixture(autouse=True)
-def _paths(monkeypatch):
-    plain = Client.generic
-    monkeypatch.setattr(Client, "generic", lambda self, method, path, *a, **kw: plain(self, method, path.replace("/v2/../", "/"), *a, **kw))
 
 
 @pytest.fixture
