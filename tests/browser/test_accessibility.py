@@ -17,6 +17,7 @@ from apps.runs import logs
 from apps.runs.models import HITLDetail, Process, Run, TaskInstance, Try, XCom
 from apps.ui import assets
 from apps.ui.tests import factories
+from tests.support import openers
 
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 pytestmark = [
@@ -104,87 +105,19 @@ def pages(run: Run) -> list[str]:
 def dialogs(run: Run) -> list[tuple[str, Callable[[Any], None]]]:
     """A page, and what opens something over it."""
     of_run, of_task = f"/dags/orders/runs/{run.run_id}", f"/dags/orders/runs/{run.run_id}/tasks/a"
-    press = lambda key: lambda page: page.keyboard.press(key)  # noqa: E731
-
-    def drawer(page: Any) -> None:
-        page.wait_for_function("() => window.tracksideGrid?.model.runs.length > 0")
-        page.focus(".gwrap")
-        page.keyboard.press("f")
-        page.wait_for_selector(".drawer h2")
-
-    def refused(page: Any) -> None:
-        page.keyboard.press("t")
-        page.fill("[name='param.rows']", "500")
-        page.click("dialog button.pri")
-        page.wait_for_selector("dialog [aria-invalid='true']")
-
-    def paused(page: Any) -> None:
-        page.click("tr[data-dag='orders'] .sw")
-        page.wait_for_selector(".toast button:has-text('Undo')")
-
-    def chosen(page: Any) -> None:
-        page.check("input[name=dag][value=orders]")
-        page.wait_for_selector(".bulk:has-text('1 chosen')")
-
-    def many(page: Any) -> None:
-        chosen(page)
-        page.click("text=Pause…")
-        page.wait_for_selector(".dlgpage h2:has-text('Pause 1 DAG')")
-
-    def many_cleared(page: Any) -> None:
-        chosen(page)
-        page.click("text=Clear failed…")
-        page.wait_for_selector(".dlgpage #dlg-go:has-text('Clear 3 tasks')")
-
-    def why(page: Any) -> None:
-        page.click(".chain summary")
-
-    def surroundings(page: Any) -> None:
-        page.wait_for_selector("#g .n[data-id='after:asset:orders.daily']")
-        page.wait_for_selector("#g .n[data-id='after:dag:waiting']")
-        page.focus("#g a.n[data-id='a']")
-
-    def run_drawer(page: Any) -> None:
-        page.wait_for_function("() => window.tracksideGrid?.model.runs.length > 0")
-        page.focus(".gwrap")
-        page.keyboard.press("Home")
-        page.keyboard.press("ArrowUp")
-        page.keyboard.press("Enter")
-        page.wait_for_selector(".drawer h2")
-
-    def found(page: Any) -> None:
-        page.keyboard.press("Control+k")
-        page.keyboard.type("ord")
-        page.wait_for_selector("dialog[open] [role='option']:has-text('orders')")
-
-    def advanced(page: Any) -> None:
-        page.keyboard.press("t")
-        page.click("dialog details summary")
-
-    def done(page: Any) -> None:
-        page.keyboard.press("c")
-        page.click("dialog #dlg-go")
-        page.wait_for_selector(".toast button:has-text('Undo')")
-
-    def hint(page: Any) -> None:
-        page.focus("[data-act=zone]")
-        page.keyboard.press("Shift+Tab")
-        page.keyboard.press("Tab")
-        page.wait_for_selector(".tip:not([hidden])")
-
     return [
-        ("/dags", chosen), ("/dags", many), ("/dags", many_cleared), (of_run, why), (of_run, hint),
-        ("/dags/orders/graph", surroundings), ("/dags/orders", run_drawer), ("/", found), ("/dags/orders", advanced),
-        ("/", lambda page: page.click(".inc >> text=Clear…")),
-        (f"/assets/{Asset.objects.get().pk}", lambda page: page.click("text=Add news…")),
-        (of_task, lambda page: page.click("text=Edit note")),
-        ("/dags/orders", press("t")), ("/dags/orders", refused), ("/dags/orders", drawer), ("/dags", paused),
-        ("/", press("?")), ("/", press("Control+k")),
-        (of_run, press("c")), (of_run, press("m")), (of_run, lambda page: page.click("text=Edit note")),
-        ("/required-actions", lambda page: page.click("text=Answer…")), (f"/assets/{Asset.objects.get().pk}", press("t")),
-        ("/dags/orders/backfills", lambda page: page.click("text=Backfill…")),
-        (of_task, press("c")), (of_task, press("m")), (of_task, lambda page: page.fill("[data-search]", "task")),
-        (of_run, done),  # last: the failure is gone
+        ("/dags", openers.chosen), ("/dags", openers.many), ("/dags", openers.many_cleared), (of_run, openers.why), (of_run, openers.hint),
+        ("/dags/orders/graph", openers.surroundings), ("/dags/orders", openers.run_drawer), ("/", openers.found),
+        ("/dags/orders", openers.advanced), ("/", openers.click(".inc >> text=Clear…")),
+        (f"/assets/{Asset.objects.get().pk}", openers.click("text=Add news…")),
+        (of_task, openers.click("text=Edit note")),
+        ("/dags/orders", openers.key("t")), ("/dags/orders", openers.refused), ("/dags/orders", openers.drawer), ("/dags", openers.paused),
+        ("/", openers.key("?")), ("/", openers.key("Control+k")),
+        (of_run, openers.key("c")), (of_run, openers.key("m")), (of_run, openers.click("text=Edit note")),
+        ("/required-actions", openers.click("text=Answer…")), (f"/assets/{Asset.objects.get().pk}", openers.key("t")),
+        ("/dags/orders/backfills", openers.click("text=Backfill…")),
+        (of_task, openers.key("c")), (of_task, openers.key("m")), (of_task, lambda page: page.fill("[data-search]", "task")),
+        (of_run, openers.done),  # last: the failure is gone
     ]  # fmt: skip
 
 
