@@ -122,7 +122,8 @@ class Service:
 
     async def _is_told_to_stop_within(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 can lose a cancellation
+                await self._stopping.wait()
         except TimeoutError:
             return False
         return True
@@ -140,7 +141,8 @@ class Service:
         if self.process is not None and self.process.returncode is None:
             self.process.terminate()
             try:
-                await asyncio.wait_for(self.process.wait(), self.part.patience)
+                async with asyncio.timeout(self.part.patience):
+                    await self.process.wait()
             except TimeoutError:
                 self._console.step(self.part.name, f"does not stop within {self.part.patience:.0f} s and is killed")
         if self.process is not None:

@@ -366,8 +366,7 @@ class BaseAsyncOperator(BaseOperator):
         import asyncio
 
         async def work() -> Any:
-            if self.execution_timeout is None:
+            async with asyncio.timeout(self.execution_timeout.total_seconds() if self.execution_timeout else None):
                 return await self.aexecute(context)
-            return await asyncio.wait_for(self.aexecute(context), self.execution_timeout.total_seconds())
 
         return asyncio.run(work())

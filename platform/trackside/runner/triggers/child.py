@@ -185,7 +185,8 @@ async def _first_event(trigger: BaseTrigger) -> TriggerEvent:
 
 async def _limited(what: str, wait: Any, seconds: float) -> None:
     try:
-        await asyncio.wait_for(wait, seconds)
+        async with asyncio.timeout(seconds):
+            await wait
     except Exception as error:
         logs.logger.warning("%s of the trigger failed: %s: %s", what, type(error).__name__, error)
 
