@@ -32,7 +32,7 @@ STEPS = 24
 """Changes per disturbance."""
 SETTLE_S = 60.0
 TASK_STATES = ("none", "scheduled", "queued", "running", "success", "failed", "up_for_retry", "upstream_failed", "skipped")
-MODEL_OF = """root => [...document.querySelectorAll(root)].map(r => {
+MODEL_OF = """root => [...document.querySelectorAll(root)].flatMap(r => {
   const copy = r.cloneNode(true);
   for (const moment of copy.querySelectorAll('time')) moment.replaceWith('a time');
   for (const proof of copy.querySelectorAll('[name=csrfmiddlewaretoken]')) proof.remove();
@@ -227,7 +227,7 @@ def differences(shown: Any, expected: Any) -> str:
     """What of a live region is not as in a fresh load; the grid's model as a whole."""
     if not isinstance(shown, list):
         return f"{shown}\n{expected}"
-    return "\n".join(difflib.unified_diff(sum(shown, []), sum(expected, []), "live", "fresh", lineterm=""))
+    return "\n".join(difflib.unified_diff(shown, expected, "live", "fresh", lineterm=""))
 
 
 def said(page: Any, ask: str, region: str | None) -> Any:
