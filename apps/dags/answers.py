@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from apps.access import teams
+from apps.access import surroundings, teams
 from apps.access.models import Connection, Variable
 
 
@@ -24,11 +24,15 @@ def answer(method: str, path: str, params: dict[str, Any], *, code: teams.Code |
         keys = Variable.objects.filter(teams.readable(code), key__startswith=params.get("prefix") or "").order_by("key")
         return 200, {"keys": list(keys.values_list("key", flat=True))}
     if method == "GET" and head == "variables":
+        if (text := surroundings.variable(name, lambda: code)) is not None:
+            return 200, {"key": name, "value": text}
         variable = Variable.objects.filter(key=name).first()
         if variable is None or not _may_have(variable, code, "variable", name):
             return 404, {"detail": f"Variable {name} does not exist"}
         return 200, {"key": name, "value": variable.value}
     if method == "GET" and head == "connections":
+        if (fields := surroundings.connection(name, lambda: code)) is not None:
+            return 200, fields
         connection = Connection.objects.filter(conn_id=name).first()
         if connection is None or not _may_have(connection, code, "connection", name):
             return 404, {"detail": f"The conn_id `{name}` isn't defined"}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from apps.access import prepared
+from django.conf import settings
+
+from apps.access import prepared, teams
 from apps.access.teams import Code
 
 _CODES = """
@@ -22,3 +24,12 @@ def codes_of(dag_ids: Collection[str]) -> dict[str, Code]:
 def code_of(dag_id: str) -> Code | None:
     """One DAG's."""
     return codes_of([dag_id]).get(dag_id)
+
+
+def teams_of(dag_ids: Collection[str], *, any_rows: bool = True) -> dict[str, str]:
+    """DAG → its team, for those that have one. `any_rows` False: there are no rows of `Team`, so that only bundles can give one."""
+    if not any_rows and not any(b.team_name for b in settings.DAG_BUNDLES):
+        return {}
+    known = teams.rules()
+    codes = codes_of(dag_ids) if known else {}
+    return {dag_id: team for dag_id, code in codes.items() if (team := known.team_of(code)) is not None}

@@ -424,3 +424,21 @@ def test_a_wrong_exit_code_of_a_bash_sensor_is_final_and_so_skips_a_soft_one(tmp
     hard = run.attempt("hard")
     assert (hard.outcome, run.attempt("soft").outcome) == ("failed_no_retry", "skipped")
     assert "AirflowFailException" in hard.error
+
+
+def test_a_task_reads_facts_of_a_dag_as_attributes(tmp_path, monkeypatch):
+    """Airflow's `ti.get_dag` answers with an object; ours was a dict."""
+    run = made(tmp_path, """
+        with DAG("d", schedule=None):
+            @task
+            def f(ti):
+                dag = ti.get_dag("other")
+                return [dag.dag_id, dag.is_paused, dag.owners, dag.tags, dag.next_dagrun.year]
+            f()
+    """)  # fmt: skip
+    told = {"dag_id": "other", "is_paused": True, "owners": "ann", "tags": ["a"], "next_dagrun": "2026-01-02T00:00:00Z", "newer": 1}
+    ask = run.comms.request
+    said = lambda method, path, **more: (200, told) if path == "/dags/other" else ask(method, path, **more)  # noqa: E731
+    monkeypatch.setattr(run.comms, "request", said)
+    run.attempt("f")
+    assert run.xcom("f") == ["other", True, "ann", ["a"], 2026]

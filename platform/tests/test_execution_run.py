@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from try_harness import harness
 
+from trackside.sdk.plugins import policies
+
 HEAD = "from airflow.sdk import DAG, task, BaseOperator\nimport datetime as dt, os, time\n"
 
 
@@ -94,6 +96,23 @@ def test_the_task_finds_itself_in_its_environment(tmp_path):
         "AIRFLOW_CTX_DAG_OWNER": "ann",
         "AIRFLOW_CTX_DAG_EMAIL": "a@b.c",
     }
+
+
+def test_what_the_sites_policy_adds_to_the_environment_gets_the_prefix_and_replaces_no_fact(tmp_path, monkeypatch):
+    found = {"get_airflow_context_vars": [lambda context: {"cluster": context["ti"].task_id, "AIRFLOW_CTX_MINE": "1", "dag_id": "other"}]}
+    monkeypatch.setattr(policies, "_found", {name: [] for name in policies.NAMES} | found)
+    run = made(tmp_path, "with DAG('d', schedule=None):\n    @task\n    def f(): return dict(os.environ)\n    f()\n")
+    run.attempt("f")
+    seen = {name: run.xcom("f").get(f"AIRFLOW_CTX_{name}") for name in ("CLUSTER", "MINE", "DAG_ID", "TASK_ID")}
+    assert seen == {"CLUSTER": "f", "MINE": "1", "DAG_ID": "d", "TASK_ID": "f"}
+    assert "cluster" not in run.xcom("f")
+
+
+def test_a_policy_that_adds_what_is_no_text_fails_the_task_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(policies, "_found", {name: [] for name in policies.NAMES} | {"get_airflow_context_vars": [lambda c: {"n": 1}]})
+    run = made(tmp_path, "with DAG('d', schedule=None):\n    @task\n    def f(): pass\n    f()\n")
+    report = run.attempt("f")
+    assert report.outcome == "failed" and "get_airflow_context_vars gave 'n': 1" in report.error
 
 
 ALWAYS = {

@@ -54,6 +54,8 @@ def test_task_processes_do_not_see_the_worker_s_secrets() -> None:
     given = {
         "PATH": "/bin",
         "AIRFLOW_CONN_DB": "postgres://…",
+        "AIRFLOW_CONN__RED___DB": "postgres://…",
+        "TRACKSIDE_VAR__RED___COLOUR": "red",
         "TRACKSIDE_VAR_COLOUR": "red",
         "TRACKSIDE_DAGS_FOLDER": "/dags",
         "TRACKSIDE_WORKER_TOKEN": "x",
@@ -64,3 +66,18 @@ def test_task_processes_do_not_see_the_worker_s_secrets() -> None:
     assert sorted(scrubbed(given)) == [
         "AIRFLOW_CONN_DB", "PATH", "TRACKSIDE_DAGS_FOLDER", "TRACKSIDE_PLUGINS_FOLDER", "TRACKSIDE_VAR_COLOUR",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({"AIRFLOW__API__BASE_URL": "https://site/", "TRACKSIDE_API_URL": "http://inside"}, "https://site"),
+        ({"AIRFLOW__WEBSERVER__BASE_URL": "https://old"}, "https://old"),
+        ({"TRACKSIDE_API_URL": "http://inside:1/", "TRACKSIDE_PORT": "2"}, "http://inside:1"),
+        ({"TRACKSIDE_PORT": "2"}, "http://127.0.0.1:2"),
+        ({}, None),
+    ],
+)
+def test_user_code_knows_where_people_find_the_site(given, address):
+    """`ti.log_url` in a notification led to port 8080, wherever the site was."""
+    assert scrubbed(given).get("AIRFLOW__API__BASE_URL") == address

@@ -131,6 +131,47 @@ def test_s26_files_callbacks_and_triggers_ask_by_the_same_rule(site):
     assert AuditEvent.objects.filter(action="secret_refused", object_id="c-blue").count() == 6
 
 
+def test_s26_a_teams_secrets_in_the_servers_environment_come_before_the_databases_and_only_to_its_code(site, monkeypatch):
+    for name, value in {
+        "AIRFLOW_CONN__RED___C-RED": "http://me:canary-env@host/x", "TRACKSIDE_CONN__RED___ELSEWHERE": '{"conn_type": "http", "host": "h"}',
+        "AIRFLOW_VAR__RED___V-RED": "from the environment",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    mine, theirs, nobodys = token_in("red-files"), token_in("blue-files"), token_in("rest")
+    assert data.get_connection(token=mine, **ARGUMENTS, conn_id="c-red")["password"] == "canary-env"
+    assert data.get_connection(token=mine, **ARGUMENTS, conn_id="elsewhere")["host"] == "h"
+    assert data.get_variable(token=mine, **ARGUMENTS, key="v-red")["value"] == "from the environment"
+    for token in (theirs, nobodys):
+        assert not gets(token, "red")
+        for spelled in ("elsewhere", "_red___c-red", "_RED___elsewhere"):
+            assert told(data.get_connection, token, conn_id=spelled)[0] == 404
+    for ask in (answers.answer, facts.answer):
+        assert ask("GET", "/connections/c-red", {}, code=Code("red-files"))[1]["password"] == "canary-env"
+        assert ask("GET", "/variables/v-red", {}, code=Code("red-files"))[1]["value"] == "from the environment"
+        assert ask("GET", "/connections/elsewhere", {}, code=Code("blue-files"))[0] == ask("GET", "/connections/elsewhere", {})[0] == 404
+
+
+def test_s26_without_teams_nothing_of_a_team_comes_from_the_environment(site, monkeypatch):
+    site.DAG_BUNDLES = [BundleConfig("rest")]
+    monkeypatch.setenv("AIRFLOW_VAR__RED___ELSEWHERE", "canary-env")
+    assert answers.answer("GET", "/variables/elsewhere", {}, code=Code("rest"))[0] == 404
+
+
+@pytest.mark.parametrize(("bundle", "path", "tags", "team"), [
+    ("files", "red/deep/x.py", (), "red"), ("files", "x.py", ("blues",), "blue"), ("files", "x.py", (), None),
+])  # fmt: skip
+def test_a_task_is_told_its_team(owners, bundle, path, tags, team):
+    dag_in(bundle, path, tags)
+    (order,) = Worker().take().values()
+    assert order["run"]["team_name"] == team
+
+
+def test_a_task_of_a_bundles_team_is_told_so_without_rows_of_teams(site):
+    dag_in("red-files")
+    (order,) = Worker().take().values()
+    assert order["run"]["team_name"] == "red"
+
+
 def test_s26_without_teams_names_of_teams_are_labels(site):
     site.DAG_BUNDLES = [BundleConfig("rest")]
     assert gets(token_in("rest"), "blue")

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from apps.access import teams
+from apps.access import surroundings, teams
 from apps.access.audit import Actor
 from apps.access.models import Connection, Variable
 from apps.dags import ownership
@@ -71,6 +71,8 @@ def caller(token: str | Caller) -> Caller:
 def get_connection(*, token: str, body: Any, query: dict[str, str], conn_id: str) -> dict[str, Any]:
     """A connection with its secrets."""
     me = caller(token)
+    if (of_team := surroundings.connection(conn_id, lambda: ownership.code_of(me.dag_id))) is not None:
+        return of_team
     c = Connection.objects.filter(conn_id=conn_id).first()
     if c is None or not _may_have(me, c, "connection", conn_id):
         raise Refused(404, f"The conn_id `{conn_id}` isn't defined. Create it in the admin under Connections.")
@@ -83,6 +85,8 @@ def get_connection(*, token: str, body: Any, query: dict[str, str], conn_id: str
 def get_variable(*, token: str, body: Any, query: dict[str, str], key: str) -> dict[str, Any]:
     """A variable's value."""
     me = caller(token)
+    if (text := surroundings.variable(key, lambda: ownership.code_of(me.dag_id))) is not None:
+        return {"key": key, "value": text}
     v = Variable.objects.filter(key=key).first()
     if v is None or not _may_have(me, v, "variable", key):
         raise Refused(404, f"Variable {key} does not exist")
@@ -294,6 +298,10 @@ def get_dag(*, token: str, body: Any, query: dict[str, str], dag_id: str) -> dic
         "dag_id": dag.dag_id,
         "is_paused": dag.is_paused,
         "is_stale": dag.is_stale,
-        "owners": dag.owners,
+        "owners": ", ".join(dag.owners) or None,
         "bundle_name": dag.bundle_name,
+        "bundle_version": dag.bundle_version,
+        "relative_fileloc": dag.relative_fileloc,
+        "tags": list(dag.tags.order_by("name").values_list("name", flat=True)),
+        "next_dagrun": _iso(dag.next_logical_date),
     }

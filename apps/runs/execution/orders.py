@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from apps.dags import ownership
 from apps.runs import compiled, sql, transitions
 from apps.runs.assets import reading
 from apps.runs.execution import tokens
@@ -28,7 +29,7 @@ SELECT ti.id, ti.try_id, ti.run_id, ti.dag_id, ti.task_id, ti.map_index, ti.try_
        r.conf::text, r.note, r.triggered_by, r.triggering_user_name, r.partition_key,
        d.fileloc, d.relative_fileloc, d.bundle_name, coalesce(r.bundle_version, d.bundle_version), v.id, v.number, v.file_hash, v.spec_hash,
        CASE WHEN r.bundle_version IS DISTINCT FROM d.bundle_version AND r.bundle_version IS NOT NULL THEN v.spec ->> 'relative_fileloc' END,
-       r.partition_date, v.files_hash
+       r.partition_date, v.files_hash, EXISTS (SELECT 1 FROM access_team)
 FROM runs_taskinstance ti JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
 LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
 WHERE ti.id = ANY(%s::bigint[])
@@ -54,7 +55,12 @@ def build(claimed: Sequence[tuple[int, UUID, int]], secrets: Sequence[str]) -> l
     counts = _mapped_counts(facts)
     events = reading.consumed({r[2] for r in facts.values() if r[19] == RunType.ASSET_TRIGGERED})
     refused = reading.unusable({pk: task for pk, r in facts.items() if (task := _task(r, dags)) is not None})
-    return [_order(facts[pk], f"{try_id}.{secrets[n - 1]}", upstream[pk], xcoms, counts, events, refused) for pk, try_id, n in claimed if pk in facts]
+    owners = ownership.teams_of({r[3] for r in facts.values()}, any_rows=any(r[44] for r in facts.values()))
+    return [
+        _order(facts[pk], f"{try_id}.{secrets[n - 1]}", upstream[pk], xcoms, counts, events, refused, owners)
+        for pk, try_id, n in claimed
+        if pk in facts
+    ]
 
 
 def _task(r: tuple, dags: dict[UUID, compiled.CompiledDag]) -> TaskSpec | None:
@@ -94,7 +100,7 @@ def _mapped_counts(facts: dict[int, tuple]) -> dict[tuple[int, str], int]:
 
 def _order(
     r: tuple, token: str, upstream: tuple[str, ...], xcoms: dict[int, dict[str, list[dict[str, Any]]]], counts: dict[tuple[int, str], int],
-    events: dict[int, list[dict[str, Any]]], refused: dict[int, list[str]],
+    events: dict[int, list[dict[str, Any]]], refused: dict[int, list[str]], owners: dict[str, str],
 ) -> dict[str, Any]:
     records = [x for t in upstream for x in xcoms.get(r[2], {}).get(t, ())]
     complete = len(upstream) <= PREFETCH_ROWS and len(records) <= PREFETCH_ROWS and all(len(x["value"]) <= PREFETCH_BYTES for x in records)
@@ -102,7 +108,7 @@ def _order(
         dag_id=r[3], run_id=r[18], run_type=r[19], state=r[20], logical_date=_iso(r[21]), data_interval_start=_iso(r[22]), data_interval_end=_iso(r[23]),
         run_after=_iso(r[24]), queued_at=_iso(r[25]), start_date=_iso(r[26]), clear_number=r[27], conf=exact_loads(r[28]), note=r[29],
         triggered_by=r[30], triggering_user_name=r[31], partition_key=r[32], partition_date=_iso(r[42]),
-        consumed_asset_events=events.get(r[2], []),
+        consumed_asset_events=events.get(r[2], []), team_name=owners.get(r[3]),
     )  # fmt: skip
     return StartOrder(
         try_id=str(r[1]), token=token, dag_id=r[3], task_id=r[4], run=run.to_dict(), map_index=r[5], try_number=r[6], max_tries=r[7],

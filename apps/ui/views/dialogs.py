@@ -19,7 +19,7 @@ from django.utils.translation import pgettext
 from apps.dags import catalogue
 from apps.runs.errors import ActionRefused, Invalid
 from apps.runs.models import Run
-from apps.ui import params, previews, words
+from apps.ui import params, prefill, previews, words
 from apps.ui.page import actor_of, page, show, wants_fragment
 from apps.ui.queries import runs as run_queries
 from apps.ui.queries import tasks as task_queries
@@ -47,16 +47,18 @@ def dialog(request: HttpRequest, template: str, context: dict[str, Any], *, stat
 # --- trigger --------------------------------------------------------------------------------------------------------
 @page(read="run", action="trigger")
 def trigger(request: HttpRequest, dag_id: str) -> HttpResponse:
-    """The form of the DAG's params; POST creates the run. `?conf_of=<run id>` starts from an earlier run's conf."""
+    """The form of the DAG's params; POST creates the run. `?conf_of=<run id>` starts from an earlier run's conf, `prefill` from a link."""
     dag = get_dag(dag_id)
     info = head(dag, "")
     structure = info["structure"]
     earlier = Run.objects.filter(dag=dag, run_id=request.GET.get("conf_of", "")).first() if request.GET.get("conf_of") else None
-    form = params.fields(structure.params if structure else {}, earlier.conf if earlier else None)
+    declared = structure.params if structure else {}
+    linked, beside = prefill.of_trigger(declared, request.GET)
+    form = params.fields(declared, {**(earlier.conf if earlier else {}), **linked})
     context: dict[str, Any] = {
         **info,
         "fields": form,
-        "given": request.POST,
+        "given": request.POST if request.method == "POST" else beside,
         "back": reverse("dag", args=[dag_id]),
         "subject": _("Trigger %(dag_id)s") % {"dag_id": dag_id},
     }

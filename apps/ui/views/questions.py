@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from apps.runs.errors import ActionRefused, Invalid, NotFound
 from apps.runs.models import HITLDetail
 from apps.runs.questions import answering
-from apps.ui import params, previews, rights
+from apps.ui import params, prefill, previews, rights
 from apps.ui.live import cursor
 from apps.ui.page import actor_of, page, show
 from apps.ui.queries import questions as queries
@@ -44,14 +44,15 @@ def _may_answer(request: HttpRequest, row: HITLDetail) -> bool:
 
 @page(read="hitl", action="edit")
 def answer(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpResponse:
-    """The question with its options and fields; POST answers it. The first answer counts."""
+    """The question with its options and fields; POST answers it. The first answer counts. A link may fill it in (`prefill`)."""
     run = run_queries.get(dag_id, run_id)
     ti = task_queries.get(run, task_id, previews.map_index(request))
     asked = queries.of(ti)
     if asked is None:
         raise NotFound(f"{task_id} asks nothing. The page of the task shows what it does.")
-    form = params.fields(asked.params, asked.params_input if asked.responded_at else None)
-    chosen = request.POST.getlist("option") if request.method == "POST" else (asked.chosen_options or asked.defaults or [])
+    form = params.fields(asked.params, asked.params_input if asked.responded_at else prefill.of_params(asked.params, request.GET))
+    linked = [] if asked.responded_at else request.GET.getlist(prefill.OPTIONS)
+    chosen = request.POST.getlist("option") if request.method == "POST" else (linked or asked.chosen_options or asked.defaults or [])
     home = reverse("task", args=[dag_id, run_id, task_id]) + (f"?map_index={ti.map_index}" if ti.map_index >= 0 else "")
     error, status = "", 200
     if request.method == "POST":

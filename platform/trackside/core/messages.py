@@ -86,6 +86,8 @@ class RunRecord(_Message):
     partition_key: str | None = None
     partition_date: str | None = None
     consumed_asset_events: list[dict[str, Any]] = field(default_factory=list)
+    team_name: str | None = None
+    """Of the DAG; told with start orders only."""
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from trackside.sdk.assets import BaseAsset
 from trackside.sdk.execution.accessors import ConnectionAccessor, VariableAccessor
 from trackside.sdk.execution.events import InletEvents, OutletEvents, TriggeringEvents
 from trackside.sdk.execution.state_stores import AssetStateStoreAccessors, TaskStateStoreAccessor
+from trackside.sdk.plugins import policies
 from trackside.sdk.state_store import TaskScope
 
 if TYPE_CHECKING:
@@ -179,7 +180,10 @@ def context_merge(context: dict[str, Any], *args: Any, **kwargs: Any) -> None:
 
 
 def context_to_airflow_vars(context: Any, in_env_var_format: bool = False) -> dict[str, str]:
-    """What the environment of the task says about it: `AIRFLOW_CTX_…` names (or `airflow.ctx.…`)."""
+    """What the environment of the task says about it: `AIRFLOW_CTX_…` names (or `airflow.ctx.…`).
+
+    What the site's `get_airflow_context_vars` adds gets the same prefix if it has none, and never replaces a fact (as in Airflow).
+    """
     ti, run, dag = context.get("ti"), context.get("dag_run"), context.get("dag")
     day = getattr(run, "logical_date", None)
     task = context.get("task")
@@ -192,9 +196,14 @@ def context_to_airflow_vars(context: Any, in_env_var_format: bool = False) -> di
         "logical_date": day.isoformat() if day is not None else None,
         "try_number": str(ti.try_number) if ti is not None else None,
         "dag_run_id": getattr(run, "run_id", None),
+        "team_name": getattr(run, "team_name", None),
     }
     prefix = "AIRFLOW_CTX_" if in_env_var_format else "airflow.ctx."
-    return {prefix + (key.upper() if in_env_var_format else key): value for key, value in found.items() if value}
+    named = {
+        key if key.startswith(prefix) else prefix + (key.upper() if in_env_var_format else key): value
+        for key, value in policies.context_vars(context).items()
+    }
+    return named | {prefix + (key.upper() if in_env_var_format else key): value for key, value in found.items() if value}
 
 
 AIRFLOW_VAR_NAME_FORMAT_MAPPING = {

@@ -78,6 +78,7 @@ class DagRun:
     partition_key: str | None = None
     partition_date: pendulum.DateTime | None = None
     consumed_asset_events: list[dict[str, Any]] = field(default_factory=list)
+    team_name: str | None = None
 
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> DagRun:
@@ -111,8 +112,28 @@ _MOMENTS = (
 )
 _PLAIN = (
     *("dag_id", "run_id", "state", "clear_number", "note", "triggered_by", "triggering_user_name"),
-    *("partition_key", "consumed_asset_events"),
+    *("partition_key", "consumed_asset_events", "team_name"),
 )
+
+
+@dataclass(slots=True)
+class DagFacts:
+    """What the server tells about a DAG: the fields of Airflow's answer to `ti.get_dag`."""
+
+    dag_id: str
+    is_paused: bool = False
+    bundle_name: str | None = None
+    bundle_version: str | None = None
+    relative_fileloc: str | None = None
+    owners: str | None = None
+    tags: list[str] = field(default_factory=list)
+    next_dagrun: pendulum.DateTime | None = None
+
+    @classmethod
+    def from_wire(cls, data: dict[str, Any]) -> DagFacts:
+        """From the server's answer; what a newer server adds is left out."""
+        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        return cls(**{**known, "next_dagrun": moment(data.get("next_dagrun"))})
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ from trackside.sdk.execution.records import moment
 from trackside.sdk.execution.rendering import rendered_fields
 from trackside.sdk.execution.results import push_result
 from trackside.sdk.execution.ti import RuntimeTaskInstance
-from trackside.sdk.plugins import policies
 from trackside.sdk.plugins.hooks import listeners
 from trackside.sdk.templating import LateEnvironment, Templater, environment_for, is_reference, render_text
 
@@ -162,8 +161,7 @@ def _map_index_label(ti: RuntimeTaskInstance, context: Context) -> str | None:
 
 def _execute(ti: RuntimeTaskInstance, context: Context, started: float) -> Any:
     task = ti.task
-    for name, value in (context_to_airflow_vars(context, in_env_var_format=True) | policies.context_vars(context)).items():
-        os.environ[name] = value
+    os.environ.update(context_to_airflow_vars(context, in_env_var_format=True))
     listeners.call("on_task_instance_running", previous_state=TaskInstanceState.QUEUED, task_instance=ti)
     run_callbacks(task, "on_execute_callback", context)
     hook = getattr(task, "_pre_execute_hook", None)

@@ -15,11 +15,12 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+from trackside.core.environment import SITE_URL
 from trackside.core.messages import StartOrder, XComRecord
 from trackside.sdk.exceptions import AirflowNotFoundException
 from trackside.sdk.execution import xcom, xcom_backend
 from trackside.sdk.execution.comms import Comms, call, quoted
-from trackside.sdk.execution.records import DagRun, PreviousTaskInstance, TaskInstanceKey, moment, to_wire
+from trackside.sdk.execution.records import DagFacts, DagRun, PreviousTaskInstance, TaskInstanceKey, moment, to_wire
 from trackside.sdk.execution.xcom import XCOM_RETURN_KEY
 from trackside.sdk.types import NOTSET, is_arg_set
 
@@ -73,11 +74,11 @@ class RuntimeTaskInstance:
 
     @property
     def log_url(self) -> str:
-        """Page of this try's log."""
-        base = os.environ.get("AIRFLOW__API__BASE_URL", "http://localhost:8080").rstrip("/")
-        mapped = f"/mapped/{self.map_index}" if self.is_mapped else ""
+        """Page of this try's log (with the page's own arguments; Airflow names another path)."""
+        base = os.environ.get(SITE_URL, "http://localhost:8080").rstrip("/")
+        mapped = f"map_index={self.map_index}&" if self.is_mapped else ""
         run, task = quote(self.run_id, safe=""), quote(self.task_id, safe="")
-        return f"{base}/dags/{quote(self.dag_id)}/runs/{run}/tasks/{task}{mapped}?try_number={self.try_number}"
+        return f"{base}/dags/{quote(self.dag_id)}/runs/{run}/tasks/{task}?{mapped}try={self.try_number}"
 
     @property
     def mark_success_url(self) -> str:
@@ -316,9 +317,9 @@ class RuntimeTaskInstance:
         return [{"task_id": name, "state": state} for name, state in states.get(run_id, {}).items()]
 
     @staticmethod
-    def get_dag(dag_id: str) -> dict[str, Any]:
-        """What the server knows about a DAG (`is_paused`, …)."""
-        return call(_active(), "GET", f"/dags/{quoted(dag_id)}")
+    def get_dag(dag_id: str) -> DagFacts:
+        """What the server knows about a DAG. Raises AirflowNotFoundException."""
+        return DagFacts.from_wire(call(_active(), "GET", f"/dags/{quoted(dag_id)}"))
 
 
 class _UpstreamMapIndexes:

@@ -7,11 +7,13 @@ to answer is over. Server side: `apps/runs/questions/`.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypedDict
 from urllib.parse import quote, urlencode
 
+from trackside.core.environment import SITE_URL
 from trackside.sdk.exceptions import AirflowException, ParamValidationError, TaskAwaitingInput
 from trackside.sdk.operator import BaseOperator
 from trackside.sdk.operators.skipping import BranchMixIn, SkipMixin
@@ -135,12 +137,13 @@ class HITLOperator(BaseOperator):
             raise ValueError(f"options {unknown} are not valid options")
         if unknown := set(params_input or ()) - set(self.params.keys()):
             raise ValueError(f"params {unknown} are not valid params")
-        base = base_url or os.environ.get("AIRFLOW__API__BASE_URL", "http://localhost:8080")
+        base = base_url or os.environ.get(SITE_URL, "http://localhost:8080")
         names = (quote(str(name), safe="") for name in (task_instance.dag_id, task_instance.run_id, task_instance.task_id))
         dag, run, task = names
-        mapped = f"/mapped/{task_instance.map_index}" if task_instance.map_index >= 0 else ""
-        query = urlencode([*(("_options", option) for option in chosen), *(params_input or {}).items()])
-        return f"{base.rstrip('/')}/dags/{dag}/runs/{run}/tasks/{task}{mapped}" + (f"?{query}" if query else "")
+        mapped = [("map_index", task_instance.map_index)] if task_instance.map_index >= 0 else []
+        values = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in (params_input or {}).items()]
+        query = urlencode([*mapped, *(("_options", option) for option in chosen), *values])
+        return f"{base.rstrip('/')}/dags/{dag}/runs/{run}/tasks/{task}/answer" + (f"?{query}" if query else "")
 
     @staticmethod
     def generate_link_to_ui_from_context(

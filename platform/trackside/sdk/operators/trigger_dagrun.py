@@ -104,7 +104,7 @@ class TriggerDagRunOperator(BaseOperator):
             json.dumps(conf)
         except (TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"conf parameter should be JSON Serializable: {self.conf}") from error
-        if self.fail_when_dag_is_paused and context["ti"].get_dag(self.trigger_dag_id).get("is_paused"):
+        if self.fail_when_dag_is_paused and context["ti"].get_dag(self.trigger_dag_id).is_paused:
             raise DagIsPaused(self.trigger_dag_id)
         # as Airflow has it: two runs without logical date at one moment need different names
         suffix = (after or day or now).isoformat() + ("" if day else f"_{secrets.token_hex(4)}")

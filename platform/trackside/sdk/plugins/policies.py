@@ -115,10 +115,13 @@ def mutate(ti: Any, dag_run: Any = None) -> None:
 
 
 def context_vars(context: Any) -> dict[str, str]:
-    """What `get_airflow_context_vars` adds to a task's environment."""
+    """What `get_airflow_context_vars` adds to a task's environment. Raises TypeError, as Airflow does, for what is no text."""
     out: dict[str, str] = {}
     for function in load()["get_airflow_context_vars"]:
-        out.update({str(key): str(value) for key, value in (function(context) or {}).items()})
+        out.update(function(context) or {})
+    for key, value in out.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"get_airflow_context_vars gave {key!r}: {value!r}; names and values must be texts. Mend {MODULE}.py")
     return out
 
 
