@@ -63,6 +63,8 @@ class PendingPartition(models.Model):
     """Carried from the upstream run where the key itself says none; null when upstream runs disagree."""
     fingerprint = models.CharField(max_length=64)
     """Of the consumer's mappers when it was made (`core.partitions.Mapping`): with other mappers it is void."""
+    awaits = models.JSONField(default=dict)
+    """Of rollups by mappers of the user's, as a child said: asset id → {"keys": upstream keys, "least": how many of them are enough}."""
     run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, null=True, related_name="partitions")
     has_news = models.BooleanField(default=True)
     """To be judged by the next tick."""

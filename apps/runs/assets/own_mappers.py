@@ -1,8 +1,9 @@
 """Partition mappers of the user's own class: asked in a child, once per event and consumer; what they say is kept as pending partitions.
 
 For `partitions`, which writes the question into the transaction of the event (an errand, `trackside.runner.errands.mapping` answers)
-and the answer when it is there. Mappers are found in the timetable of the consumer's DAG, as its file has it now. Until then the
-event has started nothing; what goes wrong stands in the audit trail, as with mappers that come with Trackside.
+and the answer when it is there; the answer of a rollup says what its run waits for, so that the server can judge alone. Mappers are
+found in the timetable of the consumer's DAG, as its file has it now. Until then the event has started nothing; what goes wrong stands
+in the audit trail, as with mappers that come with Trackside.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def answered(errand: Errand, ok: bool, result: Any, error: str | None, now: date
     if event is None or errand.dag_id is None:
         return  # housekeeping or a person deleted it meanwhile
     if ok:
-        keys = {key: datetime.fromisoformat(date) if date else None for key, date in result.items()}
-        partitions.pend({(errand.dag_id, key): (date, asked["fingerprint"], [event]) for key, date in keys.items()}, now)
+        dates = {key: datetime.fromisoformat(said["date"]) if said["date"] else None for key, said in result.items()}
+        awaits = {(errand.dag_id, key): {str(event.asset): said["awaits"]} for key, said in result.items() if said["awaits"] is not None}
+        partitions.pend({(errand.dag_id, key): (date, asked["fingerprint"], [event]) for key, date in dates.items()}, now, awaits)
     else:
         partitions.complain("failed to map partition_key", event, errand.dag_id, f"the mapper of asset {asked['name']}: {error}")

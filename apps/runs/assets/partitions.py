@@ -3,8 +3,8 @@
 
 `queue` runs in the transaction that writes the events; `create_runs` is a step of the scheduler's tick. Rows of one consumer
 are locked in the order of their keys, after the run or the DAG. What a consumer's mappers make of a key is pure
-(`trackside.core.partitions`), but for mappers of the user's, which a child answers for later (`own_mappers`). A key that
-cannot be mapped is noted in the audit trail and starts nothing.
+(`trackside.core.partitions`), but for mappers of the user's, which a child answers for later (`own_mappers`); what a rollup of
+theirs waits for is kept with the pending row. A key that cannot be mapped is noted in the audit trail and starts nothing.
 """
 
 from __future__ import annotations
@@ -73,11 +73,13 @@ ORDER BY d.dag_id, c.asset_id
 """
 # A date that two upstream runs disagree about is nobody's; one that comes later is taken.
 _PEND = """
-INSERT INTO runs_pendingpartition AS p (dag_id, partition_key, partition_date, fingerprint, has_news, created_at, updated_at)
-SELECT e.dag, e.key, e.date, e.print, true, %(now)s::timestamptz, %(now)s::timestamptz
-FROM unnest(%(dags)s::text[], %(keys)s::text[], %(dates)s::timestamptz[], %(prints)s::text[]) AS e(dag, key, date, print)
+INSERT INTO runs_pendingpartition AS p (dag_id, partition_key, partition_date, fingerprint, awaits, has_news, created_at, updated_at)
+SELECT e.dag, e.key, e.date, e.print, e.awaits::jsonb, true, %(now)s::timestamptz, %(now)s::timestamptz
+FROM unnest(%(dags)s::text[], %(keys)s::text[], %(dates)s::timestamptz[], %(prints)s::text[], %(awaits)s::text[])
+    AS e(dag, key, date, print, awaits)
 ORDER BY e.dag, e.key
 ON CONFLICT (dag_id, partition_key) WHERE run_id IS NULL DO UPDATE SET has_news = true, updated_at = excluded.updated_at,
+    awaits = p.awaits || excluded.awaits,
     partition_date = CASE WHEN p.partition_date IS NULL THEN excluded.partition_date
         WHEN excluded.partition_date IS NULL OR excluded.partition_date = p.partition_date THEN p.partition_date END
 RETURNING id, dag_id, partition_key
@@ -114,14 +116,21 @@ def queue(events: Sequence[Keyed], now: datetime) -> int:
     return pend(wanted, now)
 
 
-def pend(wanted: dict[tuple[str, str], tuple[datetime | None, str, list[Keyed]]], now: datetime) -> int:
-    """Have consumers wait: (DAG, key) → (date, fingerprint of the mappers, events); how many partitions have news."""
+def pend(
+    wanted: dict[tuple[str, str], tuple[datetime | None, str, list[Keyed]]], now: datetime,
+    awaits: dict[tuple[str, str], dict[str, Any]] | None = None,
+) -> int:  # fmt: skip
+    """Have consumers wait: (DAG, key) → (date, fingerprint of the mappers, events); how many partitions have news.
+
+    `awaits`: (DAG, key) → what rollups by mappers of the user's wait for (`PendingPartition.awaits`).
+    """
     if not wanted:
         return 0
     places = sorted(wanted)
     columns = {
         "now": now, "dags": [dag_id for dag_id, _ in places], "keys": [key for _, key in places],
         "dates": [wanted[place][0] for place in places], "prints": [wanted[place][1] for place in places],
+        "awaits": [orjson.dumps((awaits or {}).get(place, {})).decode() for place in places],
     }  # fmt: skip
     _delete([r[0] for r in sql.rows(_OUTDATED, columns)])  # written for mappers the consumer does not have any more
     pending = sql.rows(_PEND, columns)
@@ -164,7 +173,7 @@ def complain(what: str, event: Keyed, consumer: str, why: str) -> None:
 
 # --- runs -----------------------------------------------------------------------------------------------------------------
 _JUDGE = """
-SELECT p.id, p.dag_id, p.partition_key, p.partition_date, p.fingerprint, d.timetable::text
+SELECT p.id, p.dag_id, p.partition_key, p.partition_date, p.fingerprint, d.timetable::text, p.awaits::text
 FROM runs_pendingpartition p JOIN dags_dag d ON d.dag_id = p.dag_id
 WHERE p.run_id IS NULL AND p.has_news AND NOT d.is_paused AND NOT d.is_stale AND NOT d.has_import_errors {narrower}
 ORDER BY p.id LIMIT %(limit)s
@@ -172,7 +181,7 @@ ORDER BY p.id LIMIT %(limit)s
 _ALL = _JUDGE.format(narrower="")
 _OF_DAG = _JUDGE.format(narrower="AND p.dag_id = %(dag)s") + " FOR NO KEY UPDATE OF p"
 _CAME = """
-SELECT n.pending_id, a.name, a.uri, n.source_key FROM runs_partitionnews n JOIN dags_asset a ON a.id = n.asset_id AND a.is_active
+SELECT n.pending_id, a.id, a.name, a.uri, n.source_key FROM runs_partitionnews n JOIN dags_asset a ON a.id = n.asset_id AND a.is_active
 WHERE n.pending_id = ANY(%s::bigint[])
 """
 
@@ -199,10 +208,10 @@ def _create_for(dag_id: str, now: datetime) -> int:
         logger.info("%d pending partitions of %s are void: its mappers changed", len(void), dag_id)
         _delete(void)
     rows = [r for r in rows if r[0] not in set(void)]
-    came: dict[int, dict[tuple[str, str], set[str]]] = defaultdict(lambda: defaultdict(set))
-    for pk, name, uri, source_key in sql.rows(_CAME, [[r[0] for r in rows]]):
-        came[pk][name, uri].add(source_key)
-    full = [r for r in rows if _has_all(mapping, timetable.get("condition"), r[2], came[r[0]])]
+    came: dict[int, dict[tuple[int, str, str], set[str]]] = defaultdict(lambda: defaultdict(set))
+    for pk, *asset, source_key in sql.rows(_CAME, [[r[0] for r in rows]]):
+        came[pk][asset[0], asset[1], asset[2]].add(source_key)
+    full = [r for r in rows if _has_all(mapping, timetable.get("condition"), r[2], came[r[0]], orjson.loads(r[6]))]
     sql.run("UPDATE runs_pendingpartition SET has_news = false WHERE id = ANY(%s::bigint[])", [[r[0] for r in rows]])
     if not full:
         return 0
@@ -210,20 +219,24 @@ def _create_for(dag_id: str, now: datetime) -> int:
     checked = creation.checked_of(dag)
     if checked is None:
         raise LookupError("it has no version that can be read; save its file again")
-    for pk, _, key, carried, _, _ in full:
+    for pk, _, key, carried, *_ in full:
         run = creation.create_run(
             dag, checked, run_id=generate_run_id(RunType.ASSET_TRIGGERED, now, None, creation.random_suffix()),
             run_type=RunType.ASSET_TRIGGERED, logical_date=None, interval=None, run_after=now, now=now, triggered_by=TriggeredBy.ASSET,
-            partition_key=key, partition_date=_date(mapping, key, came[pk], carried),
+            partition_key=key, partition_date=_date(mapping, key, [asset[1:] for asset in came[pk]], carried),
         )  # fmt: skip
         sql.run("UPDATE runs_pendingpartition SET run_id = %s, updated_at = %s WHERE id = %s", [run.pk, now, pk])
         sql.run(_USE, [run.pk, pk])
     return len(full)
 
 
-def _has_all(mapping: Mapping, condition: Any, key: str, came: dict[tuple[str, str], set[str]]) -> bool:
+def _has_all(mapping: Mapping, condition: Any, key: str, came: dict[tuple[int, str, str], set[str]], awaits: dict[str, Any]) -> bool:
+    complete = []
     try:
-        complete = [AssetNews(*asset) for asset, keys in came.items() if mapping.has_all(*asset, key, keys)]
+        for (asset, name, uri), keys in came.items():
+            said = awaits.get(str(asset))
+            if len(keys & set(said["keys"])) >= said["least"] if said else mapping.has_all(name, uri, key, keys):
+                complete.append(AssetNews(name, uri))
     except Exception:
         logger.exception("the mappers of a consumer cannot judge the key %s", key)
         return False

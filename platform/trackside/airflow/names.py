@@ -107,6 +107,15 @@ _PARTITIONS = _of(
     *("StartOfMonthMapper", "StartOfQuarterMapper", "StartOfYearMapper", "Window", "HourWindow", "DayWindow"),
     *("WeekWindow", "MonthWindow", "QuarterWindow", "YearWindow", "SegmentWindow", "WaitForAll", "MinimumCount"),
 )
+_WAIT_POLICIES = _of("sdk.partitions", "WaitPolicy", "WaitForAll", "MinimumCount")
+_TEMPORAL = _of(
+    *("sdk.partitions", "FanOutMapper", "StartOfHourMapper", "StartOfDayMapper", "StartOfWeekMapper", "StartOfMonthMapper"),
+    *("StartOfQuarterMapper", "StartOfYearMapper"),
+)
+_WINDOWS = _of(
+    "sdk.partitions", "Window", "HourWindow", "DayWindow", "WeekWindow", "MonthWindow", "QuarterWindow", "YearWindow", "SegmentWindow"
+)
+_SEVERAL_TIMES = ("CronTriggerTimetable", "DeltaTriggerTimetable", "MultipleCronTriggerTimetable", "CronPartitionTimetable")
 _DECORATOR = {
     **_of("sdk.decorators", "TaskDecorator", "task_decorator_factory", "get_unique_task_id"),
     **_of("sdk.decorated", "DecoratedOperator", "DecoratedMappedOperator"),
@@ -319,9 +328,30 @@ MODULES: dict[str, Names] = {
         **_of("sdk.timetables", "DagRunInfo", "TimeRestriction", "DataInterval"),
     },
     "airflow.timetables.interval": _of("sdk.timetables", "CronDataIntervalTimetable", "DeltaDataIntervalTimetable"),
-    "airflow.timetables.trigger": _of(
-        "sdk.timetables", "CronTriggerTimetable", "DeltaTriggerTimetable", "MultipleCronTriggerTimetable", "CronPartitionTimetable"
+    "airflow.timetables.trigger": _of("sdk.timetables", *_SEVERAL_TIMES),
+    "airflow.sdk.definitions.timetables.trigger": _of("sdk.timetables", *_SEVERAL_TIMES),
+    "airflow.sdk.definitions.timetables.interval": _of("sdk.timetables", "CronDataIntervalTimetable", "DeltaDataIntervalTimetable"),
+    "airflow.sdk.definitions.timetables.events": _of("sdk.timetables", "EventsTimetable"),
+    "airflow.sdk.definitions.timetables.simple": _of("sdk.timetables", "NullTimetable", "OnceTimetable", "ContinuousTimetable"),
+    "airflow.sdk.definitions.timetables.assets": _of(
+        "sdk.timetables", "AssetTriggeredTimetable", "PartitionedAssetTimetable", "PartitionedAtRuntime", "AssetOrTimeSchedule"
     ),
+    **{
+        f"{package}{module}": names
+        for package in ("airflow.partition_mappers", "airflow.sdk.definitions.partition_mappers")
+        for module, names in {
+            "": _PARTITIONS,
+            ".base": _of("sdk.partitions", "PartitionMapper", "RollupMapper"),
+            ".temporal": _TEMPORAL,
+            ".window": _WINDOWS,
+            ".wait_policy": _WAIT_POLICIES,
+            ".identity": _of("sdk.partitions", "IdentityMapper"),
+            ".product": _of("sdk.partitions", "ProductMapper"),
+            ".chain": _of("sdk.partitions", "ChainMapper"),
+            ".fixed_key": _of("sdk.partitions", "FixedKeyMapper"),
+            ".allowed_key": _of("sdk.partitions", "AllowedKeyMapper"),
+        }.items()
+    },
     "airflow.timetables.events": _of("sdk.timetables", "EventsTimetable"),
     "airflow.timetables.assets": _of("sdk.timetables", "AssetOrTimeSchedule"),
     "airflow.timetables.datasets": {"DatasetOrTimeSchedule": "sdk.timetables:AssetOrTimeSchedule"},

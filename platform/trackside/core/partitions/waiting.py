@@ -19,6 +19,12 @@ class WaitPolicy(Record):
         """Whether it can never be satisfied."""
         return False
 
+    def least(self, expected: int) -> int | None:
+        """The smallest number of keys that satisfies it; None: no number does."""
+        if self.is_unreachable(expected):
+            return None
+        return next((count for count in range(expected + 1) if self.is_satisfied(count, expected)), None)
+
     def enough(self, came: Set[str], expected: Set[str]) -> bool:
         """Whether a run may be made."""
         return not self.is_unreachable(len(expected)) and self.is_satisfied(len(came & expected), len(expected))
