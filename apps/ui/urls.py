@@ -51,6 +51,7 @@ urlpatterns = [
     path("undo/<uuid:undo_pk>", actions.undo, name="undo"),
     # one DAG
     path("dags/<str:dag_id>", dag.grid, name="dag"),
+    path("dags/<str:dag_id>/head", dag.head_alone, name="dag_head"),
     path("dags/<str:dag_id>/graph", dag.graph, name="dag_graph"),
     path("dags/<str:dag_id>/runs", dag.runs, name="dag_runs"),
     path("dags/<str:dag_id>/calendar", dag.calendar, name="dag_calendar"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from apps.dags.models import Dag
-from apps.runs import wake
+from apps.runs import listening, wake
 from apps.runs.models import Run, TaskInstance
 from apps.ui import assets
 from apps.ui.tests import factories
@@ -73,6 +73,22 @@ def test_a_dag_is_triggered_from_its_dialog(page: Any) -> None:
     page.click("dialog button.pri")
     page.wait_for_selector(".toast")
     assert Run.objects.get().conf == {"rows": 50}
+
+
+def test_the_head_of_a_dag_follows_what_others_do_and_its_own_dialog(page: Any) -> None:
+    factories.dag()
+    Dag.objects.update(is_paused=True)
+    page.goto("/dags/orders")
+    page.wait_for_selector('.live[data-live="connected"]')
+    page.wait_for_selector("#dag-head .sw[aria-checked='false']")
+    page.keyboard.press("t")
+    page.click("dialog button.pri")  # "switch the DAG on" is ticked
+    page.wait_for_selector("#dag-head .sw[aria-checked='true']")
+    page.wait_for_selector("#dag-head a:has-text('Clear…')")
+    Dag.objects.filter(pk="orders").update(is_paused=True, timetable_description="At noon")
+    listening.dag_changed(["orders"], "paused")
+    page.wait_for_selector("#dag-head .sw[aria-checked='false']")
+    page.wait_for_selector("#dag-head :text('At noon')")
 
 
 def test_a_switch_pauses_at_once(page: Any) -> None:

@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 from django.utils.timezone import now
 
+from apps.dags.models import Dag
 from apps.runs import wake
 from apps.runs.models import Event, Run, TaskInstance, Try
 from apps.ui import assets
@@ -134,7 +135,10 @@ class World:
     def change(self, count: int) -> None:
         for _ in range(count):
             run = self.random.choice(self.runs)
-            if self.random.random() < 0.2:
+            if self.random.random() < 0.1:
+                Dag.objects.filter(pk=run.dag_id).update(is_paused=self.random.random() < 0.5)
+                Event.objects.create(kind="dag", verb="pause", dag_id=run.dag_id)
+            elif self.random.random() < 0.2:
                 self._run(run, self.random.choice(("queued", "running", "success", "failed")), self.random.choice(("", "Seen.")))
             else:
                 tis = list(TaskInstance.objects.filter(run=run).order_by("pk"))
@@ -157,9 +161,10 @@ class World:
         run = f"/dags/orders/runs/{self.runs[0].run_id}"
         return {
             "grid": ("/dags/orders", GRID, None),
-            "graph": (f"/dags/orders/graph?run={self.runs[0].run_id}", MODEL_OF, "#g"),
+            "graph": (f"/dags/orders/graph?run={self.runs[0].run_id}", MODEL_OF, "#g:has(a.n)"),
             "home": ("/", MODEL_OF, "#board"),
             "list": ("/dags", MODEL_OF, "tr[data-dag]"),
+            "head": ("/dags/orders/details", MODEL_OF, "#dag-head"),
             "runs": ("/runs", MODEL_OF, "#runs"),
             "tasks": ("/tasks?state=failed&days=all", MODEL_OF, "#tis"),
             "run": (run, MODEL_OF, "#run-head,#run-body"),
@@ -177,7 +182,7 @@ def sign_in(context: Any) -> None:
     page.close()
 
 
-@pytest.mark.timeout(600)  # eight pages of a browser and the web process share the cores
+@pytest.mark.timeout(600)  # nine pages of a browser and the web process share the cores
 def test_every_page_ends_as_a_fresh_load_shows_it(browser: Any, web_process: Web, slow: Slow) -> None:
     factories.user("mara")
     world = World(seed=1)

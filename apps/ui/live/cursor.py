@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from django.db import connection
+from django.db.models.expressions import RawSQL
 
 _TEXT = re.compile(r"(\d{1,20}):(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)")
 MAX_LENGTH = 8192
@@ -39,6 +40,10 @@ class Cursor:
 
     def __str__(self) -> str:
         return f"{self.xmin}:{self.xmax}:{','.join(str(x) for x in sorted(self.open))}"
+
+
+OF_STATEMENT = RawSQL("pg_current_snapshot()::text", ())
+"""For `annotate`: the cursor of the very reading that asks for it, without a statement of its own."""
 
 
 def take() -> str:

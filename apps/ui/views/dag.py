@@ -35,8 +35,9 @@ WAYS = (("LR", lazy("left to right")), ("TB", lazy("top to bottom")), ("RL", laz
 
 
 def get_dag(dag_id: str) -> Dag:
-    """The DAG with its version (without its large columns); raises NotFound."""
-    dag = Dag.objects.select_related("current_version").defer("current_version__spec", "current_version__source").filter(pk=dag_id).first()
+    """The DAG with its version (without its large columns) and the cursor of this reading as `position`; raises NotFound."""
+    rows = Dag.objects.select_related("current_version").defer("current_version__spec", "current_version__source")
+    dag = rows.annotate(position=cursor.OF_STATEMENT).filter(pk=dag_id).first()
     if dag is None:
         raise NotFound(f"There is no DAG {dag_id}. It may have been deleted, or its file does not load.")
     return dag
@@ -79,11 +80,22 @@ def show_tab(request: HttpRequest, dag: Dag, tab: str, template: str, context: d
     return show(
         request,
         template,
-        {**head(dag, tab), "starred": DagFavorite.objects.filter(dag=dag, user=cast(User, request.user)).exists(), **context},
+        {**head(dag, tab), "starred": _starred(request, dag), **context},
         nav="dags",
         title=f"{dag.dag_id} {tab}" if tab != "grid" else dag.dag_id,
         crumbs=crumbs,
     )
+
+
+@page()
+def head_alone(request: HttpRequest, dag_id: str) -> HttpResponse:
+    """The top of a tab (`?tab=`) by itself: what an open page asks for when the DAG or a run has changed."""
+    dag = get_dag(dag_id)
+    return show(request, "ui/_dag_head.html", {**head(dag, request.GET.get("tab", "grid")), "starred": _starred(request, dag)})
+
+
+def _starred(request: HttpRequest, dag: Dag) -> bool:
+    return DagFavorite.objects.filter(dag=dag, user=cast(User, request.user)).exists()
 
 
 @page()

@@ -58,6 +58,26 @@ describe("the socket of a page", () => {
     expect(heard).toEqual([12]);
   });
 
+  it("serves two parts of a page that hear one topic, each from its own cursor; one that asks anew is not told twice", () => {
+    const told: string[] = [];
+    const live = made();
+    const part = (who: string, cursor: string): void =>
+      live.subscribe({ topic: "dag:orders", who, cursor, onEvents: (events) => told.push(...events.map((e) => `${who} ${e[0]}`)) });
+    part("grid", "10:10:");
+    last().open();
+    part("head", "12:12:");
+    part("grid", "11:11:");
+    last().say({ topic: "dag:orders", events: [event(10), event(11), event(12)] });
+    expect(told).toEqual(["grid 11", "grid 12", "head 12"]);
+    last().close();
+    vi.advanceTimersByTime(1000);
+    last().open();
+    expect(last().sent.map((text) => (JSON.parse(text) as { cursor: string }).cursor)).toEqual(["11:11:", "12:12:"]);
+    live.unsubscribe("dag:orders");
+    last().say({ topic: "dag:orders", events: [event(13)] });
+    expect(told.length).toBe(3);
+  });
+
   it("comes back after a break, says so, and asks from the same cursor again", () => {
     const health: string[] = [];
     const live = made();

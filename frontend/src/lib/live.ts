@@ -13,6 +13,8 @@ export interface LogFrame { from: number; to: number; lines: Record<string, unkn
 
 export interface Subscription {
   topic: string;
+  /** Which part of the page asks; a part that asks again for its topic replaces what it asked before. */
+  who?: string;
   cursor: string | null;
   onEvents?: (events: LiveEvent[]) => void;
   onLog?: (frame: LogFrame) => void;
@@ -38,13 +40,14 @@ export function unseen(seen: Seen | null, events: LiveEvent[]): LiveEvent[] {
 }
 
 export type Health = "live" | "reconnecting" | "stale" | "out";
+type Asked = Subscription & { key: string; seen: Seen | null };
 type Connect = (url: string) => WebSocket;
 
 const BEAT_MS = 25_000;
 
 export class Live {
   #socket: WebSocket | null = null;
-  #topics = new Map<string, Subscription & { seen: Seen | null }>();
+  #asked = new Map<string, Asked>();
   #pause = 500;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #beat: ReturnType<typeof setTimeout> | undefined;
@@ -55,13 +58,14 @@ export class Live {
   constructor(private url: string, private connect: Connect = (u) => new WebSocket(u)) {}
 
   subscribe(sub: Subscription): void {
-    this.#topics.set(key(sub.topic), { ...sub, seen: sub.cursor ? parseCursor(sub.cursor) : null });
+    const asked = { ...sub, key: key(sub.topic), seen: sub.cursor ? parseCursor(sub.cursor) : null };
+    this.#asked.set(`${asked.key} ${sub.who ?? ""}`, asked);
     if (this.#socket?.readyState === 1) this.#ask(sub);
     else if (!this.#socket) this.open();
   }
 
   unsubscribe(topic: string): void {
-    this.#topics.delete(key(topic));
+    for (const [name, asked] of this.#asked) if (asked.key === key(topic)) this.#asked.delete(name);
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify({ unsub: topic }));
   }
 
@@ -74,7 +78,7 @@ export class Live {
       this.#lost = 0;
       this.#say("live");
       this.#alive();
-      for (const sub of this.#topics.values()) this.#ask(sub);
+      for (const asked of this.#asked.values()) this.#ask(asked);
     };
     socket.onmessage = (e) => this.#hear(String(e.data));
     socket.onclose = (e) => {
@@ -107,21 +111,27 @@ export class Live {
     this.#alive();
     const message = JSON.parse(text) as { topic?: string; events?: LiveEvent[]; log?: LogFrame; resync?: true | string; no?: string; why?: string };
     if (message.resync === true) {
-      for (const sub of this.#topics.values()) sub.onResync?.();
+      for (const asked of [...this.#asked.values()]) asked.onResync?.();
     } else if (typeof message.resync === "string") {
-      this.#topics.get(message.resync)?.onResync?.();
+      for (const asked of this.#of(message.resync)) asked.onResync?.();
     } else if (message.no) {
-      this.#topics.get(key(message.no))?.onRefused?.(message.why ?? "");
+      for (const asked of this.#of(key(message.no))) asked.onRefused?.(message.why ?? "");
     } else if (message.topic) {
-      const sub = this.#topics.get(message.topic);
-      if (message.log) {
-        if (sub) sub.topic = `${message.topic}:${message.log.to}`; // a reconnect goes on here
-        sub?.onLog?.(message.log);
-      } else if (sub && message.events) {
-        const events = unseen(sub.seen, message.events);
-        if (events.length) sub.onEvents?.(events);
+      for (const asked of this.#of(message.topic)) {
+        if (message.log) {
+          asked.topic = `${message.topic}:${message.log.to}`; // a reconnect goes on here
+          asked.onLog?.(message.log);
+        } else if (message.events) {
+          const events = unseen(asked.seen, message.events);
+          if (events.length) asked.onEvents?.(events);
+        }
       }
     }
+  }
+
+  /** Who hears a topic; a list of its own, for the hearers may ask anew. */
+  #of(topic: string): Asked[] {
+    return [...this.#asked.values()].filter((asked) => asked.key === topic);
   }
 }
 

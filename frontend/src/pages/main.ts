@@ -54,22 +54,28 @@ const counter = (): void => {
 };
 document.addEventListener("change", counter);
 
-/** A page of one run or task, home, a list of runs: its regions are asked for again. */
+/** A page of one run or task, home, a list of runs: its regions are asked for again, from the page or from what gives only them.
+    Events of a minor kind redraw it seldom: the head of a DAG need not follow each of its tasks. */
 function regions(box: HTMLElement): void {
+  const from = box.dataset.from ?? location.href;
   const targets = (box.dataset.refresh ?? "").split(",");
   let asked = 0;
   let answered = 0;
   const refresh = throttled(() => {
     const mine = ++asked;
-    void redraw(targets, () => mine >= answered && (answered = mine) > 0).then((done) => (done ? later.fine() : later.failed()));
+    void redraw(from, targets, () => mine >= answered && (answered = mine) > 0).then((done) => (done ? later.fine() : later.failed()));
   }, 700, 60);
   const later = again(refresh);
+  const seldom = throttled(refresh, 5000, 1000);
+  const minor = (event: LiveEvent): boolean => box.dataset.seldom === event[2];
   live().subscribe({
     topic: box.dataset.liveTopic ?? "",
+    who: box.id,
     cursor: box.dataset.cursor ?? null,
     onEvents: (events) => {
       patch(events);
-      refresh();
+      if (events.every(minor)) seldom();
+      else refresh();
     },
     onResync: refresh,
   });
@@ -87,8 +93,8 @@ function patch(events: LiveEvent[]): void {
 }
 
 /** False when the server did not answer. `newest` says whether no later answer was drawn meanwhile. */
-async function redraw(targets: string[], newest: () => boolean): Promise<boolean> {
-  const html = await getHtml(location.href, { "HX-Request": "false" }).catch(() => null);
+async function redraw(from: string, targets: string[], newest: () => boolean): Promise<boolean> {
+  const html = await getHtml(from, { "HX-Request": "false" }).catch(() => null);
   if (html === null) return false;
   if (!newest()) return true;
   const page = new DOMParser().parseFromString(html, "text/html");
