@@ -16,6 +16,8 @@ from django.http import HttpRequest, StreamingHttpResponse
 from apps.access import (
     admin_people,  # noqa: F401 - registers users, groups and tokens
     exporting,
+    policy,
+    team_calls,
 )
 from apps.access.adminbase import PolicyAdmin, ReadOnlyAdmin, actor_of, pretty
 from apps.access.adminsite import site
@@ -23,7 +25,7 @@ from apps.access.audit import record
 from apps.access.connection_form import PREFIX, ConnectionForm, typed_form
 from apps.access.connection_probe import probe
 from apps.access.crypto import WrongKey, decrypt
-from apps.access.models import AuditEvent, Connection, Team, Variable
+from apps.access.models import AuditEvent, Connection, Team, TeamMember, Variable
 from apps.access.provider_types import type_of
 from apps.access.team_form import TeamForm
 from apps.access.variable_form import VariableForm, format_words, is_secret
@@ -196,17 +198,50 @@ def _hidden(obj: Variable) -> bool:
         return True
 
 
+class TeamMemberInline(admin.TabularInline):
+    """Who has which role on what the team owns; with the team's own rights."""
+
+    model = TeamMember
+    extra = 1
+    fields = ("user", "role")
+    verbose_name, verbose_name_plural = "member", "members"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """May read teams."""
+        return policy.allowed(request.user, policy.READ, "team")  # type: ignore[arg-type]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """May edit teams."""
+        return policy.allowed(request.user, policy.EDIT, "team")  # type: ignore[arg-type]
+
+    has_add_permission = has_delete_permission = has_change_permission
+
+
 @admin.register(Team, site=site)
 class TeamAdmin(PolicyAdmin):
-    """Which folders and tags are whose. Decides who gets which secrets, so it is for administrators."""
+    """Which folders and tags are whose, and who is a member. Decides who gets which secrets, so it is for administrators."""
 
-    kind = "user"
+    kind = "team"
     audit_name = "team"
-    audit_fields = ("folders", "tags")
     form = TeamForm
     fields = ("name", "folders", "tags")
+    inlines = (TeamMemberInline,)
     list_display = ("name", "shown_folders", "shown_tags")
     search_fields = ("name",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Connections, variables and pools refer to the name: it cannot change."""
+        return ("name",) if obj else ()
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A team stays while something would be left without an owner."""
+        to_delete, counts, needed, protected = super().get_deleted_objects(objs, request)
+        left = [f"{thing} (of team {team.name})" for team in objs for thing in team_calls.what_names(team.name)]
+        return to_delete, counts, needed, [*protected, *left]
+
+    def audit_state(self, obj: Team) -> dict[str, Any]:
+        """With the members."""
+        return team_calls.state_of(obj)
 
     @admin.display(description="Folders")
     def shown_folders(self, obj: Any) -> str:

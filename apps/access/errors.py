@@ -28,3 +28,9 @@ class Exists(Refused):
     """A thing of that name exists already."""
 
     status = 409
+
+
+class Conflict(Refused):
+    """The thing is in a state in which this cannot be done."""
+
+    status = 409

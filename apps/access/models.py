@@ -203,6 +203,31 @@ class Team(models.Model):
         return self.name
 
 
+class TeamMember(models.Model):
+    """Somebody's role on what a team owns, beside the roles they have everywhere. Asked by `apps.access.membership`."""
+
+    class Role(models.TextChoices):
+        """Roles that make sense for a part of the site."""
+
+        VIEWER = "Viewer"
+        USER = "User"
+        OP = "Op"
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.VIEWER)
+
+    class Meta:
+        ordering = ("user__username",)
+        constraints = (
+            models.UniqueConstraint(fields=("team", "user"), name="team_member_once"),
+            models.CheckConstraint(condition=models.Q(role__in=("Viewer", "User", "Op")), name="team_member_role_known"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.team}"
+
+
 class AuditEvent(models.Model):
     """One thing that somebody (or the system) changed. Append-only; REST shows it as an event log."""
 

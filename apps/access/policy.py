@@ -9,6 +9,7 @@ Roles are Django groups with Airflow's meaning: each one may do what the one bef
 
 A DAG file may give further rights on its DAG: `access_control={"group": {"can_read", "can_edit", "can_delete"}}` names
 Django groups of your own. Keys are compared whole and typed (kind, id): no DAG id can be mistaken for a right.
+A member of a team has a role on the DAGs that the team owns (`membership`); their files have no say in that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
+from django.apps import apps
 from django.db.models import Q
+
+from apps.access import membership
 
 if TYPE_CHECKING:
     from apps.access.models import User
@@ -89,12 +93,21 @@ def allowed(user: User | None, action: str, kind: str, dag_id: str | None = None
         return False
     if rank_of(user) >= _needed(action, kind):
         return True
-    return dag_id is not None and kind in DAG_KINDS and _granted_by_file(user, action, dag_id)
+    if dag_id is None or kind not in DAG_KINDS:
+        return False
+    return _granted_by_team(user, _needed(action, kind), dag_id) or _granted_by_file(user, action, dag_id)
+
+
+def _granted_by_team(user: User, needed: int, dag_id: str) -> bool:
+    return bool(membership.dags_of(_teams_with(user, needed), dag_id))
+
+
+def _teams_with(user: User, needed: int) -> frozenset[str]:
+    """The teams in which the person has at least this role."""
+    return frozenset(team for team, role in membership.roles_of(user).items() if _RANKS[role] >= needed)
 
 
 def _granted_by_file(user: User, action: str, dag_id: str) -> bool:
-    from django.apps import apps
-
     own = groups_of(user)
     if not own:
         return False
@@ -126,16 +139,17 @@ def visible_dags(user: User | None, prefix: str = "") -> Q:
         return Q(pk__in=())
     if rank_of(user) >= _VIEWER:
         return Q()
+    readable = {*membership.dags_of(_teams_with(user, _VIEWER)), *_readable_by_file(user)}
+    if not readable:
+        return Q(pk__in=())
+    return Q(**{f"{prefix}__in" if prefix else "pk__in": sorted(readable)})
+
+
+def _readable_by_file(user: User) -> list[str]:
+    """The DAGs whose files let one of the person's groups read them."""
     names = sorted(groups_of(user))
     if not names:
-        return Q(pk__in=())
-    from django.apps import apps
-
-    readable = [
-        dag_id
-        for dag_id, control in apps.get_model("dags", "Dag")
-        .objects.filter(current_version__spec__access_control__has_any_keys=names)
-        .values_list("pk", "current_version__spec__access_control")
-        if any(_grants(control.get(name), READ) for name in names)
-    ]
-    return Q(**{f"{prefix}__in" if prefix else "pk__in": readable})
+        return []
+    controlled = apps.get_model("dags", "Dag").objects.filter(current_version__spec__access_control__has_any_keys=names)
+    found = controlled.values_list("pk", "current_version__spec__access_control")
+    return [dag_id for dag_id, control in found if any(_grants(control.get(name), READ) for name in names)]

@@ -5,8 +5,8 @@ checked with every request, and every few seconds by open sockets and streams. W
 up here (`User.save`, the signal below), so that no face can forget it:
 
 * a new password, and an account that is disabled: everything ends, tokens for scripts are revoked;
-* another role or the superuser flag: sessions and signed tokens end. Tokens for scripts go on and may at once do exactly what
-  the new role may: every request asks the policy.
+* another role, here or in a team, or the superuser flag: sessions and signed tokens end. Tokens for scripts go
+  on and may at once do exactly what the new role may: every request asks the policy.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import F
-from django.db.models.signals import m2m_changed
+from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.utils.timezone import now
 
 from apps.access import audit
-from apps.access.models import ApiToken, User
+from apps.access.models import ApiToken, TeamMember, User
 
 
 def everywhere(user: User, *, actor: audit.Actor, api_tokens: bool = False) -> None:
@@ -49,6 +49,12 @@ def _groups_changed(*, instance: Any, action: str, reverse: bool, pk_set: set[in
         instance.refresh_from_db(fields=["sign_in_epoch"])
 
 
+def _membership_changed(*, instance: TeamMember, **_signal: Any) -> None:
+    end_sign_ins([instance.user_id])
+
+
 def connect() -> None:
     """Called once when the app is ready."""
+    for signal in (post_save, post_delete):
+        signal.connect(_membership_changed, sender=TeamMember, dispatch_uid="access.signout.teams")
     m2m_changed.connect(_groups_changed, sender=User.groups.through, dispatch_uid="access.signout")

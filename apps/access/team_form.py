@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django import forms
 
-from apps.access import teams
+from apps.access import team_calls
+from apps.access.errors import Refused
 from apps.access.models import Team
+
+Checked = TypeVar("Checked")
 
 
 class OnePerLine(forms.CharField):
@@ -47,29 +51,21 @@ class TeamForm(forms.ModelForm):
         fields = ("name", "folders", "tags")
 
     def clean_name(self) -> str:
-        """Compared whole with what connections, variables, pools and bundles say: no blanks around it."""
-        name: str = self.cleaned_data["name"].strip()
-        if not name:
-            raise forms.ValidationError("Enter a name.")
-        return name
+        """See `team_calls.usable_name`."""
+        return _in_a_form(team_calls.usable_name, self.cleaned_data["name"])
 
     def clean_folders(self) -> list[str]:
-        """Each has to be one, and nobody else's: two owners of a folder would be a matter of luck."""
-        found: list[str] = self.cleaned_data["folders"]
-        others = {teams.split_folder(text): team.name for team in Team.objects.exclude(pk=self.instance.pk) for text in team.folders}
-        for text in found:
-            try:
-                owner = others.get(teams.split_folder(text))
-            except ValueError as e:
-                raise forms.ValidationError(str(e)) from e
-            if owner:
-                raise forms.ValidationError(f"“{text}” belongs to team {owner} already.")
-        return found
+        """See `team_calls.free_folders`."""
+        return _in_a_form(team_calls.free_folders, self.cleaned_data["folders"], self.instance.pk or 0)
 
     def clean_tags(self) -> list[str]:
-        """Nobody else's, for the same reason."""
-        found: list[str] = self.cleaned_data["tags"]
-        for team in Team.objects.exclude(pk=self.instance.pk).filter(tags__overlap=found) if found else ():
-            both = sorted(set(found) & set(team.tags))
-            raise forms.ValidationError(f"The tag “{both[0]}” belongs to team {team.name} already.")
-        return found
+        """See `team_calls.free_tags`."""
+        return _in_a_form(team_calls.free_tags, self.cleaned_data["tags"], self.instance.pk or 0)
+
+
+def _in_a_form(check: Callable[..., Checked], *values: Any) -> Checked:
+    """The check of a domain call, with a form's exception."""
+    try:
+        return check(*values)
+    except Refused as e:
+        raise forms.ValidationError(e.detail) from e

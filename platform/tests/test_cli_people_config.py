@@ -101,6 +101,20 @@ def test_one_setting_and_one_that_does_not_exist(tmp_path: Path) -> None:
             ["users", "create", "--username", "robot", "--service"],
             ["create_user", "--username", "robot", "--role", "Viewer", "--email", "", "--signs-in-with", "token"],
         ),
+        (
+            ["users", "create", "--username", "ada", "--random-password", "-o", "json"],
+            [
+                "create_user", "--username", "ada", "--role", "Viewer", "--email", "", "--signs-in-with", "password", "--random-password",
+                "-o", "json",
+            ],
+        ),
+        (["teams", "list", "-o", "json"], ["teams", "list", "-o=json"]),
+        (
+            ["teams", "update", "red", "--folder", "red", "--tag", "", "--member", "ada=User"],
+            ["teams", "update", "-o=table", "--folder=red", "--tag=", "--member=ada=User", "--", "red"],
+        ),
+        (["teams", "delete", "-red"], None),
+        (["teams", "delete", "red"], ["teams", "delete", "--", "red"]),
         (["db", "check"], ["db_upgrade", "--check"]),
     ],
 )

@@ -1,8 +1,9 @@
 """The permission matrix, made from the routes themselves: every route and topic, as every kind of person, on own and foreign DAGs.
 
 What a route needs is declared beside it (`may` of an operation, `needs` of a page); who has that is said here once more, apart from
-`policy`. A route without a declaration fails the first test. People: none (signed in, no role), the four roles, and `guest`, who has
-no role but a group that the file of one DAG lets read it (`access_control`). S6, S7, S8, S9, S30.
+`policy`. A route without a declaration fails the first test. People: none (signed in, no role), the four roles, `guest`, who has
+no role but a group that the file of one DAG lets read it (`access_control`), and `member`, who may in one team what a User may
+everywhere. S6, S7, S8, S9, S30.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils.timezone import now
 
 from apps.access import policy, tokens
-from apps.access.models import AuditEvent
+from apps.access.models import AuditEvent, Team, TeamMember
 from apps.access.rest.operations import PUBLIC, REGISTRY, Operation
 from apps.access.rest.routes import OperationView
 from apps.access.tests.resthelp import person
+from apps.dags.models import Dag
 from apps.runs.execution.asgi import ROUTES
 from apps.runs.execution.refusal import Refused
 from apps.runs.models import TaskInstance
@@ -36,7 +38,7 @@ assert get_resolver().url_patterns  # the routes are loaded, and with them the o
 pytestmark = pytest.mark.django_db
 CANARY = "canary-of-others"
 ROLES = ("none", "Viewer", "User", "Op", "Admin")
-PEOPLE = (*ROLES, "guest")
+PEOPLE = (*ROLES, "guest", "member")
 OPEN = {"login", "new_password", "logout", "data_badge", "openapi", "api_docs", "rest-token", "set_language", "words"}
 """Named routes that anybody may ask for: doors, the description of the API, and badges, whose address is signed."""
 OWN_ACCOUNT = {"account", "sign_out_everywhere"}
@@ -66,6 +68,8 @@ OF_A_DAG = {"dag", "run", "task", "log", "xcom", "version", "source", "warning",
 def may(who: str, action: str, kind: str, dag: str | None) -> bool:
     if who == "guest":
         return dag == "own" and action == "read" and kind in OF_A_DAG
+    if who == "member":
+        return dag == "own" and kind in OF_A_DAG
     return ROLES.index(who) >= ROLES.index(least(action, kind))
 
 
@@ -75,7 +79,10 @@ class World:
 
     def __init__(self) -> None:
         self.things = {"own": self.make("own-dag", {"team": ["can_read"]}), "foreign": self.make(CANARY, {})}
-        self.users = {who: person(None if who in ("none", "guest") else who) for who in PEOPLE}
+        self.users = {who: person(who if who in policy.ROLES else None) for who in PEOPLE}
+        TeamMember.objects.create(team=Team.objects.create(name="owners", tags=["owned"]), user=self.users["member"], role="User")
+        Dag.objects.get(pk="own-dag").tags.create(name="owned")
+        self.users["member"].refresh_from_db()  # what was signed in with before has ended
         self.users["guest"].groups.add(Group.objects.create(name="team"))
         self.sessions, self.tokens = {}, {}
         for who, user in self.users.items():
@@ -231,7 +238,7 @@ def test_every_page_as_every_person_on_own_and_foreign_dags(world):
                 for method in ("GET", "POST"):
                     granted = may(who, action, kind, dag if "dag_id" in names else None)
                     opens = "dag_id" not in names and (action, kind) == ("read", "dag")
-                    if method == "POST" and (granted or opens) and who not in ("Admin", "none", "guest"):
+                    if method == "POST" and (granted or opens) and who not in ("Admin", "none", "guest", "member"):
                         continue
                     answer, written = attempt(lambda w=who, m=method, u=url: world.sessions[w].generic(m, u))
                     about = (who, name, dag, method, answer.status_code)
@@ -279,12 +286,16 @@ def test_every_topic_as_every_person_on_own_and_foreign_dags(world):
 
 
 # Lists --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("by", ["file", "team"])
 @pytest.mark.parametrize("query", ["", "?limit=1", "?order_by=-dag_id", f"?dag_id={CANARY}", f"?dag_ids={CANARY}", "?q=canary"])
-def test_lists_do_not_tell_of_foreign_dags_by_content_count_order_or_filter(query):
-    """What a guest is answered is the same, byte for byte, whether foreign DAGs exist or not."""
+def test_lists_do_not_tell_of_foreign_dags_by_content_count_order_or_filter(query, by):
+    """What a guest or a member is answered is the same, byte for byte, whether foreign DAGs exist or not."""
     guest = person(None)
     guest.groups.add(Group.objects.create(name="team"))
-    world_of_one = World.make("own-dag", {"team": ["can_read"]})
+    world_of_one = World.make("own-dag", {"team": ["can_read"]} if by == "file" else {})
+    if by == "team":
+        TeamMember.objects.create(team=Team.objects.create(name="owners", tags=["owned"]), user=guest, role="User")
+        Dag.objects.get(pk="own-dag").tags.create(name="owned")
     token = tokens.issue(guest)
     session = Client()
     session.force_login(guest)

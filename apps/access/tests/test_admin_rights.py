@@ -220,3 +220,35 @@ def test_connections_are_tested_only_where_the_installation_allows_it_and_no_pas
     answer = client.post(url, {**data, "_selected_action": [closed.pk]}, follow=True).content.decode()
     assert "refused" in answer.lower() and "canary" not in answer
     assert [e.extra for e in AuditEvent.objects.order_by("id")] == [{"ok": True}, {"ok": False}]
+
+
+def test_a_team_with_its_members_is_changed_by_an_admin_and_told_before_and_after():
+    ada = User.objects.create_user("ada")
+    client = signed_in("Admin")
+    lines = {"members-TOTAL_FORMS": 1, "members-INITIAL_FORMS": 0, "members-0-user": ada.pk, "members-0-role": "User"}
+    assert client.post(url_of(Team, "add"), {"name": "red", "folders": "red", "tags": "", **lines}).status_code == 302
+    team = Team.objects.get()
+    assert [(m.user, m.role) for m in team.members.all()] == [(ada, "User")]
+    page = client.get(url_of(Team, "change", team.pk)).content.decode()
+    assert 'name="members-0-role"' in page and 'name="name"' not in page, "others refer to the name"
+    lines |= {"members-INITIAL_FORMS": 1, "members-0-id": team.members.get().pk, "members-0-team": team.pk, "members-0-DELETE": "on"}
+    assert client.post(url_of(Team, "change", team.pk), {"folders": "red\nblue", "tags": "", **lines}).status_code == 302
+    made, changed = AuditEvent.objects.filter(object_type="team").order_by("id")
+    assert (made.action, made.extra["after"]) == ("post_team", {"folders": ["red"], "tags": [], "members": {"ada": "User"}})
+    assert changed.extra["before"] == {"folders": ["red"], "members": {"ada": "User"}}
+    assert changed.extra["after"] == {"folders": ["red", "blue"], "members": {}}
+    for role in ("Viewer", "User", "Op"):
+        assert signed_in(role).post(url_of(Team, "change", team.pk), {"folders": "", **lines}).status_code == 403
+
+
+def test_a_team_to_which_something_belongs_is_not_deleted():
+    team = Team.objects.create(name="red")
+    Connection.objects.create(conn_id="warehouse", conn_type="http", team_name="red")
+    client = signed_in("Admin")
+    assert "connection warehouse" in client.post(url_of(Team, "delete", team.pk), {"post": "yes"}).content.decode()
+    chosen = {"action": "delete_selected", "_selected_action": [team.pk], "post": "yes"}
+    client.post(url_of(Team, "changelist"), chosen)
+    assert Team.objects.exists()
+    Connection.objects.all().delete()
+    assert client.post(url_of(Team, "delete", team.pk), {"post": "yes"}).status_code == 302
+    assert not Team.objects.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -53,3 +54,16 @@ def test_a_name_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
     create(monkeypatch, "a long enough one", username="ada")
     with pytest.raises(CommandError, match="already"):
         create(monkeypatch, "another long one", username="ada")
+
+
+def test_programs_get_json_with_the_password_that_was_made_up_and_none_that_was_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("create_user", username="bot", random_password=True, output="json")
+    made = json.loads(capsys.readouterr().out)
+    assert User.objects.get(username="bot").check_password(made.pop("password"))
+    assert made == {"username": "bot", "roles": ["Viewer"], "signs_in_with": "password", "email": ""}
+    create(monkeypatch, "a long enough one", username="ada", output="json")
+    assert json.loads(capsys.readouterr().out)["password"] is None
+    call_command("create_user", username="robot", signs_in_with="token", output="json")
+    assert json.loads(capsys.readouterr().out)["signs_in_with"] == "token"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -72,3 +73,16 @@ def delete(name: str, *, actor: audit.Actor) -> None:
             raise _not_found(name)
         audit.record("delete_pool", actor, object_type="pool", object_id=name)
         wake.send_on_commit(wake.SCHEDULER)
+
+
+def give_to_team(team: str, names: Collection[str], *, actor: audit.Actor) -> None:
+    """These pools and no others are the team's. Raises NotFound, Conflict (another team's), ActionRefused (the default pool)."""
+    with transaction.atomic():
+        for name in names:
+            owner = Pool.objects.filter(name=name).values_list("team_name", flat=True).first()
+            if owner and owner != team:
+                raise Conflict(f"Pool {name} belongs to team {owner}. Take it from that team first.", field="pools")
+            if owner != team:
+                update(name, {"team_name": team}, actor=actor)
+        for pool in Pool.objects.filter(team_name=team).exclude(name__in=names).order_by("name"):
+            update(pool.name, {"team_name": None}, actor=actor)

@@ -31,6 +31,7 @@ MODULES = (
     "apps.runs.api.runs",
     "apps.runs.api.state_stores",
     "apps.runs.api.task_instances",
+    "apps.runs.api.teams",
     "apps.runs.api.triggering",
     "apps.runs.api.tries",
     "apps.runs.api.xcoms",

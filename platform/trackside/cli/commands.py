@@ -17,6 +17,7 @@ from trackside.cli.words import Problem, Verb
 PARTS: dict[str, tuple[str, ...]] = {
     "processes": (*processes.PASSED_ON, "worker", "version", "config", "db", "secrets"),
     "people": ("users", "roles", "tokens"),
+    "teams": ("teams",),
     "providers": ("providers",),
     "executors": ("celery",),
     "dags_local": ("dags",),

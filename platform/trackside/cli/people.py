@@ -26,7 +26,8 @@ def users_create(given: argparse.Namespace, rest: list[str]) -> int:
 def _create_here(given: argparse.Namespace) -> NoReturn:
     options = ["--username", given.username, "--role", given.role, "--email", given.email]
     options += ["--signs-in-with", "token" if given.service else given.signs_in_with]
-    server.manage("create_user", *options, *(["--random-password"] if given.random_password else []))
+    options += ["--random-password"] if given.random_password else []
+    server.manage("create_user", *options, *(["-o", given.output] if given.output != "table" else []))
 
 
 def _remotely(verb: str, given: argparse.Namespace) -> int:
@@ -76,6 +77,7 @@ def add_to(verbs: Verbs) -> None:
     one.add_argument("--random-password", action="store_true", help="make one up, show it once, ask for a new one")
     one.add_argument("--signs-in-with", choices=WAYS, default="password", help="who vouches for the account (password)")
     one.add_argument("--service", action="store_true", help="a service account: no password, tokens only")
+    output.add_output(one)
     add(users, "delete", _to("delete-user", "name"), "delete an account and its tokens").add_argument("name")
     one = add(users, "set-role", _to("set-roles", "name", "roles"), "give an account these roles and no others")
     one.add_argument("name")

@@ -31,7 +31,10 @@ def users_create(client: Client, given: argparse.Namespace) -> int:
         if sys.stdin.isatty() and getpass.getpass("Again: ") != password:
             raise Problem("The two are not the same.")
     made = client.create_user(given.username, [given.role], email=given.email, password=password, signs_in_with=how)
-    if how == "token":
+    if given.output in ("json", "yaml"):
+        told = ("username", "roles", "signs_in_with", "email", "password")
+        output.show_one({name: made[name] for name in told}, given.output)
+    elif how == "token":
         print(f"{given.username} is a service account with the role {given.role}. `trackside tokens create` makes it a token.")
     else:
         print(f"{given.username} may sign in as {given.role}.")

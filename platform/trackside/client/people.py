@@ -1,8 +1,8 @@
-"""Accounts, service accounts, roles and tokens: `/api/trackside/v1`, for administrators."""
+"""Accounts, service accounts, roles, tokens and teams: `/api/trackside/v1`, for administrators."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trackside.client.calls import OWN, Calls, q
@@ -12,6 +12,7 @@ from trackside.client.tables import Table
 _USER = ("username", "roles", "signs_in_with", "email", "is_active", "is_superuser", "last_login")
 _ROLE = ("name", "members", "built_in")
 _TOKEN = ("prefix", "owner", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
+_TEAM = ("name", "folders", "tags", "members", "pools", "bundles")
 
 
 class People(Calls):
@@ -71,3 +72,41 @@ class People(Calls):
         """Refuse a token from now on; `prefix` is how it begins."""
         found: dict[str, Any] = self.call("DELETE", f"{OWN}/tokens/{q(prefix.removeprefix('trk_').partition('_')[0])}")
         return found
+
+    def teams(self, *, member: str | None = None) -> Table:
+        """All teams; `member`: those of this account."""
+        return self.pages("/teams", "teams", _TEAM, base=OWN, **given(member=member))
+
+    def team(self, name: str) -> dict[str, Any]:
+        """One team: what it owns and its members."""
+        found: dict[str, Any] = self.call("GET", f"{OWN}/teams/{q(name)}")
+        return found
+
+    def create_team(
+        self, name: str, *, folders: Sequence[str] = (), tags: Sequence[str] = (), pools: Sequence[str] = (),
+        members: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Make a team. `members`: account → Viewer, User or Op, on what the team owns."""
+        body = {"name": name, **_of_team(folders, tags, pools, members or {})}
+        made: dict[str, Any] = self.call("POST", f"{OWN}/teams", json=body)
+        return made
+
+    def update_team(
+        self, name: str, *, folders: Sequence[str] | None = None, tags: Sequence[str] | None = None, pools: Sequence[str] | None = None,
+        members: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Replace what is given, each as a whole; the rest stays."""
+        found: dict[str, Any] = self.call("PATCH", f"{OWN}/teams/{q(name)}", json=_of_team(folders, tags, pools, members))
+        return found
+
+    def delete_team(self, name: str) -> None:
+        """Delete a team to which nothing belongs any more."""
+        self.call("DELETE", f"{OWN}/teams/{q(name)}")
+
+
+def _of_team(
+    folders: Sequence[str] | None, tags: Sequence[str] | None, pools: Sequence[str] | None, members: Mapping[str, str] | None
+) -> dict[str, Any]:
+    listed = None if members is None else [{"username": name, "role": role} for name, role in members.items()]
+    lists = {"folders": folders, "tags": tags, "pools": pools, "members": listed}
+    return {name: list(values) for name, values in lists.items() if values is not None}

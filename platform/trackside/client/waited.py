@@ -86,3 +86,8 @@ class AsyncClient:
     tokens = _awaited(Client.tokens)
     create_token = _awaited(Client.create_token)
     revoke_token = _awaited(Client.revoke_token)
+    teams = _awaited(Client.teams)
+    team = _awaited(Client.team)
+    create_team = _awaited(Client.create_team)
+    update_team = _awaited(Client.update_team)
+    delete_team = _awaited(Client.delete_team)

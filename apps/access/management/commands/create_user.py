@@ -14,6 +14,7 @@ from apps.access import people
 from apps.access.audit import Actor
 from apps.access.errors import Refused
 from apps.access.models import SignsInWith
+from trackside.cli import output
 
 
 class Command(BaseCommand):
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--email", default="")
         parser.add_argument("--random-password", action="store_true", help="make one up and ask for a new one later")
         parser.add_argument("--signs-in-with", choices=SignsInWith.values, default="password", help="token: a service account")
+        output.add_output(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         name, role, how = options["username"], options["role"], options["signs_in_with"]
@@ -45,6 +47,11 @@ class Command(BaseCommand):
             )
         except Refused as error:
             raise CommandError(str(error)) from error
+        form = options["output"]
+        if form in ("json", "yaml"):
+            made = {"username": name, "roles": [role], "signs_in_with": how, "email": options["email"]}
+            output.show_one({**made, "password": password if generated else None}, form)
+            return
         if how == SignsInWith.TOKEN:
             self.stdout.write(f"{name} is a service account with the role {role}. `trackside tokens create {name} NAME` makes it a token.")
             return
