@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from apps.runs import sql
+from apps.runs import sql, transitions
 from trackside.core import mapping, reasons
 from trackside.core.snapshot import CompiledDag
 from trackside.core.spec import TaskSpec
@@ -78,8 +78,15 @@ def expand(run_pk: int, dag: CompiledDag, version_id: UUID | None, pk: int, task
 def follow_version(run_pk: int, dag: CompiledDag, version_id: UUID, now: datetime) -> None:
     """Point a run (of an unversioned bundle) at a newer DAG version: new tasks get instances, limits and weights follow.
 
-    Tasks that vanished are removed by the planner. Finished instances keep the version they ran with.
+    Tasks that vanished are removed by the planner, and come back here when the DAG has them again. Finished instances keep the version
+    they ran with.
     """
+    gone = sql.rows(
+        "SELECT unnest(array_agg(id)) FROM runs_taskinstance WHERE run_id = %s AND task_id = ANY(%s::text[]) "
+        "GROUP BY task_id HAVING bool_and(state = 'removed')",
+        [run_pk, list(dag.graph.tasks)],
+    )
+    transitions.restore([r[0] for r in gone], now)
     run = sql.rows("UPDATE runs_run SET dag_version_id = %s WHERE id = %s RETURNING logical_date, run_type", [version_id, run_pk])[0]
     sql.run(
         "UPDATE runs_taskinstance SET dag_version_id = %s WHERE run_id = %s AND state IN ('none', 'scheduled', 'up_for_retry', 'up_for_reschedule')",

@@ -46,9 +46,13 @@ class ClearRequest:
 
 
 def preview(request: ClearRequest) -> list[TaskInstance]:
-    """The task instances that `clear` would clear, by run and task."""
+    """The task instances that `clear` would clear, by run and task.
+
+    Removed ones are among them if the DAG has their task: a mapped task's input may be longer this time. The planner removes them
+    again if it is not (row 1.119).
+    """
     _, dag = selection.dag_of(request.dag_id)
-    found = selection.instances(_runs(request), *_tasks(request, dag))
+    found = selection.instances(_runs(request), *_tasks(request, dag), removed_of=dag.graph.tasks)
     if request.only_failed and request.only_running:
         found = found.filter(state__in=("failed", "upstream_failed", "running"))
     elif request.only_failed:

@@ -89,10 +89,11 @@ def runs_between(dag_id: str, start: datetime | None, end: datetime | None) -> Q
 
 
 def instances(
-    runs: QuerySet[Run] | Sequence[Run], task_ids: Iterable[str] | None, exact: Sequence[tuple[str, int]] = ()
-) -> QuerySet[TaskInstance]:
-    """Instances of tasks (all if None) in runs; `exact` adds single map indexes."""
-    found = TaskInstance.objects.filter(run__in=runs).exclude(state="removed")
+    runs: QuerySet[Run] | Sequence[Run], task_ids: Iterable[str] | None, exact: Sequence[tuple[str, int]] = (), *,
+    removed_of: Iterable[str] = (),
+) -> QuerySet[TaskInstance]:  # fmt: skip
+    """Instances of tasks (all if None) in runs; `exact` adds single map indexes. Removed ones only of the tasks `removed_of`."""
+    found = TaskInstance.objects.filter(~Q(state="removed") | Q(task_id__in=list(removed_of)), run__in=runs)
     if task_ids is None and not exact:
         return found
     wanted = Q(task_id__in=list(task_ids or ()))
