@@ -191,15 +191,22 @@ async def _limited(what: str, wait: Any, seconds: float) -> None:
         logs.logger.warning("%s of the trigger failed: %s: %s", what, type(error).__name__, error)
 
 
+_LOADING = threading.Lock()
+"""Held while a DAG file is loaded into this process."""
+
+
 def find_class(classpath: str, dag_file: str | None) -> type[BaseTrigger]:
     """The class a deferral named. Raises ImportError or TypeError when there is no such trigger."""
     module, _, name = classpath.rpartition(".")
-    if dag_file and module not in sys.modules and (module.startswith("unusual_prefix_") or not _can_import(module)):
+    if dag_file and (module.startswith("unusual_prefix_") or not _can_import(module)):
         from trackside.sdk.jsonable import plain_module
         from trackside.sdk.parsing import load_file
 
-        load_file(dag_file)  # a class of the DAG file itself; watchers name it without what makes its module unique
-        module = next((loaded for loaded in list(sys.modules) if plain_module(loaded) == module), module)
+        # many deferrals of one file come at once, each in a thread: nobody may see a module that another is still filling
+        with _LOADING:
+            if module not in sys.modules:
+                load_file(dag_file)  # a class of the DAG file itself; watchers name it without what makes its module unique
+                module = next((loaded for loaded in list(sys.modules) if plain_module(loaded) == module), module)
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
