@@ -14,7 +14,7 @@ from typing import Any
 from apps.access import teams
 from trackside.core.environment import TEAM_SEPARATOR
 from trackside.sdk.connection import Connection
-from trackside.sdk.secrets import CONNECTION_PREFIXES, VARIABLE_PREFIXES
+from trackside.sdk.secrets import CONNECTION_FIELDS, CONNECTION_PREFIXES, VARIABLE_PREFIXES
 
 Whose = Callable[[], teams.Code | None]
 """Which code asks; called only if some team has the name, because the answer takes a statement."""
@@ -29,8 +29,7 @@ def connection(conn_id: str, whose: Whose) -> dict[str, Any] | None:
     if not text:
         return None
     made = Connection.from_json(text, conn_id) if text.strip().startswith("{") else Connection.from_uri(text, conn_id)
-    fields = ("conn_id", "conn_type", "description", "host", "schema", "login", "password", "port", "extra")
-    return {field: getattr(made, field) for field in fields}
+    return {field: getattr(made, field) for field in CONNECTION_FIELDS}
 
 
 def variable(key: str, whose: Whose) -> str | None:

@@ -121,7 +121,8 @@ def test_secrets_are_not_in_the_environment_but_the_authors_own_variables_are(pa
 def test_clean_environment_keeps_out_every_key_and_the_way_to_it() -> None:
     kept = clean_environment(
         {"PATH": "/bin", "DATABASE_URL_FILE": "x", "PGPASSWORD": "x", "TRACKSIDE_HOME": "x", "TRACKSIDE_FERNET_KEYS_FILE": "x",
-         "DJANGO_SETTINGS_MODULE": "x", "TRACKSIDE_DAGS_FOLDER": "/dags", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "x"}
+         "DJANGO_SETTINGS_MODULE": "x", "TRACKSIDE_DAGS_FOLDER": "/dags",
+         "AIRFLOW_CONN__RED___DB": "x", "TRACKSIDE_VAR__RED___V": "x", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "x"}
     )  # fmt: skip
     assert kept == {"PATH": "/bin", "TRACKSIDE_DAGS_FOLDER": "/dags", "TRACKSIDE_PLUGINS_FOLDER": "x/plugins"}
 

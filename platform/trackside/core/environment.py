@@ -30,12 +30,16 @@ def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in environment.items()
         if name not in DROPPED
-        and not _OF_A_TEAM.fullmatch(name)
         and (not name.startswith("TRACKSIDE_") or name in KEPT or name.startswith(KEPT_PREFIXES))
     }
-    if (address := site_url(environment)) is not None:
-        kept[SITE_URL] = address
-    return {"TRACKSIDE_PLUGINS_FOLDER": plugins_folder(environment), **kept}
+    return completed(kept, environment)
+
+
+def completed(kept: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """What was kept of an environment, without secrets of teams and with what all user code should know of the site."""
+    ours = {name: value for name, value in kept.items() if not _OF_A_TEAM.fullmatch(name)}
+    address = site_url(environment)
+    return {"TRACKSIDE_PLUGINS_FOLDER": plugins_folder(environment), **ours, **({SITE_URL: address} if address else {})}
 
 
 def site_url(environment: Mapping[str, str]) -> str | None:

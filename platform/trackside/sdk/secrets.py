@@ -15,9 +15,9 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from trackside.sdk import options
 from trackside.sdk.exceptions import AirflowConfigException, AirflowSecretsBackendAccessDenied
@@ -25,6 +25,7 @@ from trackside.sdk.log import is_sensitive, mask_secret
 
 CONNECTION_PREFIXES = ("AIRFLOW_CONN_", "TRACKSIDE_CONN_")
 VARIABLE_PREFIXES = ("AIRFLOW_VAR_", "TRACKSIDE_VAR_")
+CONNECTION_FIELDS = ("conn_id", "conn_type", "description", "host", "schema", "login", "password", "port", "extra")
 _PLACES = {
     "workers": ("AIRFLOW__WORKERS__SECRETS_BACKEND", "[workers] secrets_backend"),
     "secrets": ("AIRFLOW__SECRETS__BACKEND", "[secrets] backend"),
@@ -36,6 +37,20 @@ log = logging.getLogger("airflow.secrets")
 _made: dict[tuple[Any, ...], Any] = {}
 _busy = threading.local()
 _was_asked = False
+
+
+class Keeps(Protocol):
+    """Remembers what back ends said, beyond this process (`trackside.runner.parsing.kept`)."""
+
+    def get(self, name: str) -> tuple[bool, Any]:
+        """Whether there is something, and what."""
+
+    def put(self, name: str, value: Any) -> None:
+        """Remember a JSON value."""
+
+
+keeping: Callable[[], Keeps | None] | None = None
+"""Set in processes that parse DAG files: makes what keeps answers, None if the options want none kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +86,21 @@ def connection(conn_id: str) -> Any:
     from trackside.sdk.connection import Connection
 
     before, after = configured()
-    if (found := _ask(before, "get_connection", conn_id=conn_id)) is not None:
+    if (found := _kept_connection(before, conn_id)) is not None:
         return found
     if text := from_environment(CONNECTION_PREFIXES, conn_id):
         return Connection.from_json(text, conn_id) if text.strip().startswith("{") else Connection.from_uri(text, conn_id)
-    return _ask(after, "get_connection", conn_id=conn_id)
+    return _kept_connection(after, conn_id)
 
 
 def variable(key: str) -> str | None:
     """Text of a variable from the back ends or the environment; None if the server has to be asked. Raises as `connection`."""
     before, after = configured()
-    found = _ask(before, "get_variable", key=key)
+    found = _kept_variable(before, key)
     if found is None:
         found = from_environment(VARIABLE_PREFIXES, key)
     if found is None:
-        found = _ask(after, "get_variable", key=key)
+        found = _kept_variable(after, key)
     return found if found is None or isinstance(found, str) else json.dumps(found)
 
 
@@ -99,6 +114,46 @@ def config(name: str) -> str | None:
 def was_asked() -> bool:
     """Whether this process has asked a back end (it then holds what is not to be forked: clients, sockets, old answers)."""
     return _was_asked
+
+
+def _kept_connection(backend: Configured | None, conn_id: str) -> Any:
+    """`_ask`, or what it said to an earlier parse of this file. That there is none is asked anew each time (as in Airflow)."""
+    if backend is None:
+        return None
+    keeper = _keeper()
+    if keeper is None:
+        return _ask(backend, "get_connection", conn_id=conn_id)
+    from trackside.sdk.connection import Connection
+
+    name = f"{backend.option} connection {conn_id}"
+    there, fields = keeper.get(name)
+    if there:
+        return Connection(**fields)
+    found = _ask(backend, "get_connection", conn_id=conn_id)
+    if found is not None:
+        keeper.put(name, {field: getattr(found, field) for field in CONNECTION_FIELDS})
+    return found
+
+
+def _kept_variable(backend: Configured | None, key: str) -> Any:
+    """Likewise; that there is none is kept, too."""
+    if backend is None:
+        return None
+    keeper = _keeper()
+    if keeper is None:
+        return _ask(backend, "get_variable", key=key)
+    name = f"{backend.option} variable {key}"
+    there, value = keeper.get(name)
+    if there:
+        return value
+    found, failed = _asked(backend, "get_variable", key=key)
+    if not failed:
+        keeper.put(name, found)
+    return found
+
+
+def _keeper() -> Keeps | None:
+    return keeping() if keeping is not None and not getattr(_busy, "now", False) else None
 
 
 def _read(section: str) -> Configured | None:
@@ -119,25 +174,30 @@ def _read(section: str) -> Configured | None:
 
 
 def _ask(backend: Configured | None, method: str, **name: str) -> Any:
+    return _asked(backend, method, **name)[0]
+
+
+def _asked(backend: Configured | None, method: str, **name: str) -> tuple[Any, bool]:
+    """What the back end has, and whether it failed instead of saying so."""
     global _was_asked
     if backend is None or getattr(_busy, "now", False):  # a back end that looks up its own login starts after itself
-        return None
+        return None, False
     _was_asked = True
     with _while_busy():
         lookup = getattr(_instance(backend), method)
         try:
-            return lookup(**name, **({"team_name": None} if _takes_team(lookup) else {}))
+            return lookup(**name, **({"team_name": None} if _takes_team(lookup) else {})), False
         except AirflowSecretsBackendAccessDenied:
             raise
         except NotImplementedError:  # it keeps only the other kind
-            return None
+            return None, False
         except Exception as error:
             kind = method.removeprefix("get_")
             log.warning(
                 "%s (%s) failed to look up the %s %s: %s: %s. The next place is asked.",
                 *(backend.option, backend.classpath, kind, *name.values(), type(error).__name__, error),
             )
-            return None
+            return None, True
 
 
 @contextlib.contextmanager

@@ -21,11 +21,12 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trackside.runner import errands, procs
-from trackside.runner.parsing import guard, wire
+from trackside.runner.parsing import guard, kept, wire
 from trackside.runner.parsing.settings import MAX_FILES, MAX_RESULT, ParseSettings
 from trackside.sdk.plugins import loading as plugins
 from trackside.sdk.plugins import policies
@@ -42,7 +43,7 @@ def main(request: dict[str, Any], settings: ParseSettings, channel: int, output:
         settings = replace(settings, timeout=request.get("timeout") or settings.timeout)
         _limit(settings)
         settings = replace(settings, dags_folder=request.get("dags_folder") or settings.dags_folder)
-        with _server_in_reach(request["id"]):
+        with _server_in_reach(request["id"], keeping=request.get("job") is None):
             if settings.plugins_folder:
                 os.environ["TRACKSIDE_PLUGINS_FOLDER"] = settings.plugins_folder
             policies.forget()
@@ -311,11 +312,14 @@ class _ParseComms:
 
 
 @contextlib.contextmanager
-def _server_in_reach(request_id: int) -> Iterator[None]:
+def _server_in_reach(request_id: int, *, keeping: bool) -> Iterator[None]:
     try:
+        from trackside.sdk import secrets
         from trackside.sdk.execution.current import use_comms
     except ImportError:  # a stand-in loader without the SDK
         yield
         return
-    with use_comms(_ParseComms(request_id)):
+    comms = _ParseComms(request_id)
+    secrets.keeping = partial(kept.keeper, comms.request) if keeping else None
+    with use_comms(comms):
         yield

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trackside.runner.parsing import wire
+from trackside.runner.parsing import kept, wire
 from trackside.runner.parsing.results import ParseReply, ParseResult
 from trackside.runner.parsing.settings import MAX_RESULT, ParseSettings, clean_environment
 
@@ -54,6 +54,7 @@ class ParseServer:
         self.settings = settings
         self.answer = answer
         self.pending: dict[int, _Pending] = {}
+        self.kept = kept.KeptAnswers()
         self._process: subprocess.Popen[bytes] | None = None
         self._reader = wire.Reader(MAX_RESULT + 1024)
         self._last_id = 0
@@ -187,7 +188,9 @@ class ParseServer:
         status, answer = 503, {"detail": "Variables and connections cannot be read here."}
         asked = self.pending.get(header["id"])
         respond = (asked.answer if asked is not None else None) or self.answer
-        if respond is not None:
+        if header["path"] == kept.PATH and asked is not None and asked.job is None:
+            status, answer = self.kept.answer(asked.path, header.get("params") or {})
+        elif respond is not None:
             try:
                 status, answer = respond(str(header["method"]), str(header["path"]), header.get("params") or {})
             except Exception as e:

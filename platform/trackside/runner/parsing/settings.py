@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from trackside.core.environment import KEPT_PREFIXES, plugins_folder
+from trackside.core.environment import KEPT_PREFIXES, completed
 
 OUTPUT_CAP = 64 * 1024
 """Bytes of output kept per file."""
@@ -82,4 +82,4 @@ def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str,
         for name, value in source.items()
         if not _SECRET.match(name) and (not name.startswith("TRACKSIDE_") or name in _HARMLESS or name.startswith(KEPT_PREFIXES))
     }
-    return {"TRACKSIDE_PLUGINS_FOLDER": plugins_folder(source), **kept}
+    return completed(kept, source)
