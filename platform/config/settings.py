@@ -31,8 +31,9 @@ HOME = env_path("TRACKSIDE_HOME", "~/.trackside")
 HOST = env_str("TRACKSIDE_HOST", "127.0.0.1")
 PORT = env_int("TRACKSIDE_PORT", 8080, low=1, high=65535)
 DAGS_FOLDER = env_path("TRACKSIDE_DAGS_FOLDER", str(ROOT / "examples"))
+BUNDLE_TIMEOUT = env_float("TRACKSIDE_BUNDLE_TIMEOUT", 300.0, low=1.0)
 try:
-    DAG_BUNDLES = parse_bundles(env_str("TRACKSIDE_DAG_BUNDLES"), DAGS_FOLDER)
+    DAG_BUNDLES = parse_bundles(env_str("TRACKSIDE_DAG_BUNDLES"), DAGS_FOLDER, BUNDLE_TIMEOUT)
 except BadBundles as e:
     raise BadSetting(f"TRACKSIDE_DAG_BUNDLES {e}") from e
 BUNDLES_FOLDER = env_path("TRACKSIDE_BUNDLES_FOLDER", str(HOME / "bundles"))

@@ -84,9 +84,9 @@ def bundle(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("DATABASE_URL", "postgres://x")
     (site / "shelf" / "NEWEST").write_text("one")
 
-    def made(cls: str = "Shelf", **kwargs: Any) -> OwnBundle:
+    def made(cls: str = "Shelf", timeout: float = 300.0, **kwargs: Any) -> OwnBundle:
         entry = {"name": "shelf", "classpath": f"shelf_bundle.{cls}", "kwargs": {"shelf": str(site / "shelf"), **kwargs}}
-        (config,) = parse_bundles(json.dumps([entry]), Path("/dags"))
+        (config,) = parse_bundles(json.dumps([entry]), Path("/dags"), timeout)
         assert BundleConfig.from_wire(config.to_wire()) == config
         it = open_bundle(config, tmp_path / "storage", {"shelf_a": {"conn_type": "http", "host": "a.example"}}.get)
         assert isinstance(it, OwnBundle)
@@ -137,10 +137,9 @@ def test_what_goes_wrong_is_said_in_the_classs_words(bundle: Any, cls: str, kwar
 
 def test_one_that_hangs_is_stopped_and_what_was_there_stays(bundle: Any) -> None:
     assert bundle().refresh()
-    it = bundle(trouble="hang")
-    it.timeout = 2.0
+    it = bundle(trouble="hang", timeout=2.0)
     before = set(procs.descendants(os.getpid()))
-    with pytest.raises(BundleError, match="did not end within 2 s"):
+    with pytest.raises(BundleError, match=r"did not end within 2 s and was stopped \(TRACKSIDE_BUNDLE_TIMEOUT\)"):
         it.refresh()
     assert (it.version(), (it.root / "d.py").read_text()) == ("one", "one")
     assert set(procs.descendants(os.getpid())) <= before, "nothing of it is left"

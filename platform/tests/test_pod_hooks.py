@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from trackside.executors.base import Submission, TryRef, Verdict
-from trackside.executors.kubernetes import builder
+from trackside.executors.base import ExecutorProblem, Submission, TryRef, Verdict
+from trackside.executors.kubernetes import builder, settings
 from trackside.executors.kubernetes.creating import Creators
+from trackside.executors.kubernetes.executor import KubernetesExecutor
 from trackside.executors.kubernetes.hooks import HookFailed, PodHooks
 from trackside.executors.kubernetes.settings import PodSettings
 
@@ -176,7 +177,7 @@ def test_a_hook_that_was_killed_is_asked_again_and_one_that_hangs_is_stopped(sit
     assert site.pod("label")["metadata"]["labels"]["team"] == "red"
     asked = builder.build(ref("hang"), site.settings, "kubernetes")
     site.hooks._timeout = 0.3
-    with pytest.raises(HookFailed, match=r"took longer than 0.3 s"):
+    with pytest.raises(HookFailed, match=r"took longer than 0.3 s and was stopped \(TRACKSIDE_KUBERNETES_HOOK_TIMEOUT\)"):
         site.hooks.apply(asked)
     site.hooks._timeout = 30.0
 
@@ -197,3 +198,13 @@ def test_a_changed_file_is_loaded_anew_and_without_one_there_is_no_child(tmp_pat
         assert site.hooks.apply(pod)["spec"]["priorityClassName"] == "high"
     finally:
         site.creators.close()
+
+
+def test_the_time_of_a_hook_is_a_setting_of_the_executor():
+    given = {"TRACKSIDE_KUBERNETES_IMAGE": "task:1", "TRACKSIDE_API_URL": "http://web"}
+    assert settings.read(given).hook_s == 30
+    assert settings.read({**given, "TRACKSIDE_KUBERNETES_HOOK_TIMEOUT": "2.5"}).hook_s == 2.5
+    with pytest.raises(ExecutorProblem, match="TRACKSIDE_KUBERNETES_HOOK_TIMEOUT=0 must be at least 1"):
+        settings.read({**given, "TRACKSIDE_KUBERNETES_HOOK_TIMEOUT": "0"})
+    executor = KubernetesExecutor("kubernetes", {**given, "TRACKSIDE_KUBERNETES_HOOK_TIMEOUT": "2.5"})
+    assert executor.hooks._timeout == 2.5

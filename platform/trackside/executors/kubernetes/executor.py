@@ -42,6 +42,7 @@ class KubernetesExecutor(Executor):
         super().__init__(alias, environment)
         self.config = settings.read(environment)
         self.selector = f"{names.SITE}={self.config.site},{names.EXECUTOR}={names.label(alias)}"
+        self.hooks = PodHooks(environment, timeout=self.config.hook_s)
         self._again: dict[str, float] = {}
         """Pods to be judged again at a (monotonic) moment, by UID."""
         self._ended_at: dict[str, float] = {}
@@ -53,7 +54,7 @@ class KubernetesExecutor(Executor):
     def open(self, wake: Callable[[], None]) -> None:
         """See `Executor`."""
         self.api = Api(self.config)
-        self.creators = Creators(self.api, self.config, self.alias, PodHooks(self.settings))
+        self.creators = Creators(self.api, self.config, self.alias, self.hooks)
         self._helpers = ThreadPoolExecutor(4, thread_name_prefix="pods")
         self.watcher = Watcher(self.api, self.config.namespaces, self.selector, wake)
         self.watcher.start()

@@ -17,8 +17,6 @@ from trackside.core.environment import scrubbed
 from trackside.sdk.plugins import policies
 from trackside.sdk.plugins.child import Child, ChildGone
 
-TIMEOUT_S = 30.0
-"""For one pod, and for starting the child: importing what the hook needs is part of it."""
 NOT_FOR_HOOKS = ("KUBECONFIG", "PGPASSWORD", "PGPASSFILE", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__FERNET_KEY")
 
 
@@ -27,9 +25,12 @@ class HookFailed(RuntimeError):
 
 
 class PodHooks:
-    """Of one executor; for several threads, which take turns."""
+    """Of one executor; for several threads, which take turns.
 
-    def __init__(self, environment: Mapping[str, str], *, timeout: float = TIMEOUT_S) -> None:
+    `timeout`: seconds for one pod, and for starting the child: importing what the hook needs is part of it.
+    """
+
+    def __init__(self, environment: Mapping[str, str], *, timeout: float = 30.0) -> None:
         kept = scrubbed(environment)
         self._environment = {name: value for name, value in kept.items() if name not in NOT_FOR_HOOKS}
         self._timeout = timeout
@@ -102,7 +103,8 @@ class PodHooks:
             return self._child.hear(give_up)
         except TimeoutError:
             self._end()
-            raise HookFailed(f"pod_mutation_hook took longer than {self._timeout:g} s and was stopped.") from None
+            late = f"took longer than {self._timeout:g} s and was stopped (TRACKSIDE_KUBERNETES_HOOK_TIMEOUT)"
+            raise HookFailed(f"pod_mutation_hook {late}.") from None
 
     def _stop(self) -> None:
         child, self._child = self._child, None

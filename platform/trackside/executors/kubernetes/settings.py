@@ -42,6 +42,8 @@ class PodSettings:
     """How long pulling its image may fail."""
     grace_s: int = 15
     """Between SIGTERM and SIGKILL for a pod: on_kill of the task, and its last report."""
+    hook_s: float = 30.0
+    """How long `pod_mutation_hook` may take for a pod."""
     run_as_user: int | None = 50000
     allow_host_access: bool = False
     """Whether tasks may ask for what reaches beyond their pod (`reach`)."""
@@ -107,6 +109,7 @@ def read(environment: Mapping[str, str]) -> PodSettings:
         pending_s=number("TRACKSIDE_KUBERNETES_PENDING_TIMEOUT", 900, 1),
         pull_s=number("TRACKSIDE_KUBERNETES_PULL_TIMEOUT", 60),
         grace_s=int(number("TRACKSIDE_KUBERNETES_GRACE", 15, 1)),
+        hook_s=number("TRACKSIDE_KUBERNETES_HOOK_TIMEOUT", 30, 1),
         run_as_user=None if user == "image" else int(number("TRACKSIDE_KUBERNETES_RUN_AS_USER", 50000)),
         allow_host_access=_truth("TRACKSIDE_KUBERNETES_ALLOW_HOST_ACCESS", text("TRACKSIDE_KUBERNETES_ALLOW_HOST_ACCESS", "false")),
         context=text("TRACKSIDE_KUBERNETES_CONTEXT"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 DEFAULT_NAME = "dags-folder"
 """The bundle that TRACKSIDE_DAGS_FOLDER is, when no bundles are configured."""
 REFRESH_S = 300.0
+TIMEOUT_S = 300.0
 """Seconds between two looks at a remote, if a bundle does not say (Airflow's default)."""
 
 KINDS = {
@@ -62,6 +63,8 @@ class BundleConfig:
     """Of kind "own": the site's class, a subclass of BaseDagBundle."""
     team_name: str | None = None
     """Whose connections and variables code of this bundle may have, beside those of nobody."""
+    timeout: float = TIMEOUT_S
+    """Seconds one conversation with where its files come from may take (TRACKSIDE_BUNDLE_TIMEOUT of the server)."""
 
     def to_wire(self) -> dict[str, Any]:
         """For start orders: what a worker needs to get the files itself. Holds ids of connections, no secrets of theirs."""
@@ -71,7 +74,8 @@ class BundleConfig:
     def from_wire(cls, data: dict[str, Any]) -> BundleConfig:
         """Inverse of `to_wire`."""
         refresh = float(data.get("refresh_interval") or REFRESH_S)
-        return cls(str(data["name"]), str(data["kind"]), dict(data["kwargs"]), refresh, str(data.get("classpath") or ""))
+        timeout = float(data.get("timeout") or TIMEOUT_S)
+        return cls(str(data["name"]), str(data["kind"]), dict(data["kwargs"]), refresh, str(data.get("classpath") or ""), timeout=timeout)
 
     @property
     def subdir(self) -> str:
@@ -92,8 +96,8 @@ class BundleConfig:
         return viewer(self, version) if viewer is not None else None
 
 
-def parse_bundles(text: str, dags_folder: Path) -> list[BundleConfig]:
-    """The bundles of the setting; without a text the one folder. Raises BadBundles."""
+def parse_bundles(text: str, dags_folder: Path, timeout: float = TIMEOUT_S) -> list[BundleConfig]:
+    """The bundles of the setting; without a text the one folder. `timeout`: of each. Raises BadBundles."""
     if not text.strip():
         return [BundleConfig(DEFAULT_NAME, "local", {"path": str(dags_folder)})]
     try:
@@ -102,7 +106,7 @@ def parse_bundles(text: str, dags_folder: Path) -> list[BundleConfig]:
         raise BadBundles(f"is not JSON: {e}. Write a list of objects with name, classpath and kwargs.") from None
     if not isinstance(items, list) or not items:
         raise BadBundles("must be a JSON list with at least one object of name, classpath and kwargs.")
-    found = [_bundle(item, number, dags_folder) for number, item in enumerate(items, 1)]
+    found = [replace(_bundle(item, number, dags_folder), timeout=timeout) for number, item in enumerate(items, 1)]
     names = [b.name for b in found]
     for name in names:
         if names.count(name) > 1:

@@ -17,8 +17,6 @@ from typing import Any
 from trackside.runner.bundles.base import Bundle, BundleError, Lease, remove_tree
 from trackside.runner.bundles.gitauth import clean_url, signed_in
 
-FETCH_S = 300.0
-"""Seconds a conversation with the remote may take."""
 LOCAL_S = 120.0
 """Seconds git may take for what is on disk."""
 _FILLING = ("Please make sure you have the correct access rights", "and the repository exists.")
@@ -102,7 +100,8 @@ class GitBundle(Bundle):
         self._git("checkout", "--force", "--detach", "--quiet", commit, cwd=folder)
         self._git("clean", "-ffdxq", cwd=folder)
         if self.config.kwargs.get("submodules"):
-            self._git("submodule", "update", "--init", "--recursive", "--force", cwd=folder, environment=environment, timeout=FETCH_S)
+            wanted = ("submodule", "update", "--init", "--recursive", "--force")
+            self._git(*wanted, cwd=folder, environment=environment, timeout=self.config.timeout)
 
     def _remove(self, folder: Path) -> None:
         remove_tree(folder)
@@ -122,10 +121,10 @@ class GitBundle(Bundle):
         for stale in ("packed-refs.lock", "shallow.lock", "config.lock"):  # of a git that was killed; we are alone here
             (bare / stale).unlink(missing_ok=True)
         quiet = ("--force", "--quiet", "--no-auto-maintenance")
-        self._git("fetch", "--prune", *quiet, "--", url, *_REFS, environment=environment, timeout=FETCH_S)
+        self._git("fetch", "--prune", *quiet, "--", url, *_REFS, environment=environment, timeout=self.config.timeout)
         if commit is not None and not self._holds(commit):
             # not on any branch any more (a forced push): most hosts still hand it out
-            self._git("fetch", "--quiet", "--", url, commit, environment=environment, timeout=FETCH_S)
+            self._git("fetch", "--quiet", "--", url, commit, environment=environment, timeout=self.config.timeout)
 
     def _git(
         self, *arguments: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None, timeout: float = LOCAL_S

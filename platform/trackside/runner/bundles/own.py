@@ -17,8 +17,6 @@ from trackside.core.environment import scrubbed
 from trackside.runner.bundles.base import Bundle, BundleError, Lease, remove_tree
 from trackside.sdk.plugins.child import Child, ChildGone
 
-TIMEOUT_S = 300.0
-"""For one question, which may fetch everything."""
 NONE = "-"
 """In the marker: the class has no versions."""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -26,8 +24,6 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 class OwnBundle(Bundle):
     """See the module."""
-
-    timeout: float = TIMEOUT_S
 
     @property
     def root(self) -> Path:
@@ -84,11 +80,11 @@ class OwnBundle(Bundle):
         child = Child("trackside.runner.bundles.child", str(os.getpid()), environment=scrubbed(os.environ))
         try:
             child.say(order)
-            give_up = time.monotonic() + self.timeout
+            give_up = time.monotonic() + self.config.timeout
             while "ask" in (said := child.hear(give_up)):
                 child.say(self._connection(said["ask"]))
         except TimeoutError:
-            raise self._wrong(f"did not end within {self.timeout:g} s and was stopped") from None
+            raise self._wrong(f"did not end within {self.config.timeout:g} s and was stopped (TRACKSIDE_BUNDLE_TIMEOUT)") from None
         except ChildGone as gone:
             raise self._wrong(f"ended its process ({gone}); its output is in the log") from None
         finally:
