@@ -337,6 +337,23 @@ def test_asset_events_of_outlets_aliases_and_metadata(tmp_path):
     assert run.reports[("bad", -1)].asset_events == []
 
 
+def test_a_function_of_an_asset_gets_the_assets_that_its_parameters_name(tmp_path):
+    run = made(
+        tmp_path,
+        """
+        from airflow.sdk import asset
+        @asset(schedule=None, uri="s3://made")
+        def report(self, orders, unknown, limit=3):
+            assert all(type(found) is Asset for found in (orders, unknown))
+            return [self.uri, orders.uri, orders.group, orders.extra, unknown.uri, limit]
+        """,
+    )
+    run.comms.assets = [{"name": "orders", "uri": "s3://orders", "group": "shop", "extra": {"owner": "anna"}}]
+    run.attempt("report")
+    assert run.xcom("report") == ["s3://made", "s3://orders", "shop", {"owner": "anna"}, "unknown", 3]
+    assert [inlet.name for inlet in run.dag.task_dict["report"].inlets] == ["orders", "unknown"]
+
+
 def test_a_retry_policy_can_forbid_or_move_the_retry(tmp_path):
     run = made(
         tmp_path,

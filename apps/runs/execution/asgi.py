@@ -228,7 +228,7 @@ ROUTES = [
     _route("GET", "/task-instances/count", data.count_task_instances),
     _route("GET", "/task-instances/states", data.task_states),
     _route("GET", "/dags/{dag_id}", data.get_dag),
-    _route("GET", "/assets", stores.assets_of_alias),
+    _route("GET", "/assets", stores.assets),
     *(_route(method, "/state/task", stores.task(method)) for method in ("GET", "PUT", "DELETE")),
     *(_route(method, "/state/asset", stores.asset(method)) for method in ("GET", "PUT", "DELETE")),
 ]

@@ -96,8 +96,13 @@ def _asset(query: dict[str, Any]) -> int:
     return found
 
 
-def assets_of_alias(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
-    """Active assets that were written through an alias at least once (?alias=)."""
+def assets(*, token: str, body: Any, query: dict[str, str]) -> dict[str, Any]:
+    """The active asset of a name (?name=, 404 if there is none), or those that were written through an alias at least once (?alias=)."""
     caller(token)
+    if name := query.get("name"):
+        one = Asset.objects.filter(name=name, is_active=True).first()
+        if one is None:
+            raise Refused(404, f"There is no active asset named {name!r}: a DAG must refer to it.")
+        return {"assets": [{"name": one.name, "uri": one.uri, "group": one.group, "extra": one.extra}]}
     found = Asset.objects.filter(aliases__name=query.get("alias", ""), is_active=True).order_by("name")
     return {"assets": [{"name": a.name, "uri": a.uri} for a in found[:1000]]}

@@ -104,6 +104,14 @@ def test_an_asset_keeps_values_over_runs_and_says_who_wrote_them() -> None:
         ask_asset(later, "GET", query={"name": "b", "key": "k"})
 
 
+def test_a_task_asks_for_an_asset_by_its_name() -> None:
+    _, order = started(Worker())
+    found = stores.assets(token=order["token"], body=None, query={"name": "a"})
+    assert found == {"assets": [{"name": "a", "uri": "s3://a", "group": "asset", "extra": {}}]}
+    with pytest.raises(Refused, match="no active asset named 'b'"):
+        stores.assets(token=order["token"], body=None, query={"name": "b"})
+
+
 def test_values_of_an_asset_nobody_refers_to_go() -> None:
     started(Worker())
     pk = Asset.objects.get(name="a").pk

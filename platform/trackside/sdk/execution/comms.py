@@ -83,6 +83,8 @@ class MemoryComms:
         self.xcoms: dict[tuple[str, str, str, int, str], XComRecord] = {}
         self.states: dict[tuple[Any, ...], Any] = {}
         """State stores: ("task", dag id, run id, task id, map index, key) and ("asset", name or URI, key) → value."""
+        self.assets: list[dict[str, Any]] = []
+        """Known assets: name, uri, group, extra."""
         self.requests: list[tuple[str, str]] = []
         self.updates: list[dict[str, Any]] = []
         self.masked: list[str] = []
@@ -206,7 +208,7 @@ class MemoryComms:
         return 200, {"task_states": states}
 
     def _get_assets(self, rest: str, params: dict[str, Any], body: Any) -> tuple[int, Any]:
-        return 200, {"assets": []}
+        return 200, {"assets": [asset for asset in self.assets if asset["name"] == params.get("name")]}
 
     def _state_of(self, what: str, params: dict[str, Any]) -> tuple[Any, ...]:
         return ("task", *self._own) if what == "task" else ("asset", params.get("name") or params.get("uri"))
