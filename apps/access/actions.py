@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 
 from apps.access import audit
 from apps.access.audit import Actor
-from apps.access.errors import Exists, NotThere
+from apps.access.errors import Exists, NotThere, check_name
 from apps.access.masking import MASK, mask, unmask
 from apps.access.models import Connection, Variable
 
@@ -64,7 +64,8 @@ class Sealed(str):
 
 
 def create_connection(conn_id: str, values: dict[str, Any], *, actor: Actor) -> Connection:
-    """Store a new connection. `values`: some of CONNECTION_FIELDS. Raises Exists."""
+    """Store a new connection. `values`: some of CONNECTION_FIELDS. Raises Exists, Refused (the id)."""
+    check_name(conn_id, "id of the connection", "connection_id")
     with transaction.atomic():
         try:
             with transaction.atomic():
@@ -115,10 +116,12 @@ def _merged_extra(new: str | None, old: str | None) -> str | None:
 def delete_connection(conn_id: str, *, actor: Actor) -> None:
     """Remove it. Raises NotThere."""
     with transaction.atomic():
-        deleted, _ = Connection.objects.filter(conn_id=conn_id).delete()
-        if not deleted:
+        connection = Connection.objects.select_for_update().filter(conn_id=conn_id).defer("password", "extra").first()
+        if connection is None:
             raise NotThere(f"The Connection with connection_id: `{conn_id}` was not found")
-        audit.record("delete_connection", actor, object_type="connection", object_id=conn_id)
+        told = {name: getattr(connection, name) for name in CONNECTION_FIELDS if name not in ("password", "extra")}
+        connection.delete()
+        audit.record("delete_connection", actor, object_type="connection", object_id=conn_id, extra={"before": _described(told)})
 
 
 # Variables ----------------------------------------------------------------------------------------------------------
@@ -130,14 +133,15 @@ def stored_value(value: Any) -> str:
 
 
 def create_variable(key: str, values: dict[str, Any], *, actor: Actor) -> Variable:
-    """Store a new variable. `values`: some of VARIABLE_FIELDS, `value` any JSON. Raises Exists."""
+    """Store a new variable. `values`: some of VARIABLE_FIELDS, `value` any JSON. Raises Exists, Refused (the key)."""
+    check_name(key, "key of the variable", "key")
     with transaction.atomic():
         try:
             with transaction.atomic():
                 variable = Variable.objects.create(key=key, **{**values, "value": stored_value(values.get("value"))})
         except IntegrityError as e:
             raise Exists(f"The Variable with key: `{key}` already exists") from e
-        extra = audit.change({}, _variable_state(variable))
+        extra = audit.change({}, variable_state(variable))
         audit.record("post_variable", actor, object_type="variable", object_id=key, extra=extra)
     return variable
 
@@ -148,16 +152,16 @@ def update_variable(key: str, values: dict[str, Any], *, actor: Actor) -> Variab
         variable = Variable.objects.select_for_update().filter(key=key).first()
         if variable is None:
             raise NotThere(f"The Variable with key: `{key}` was not found")
-        before = _variable_state(variable)
+        before = variable_state(variable)
         for name, value in values.items():
             setattr(variable, name, _merged_value(key, value, variable.value) if name == "value" else value)
         variable.save()
-        extra = audit.change(before, _variable_state(variable))
+        extra = audit.change(before, variable_state(variable))
         audit.record("patch_variable", actor, object_type="variable", object_id=key, extra=extra)
     return variable
 
 
-def _variable_state(variable: Variable) -> dict[str, Any]:
+def variable_state(variable: Variable) -> dict[str, Any]:
     """A variable for the audit trail: that the value changed, never the value."""
     return {"value": Sealed(variable.value), "description": variable.description, "team_name": variable.team_name}
 
@@ -177,7 +181,9 @@ def _merged_value(key: str, new: Any, old: str) -> str:
 def delete_variable(key: str, *, actor: Actor) -> None:
     """Remove it. Raises NotThere."""
     with transaction.atomic():
-        deleted, _ = Variable.objects.filter(key=key).delete()
-        if not deleted:
+        variable = Variable.objects.select_for_update().filter(key=key).defer("value").first()
+        if variable is None:
             raise NotThere(f"The Variable with key: `{key}` was not found")
-        audit.record("delete_variable", actor, object_type="variable", object_id=key)
+        before = {"description": variable.description, "team_name": variable.team_name}
+        variable.delete()
+        audit.record("delete_variable", actor, object_type="variable", object_id=key, extra={"before": before})

@@ -24,6 +24,7 @@ from apps.access import policy, signout, tokens
 from apps.access.adminbase import PolicyAdmin, actor_of, admin_link, called, lines
 from apps.access.adminsite import site
 from apps.access.models import ApiToken, User
+from trackside.core import idtext
 
 called(ApiToken, "API token", "API tokens")
 ROLE_WORDS = {
@@ -111,12 +112,24 @@ class UserAdmin(PolicyAdmin, StockUserAdmin):
             return super().user_change_password(request, id, form_url)
 
 
+class GroupForm(forms.ModelForm):
+    """The name of a group."""
+
+    def clean_name(self) -> str:
+        """As `people.create_role` wants it."""
+        name: str = self.cleaned_data["name"]
+        if why := idtext.flaw(name, "name of the group"):
+            raise forms.ValidationError(why)
+        return name
+
+
 @admin.register(Group, site=site)
 class GroupAdmin(PolicyAdmin, StockGroupAdmin):
     """Roles, and groups that `access_control` of DAG files may name."""
 
-    kind = "user"
+    kind = "role"
     audit_name = "group"
+    form = GroupForm
     audit_fields = ("name",)
     fields = ("name", "meaning")
     readonly_fields = ("meaning",)

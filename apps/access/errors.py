@@ -5,6 +5,8 @@ The same form as `apps.runs.errors`, which lies above this app: status, detail, 
 
 from __future__ import annotations
 
+from trackside.core import idtext
+
 
 class Refused(Exception):
     """The call did nothing, and says why and what to do."""
@@ -16,6 +18,12 @@ class Refused(Exception):
         self.field = field
         """Name of the argument that is wrong, if one is."""
         super().__init__(detail)
+
+
+def check_name(text: str, what: str, field: str) -> None:
+    """Raise Refused unless `text` may name a new `what`."""
+    if why := idtext.flaw(text, what):
+        raise Refused(why, field=field)
 
 
 class NotThere(Refused):

@@ -17,7 +17,7 @@ from django.utils.timezone import now
 
 from apps.access import audit, policy, tokens
 from apps.access.audit import Actor
-from apps.access.errors import Exists, NotThere, Refused
+from apps.access.errors import Exists, NotThere, Refused, check_name
 from apps.access.models import ApiToken, SignsInWith, User
 
 
@@ -78,8 +78,9 @@ def delete_user(name: str, *, actor: Actor) -> None:
     with transaction.atomic():
         user = person(name)
         _not_the_last(user)
+        before = {"groups": sorted(policy.groups_of(user)), "email": user.email, "signs_in_with": str(user.signs_in_with)}
         user.delete()
-        audit.record("delete_user", actor, object_type="user", object_id=name)
+        audit.record("delete_user", actor, object_type="user", object_id=name, extra={"before": before})
 
 
 def set_roles(name: str, roles: Collection[str], *, actor: Actor) -> User:
@@ -120,6 +121,7 @@ def create_role(name: str, *, actor: Actor) -> Group:
     """A group that `access_control` of DAG files may name. Raises Exists, Refused."""
     if Group.objects.filter(name=name).exists():
         raise Exists(f"There is a role called {name} already.")
+    check_name(name, "name of the role", "name")
     group = Group(name=name)
     try:
         group.full_clean()
@@ -136,8 +138,10 @@ def delete_role(name: str, *, actor: Actor) -> None:
     if name in policy.ROLES:
         raise Refused(f"{name} is one of the roles that every Trackside has. It stays.")
     with transaction.atomic():
-        role(name).delete()
-        audit.record("delete_group", actor, object_type="group", object_id=name)
+        group = role(name)
+        before = {"members": sorted(User.objects.filter(groups=group).values_list("username", flat=True))}
+        group.delete()
+        audit.record("delete_group", actor, object_type="group", object_id=name, extra={"before": before})
 
 
 def create_token(owner: str, name: str, *, actor: Actor, scopes: Collection[str] = (), expires_at: datetime | None = None) -> str:

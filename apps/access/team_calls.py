@@ -16,7 +16,7 @@ from django.db import transaction
 
 from apps.access import audit, people, teams
 from apps.access.audit import Actor
-from apps.access.errors import Conflict, Exists, NotThere, Refused
+from apps.access.errors import Conflict, Exists, NotThere, Refused, check_name
 from apps.access.models import Connection, Team, TeamMember, Variable
 
 NAMES_SHOWN = 5
@@ -37,8 +37,7 @@ def usable_name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > 50:
         raise Refused("Enter a name of 1 to 50 characters.", field="name")
-    if not name.isprintable():
-        raise Refused("The name has a character that cannot be seen. Write it anew.", field="name")
+    check_name(name, "name of the team", "name")
     return name
 
 

@@ -14,6 +14,7 @@ from apps.access.connection_form import Unrendered
 from apps.access.crypto import WrongKey
 from apps.access.masking import is_sensitive, mask
 from apps.access.models import Variable
+from trackside.core import idtext
 
 _UNREADABLE = "none of TRACKSIDE_FERNET_KEYS can read it: enter it again"
 
@@ -98,6 +99,8 @@ class VariableForm(forms.ModelForm):
         key: str = self.cleaned_data["key"].strip()
         if not key:
             raise forms.ValidationError("Enter a key.")
+        if why := idtext.flaw(key, "key of the variable"):
+            raise forms.ValidationError(why)
         return key
 
     def clean(self) -> dict[str, Any]:

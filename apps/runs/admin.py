@@ -19,6 +19,7 @@ from apps.access.adminbase import PolicyAdmin, ReadOnlyAdmin, actor_of, admin_li
 from apps.access.adminsite import site
 from apps.runs.actions import pools
 from apps.runs.models import Pool, Process, Run, TaskInstance, Try
+from trackside.core import idtext
 
 called(Process, "process", "processes")
 called(Try, "try", "tries")
@@ -32,6 +33,13 @@ class PoolForm(forms.ModelForm):
         model = Pool
         fields = ("name", "slots", "description", "include_deferred", "team_name")
         widgets = {"description": forms.TextInput(attrs={"class": "vTextField"})}
+
+    def clean_name(self) -> str:
+        """As the domain call wants it."""
+        name: str = self.cleaned_data["name"]
+        if why := idtext.flaw(name, "name of the pool"):
+            raise forms.ValidationError(why)
+        return name
 
     def clean_slots(self) -> int:
         """-1 is no limit; less means nothing."""

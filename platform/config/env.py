@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -46,6 +47,8 @@ def env_float(name: str, default: float, *, low: float = 0.0) -> float:
         value = float(raw)
     except ValueError as e:
         raise BadSetting(f"{name}={raw!r} is not a number.") from e
+    if not math.isfinite(value):  # nan would pass every comparison
+        raise BadSetting(f"{name}={raw!r} is not a number.")
     if value < low:
         raise BadSetting(f"{name}={value} must be at least {low}.")
     return value

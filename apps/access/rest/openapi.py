@@ -31,6 +31,7 @@ STATUSES = {
     405: "The path has no such method.",
     406: "No media type of `Accept` can be answered.",
     409: "The state of the object does not allow this, or it exists already.",
+    412: "There are no entity tags or dates to compare with.",
     413: "The body is too large.",
     422: "A parameter or the body is not valid; `detail` names the places.",
     429: "Too many requests by this person or token; `Retry-After` says when to try again.",
@@ -176,7 +177,7 @@ def statuses_of(operation: Operation) -> set[int]:
     if operation.body is not None:
         found.add(413)
     if operation.method in _UNSAFE and operation.may != PUBLIC:
-        found |= {404, 409, 422}
+        found |= {404, 409, 412, 422}
     return found
 
 

@@ -32,6 +32,7 @@ AIRFLOW, OWN = "/api/v2", "/api/trackside/v1"
 PUBLIC = ("public", "public")
 """Right of operations that need no credentials."""
 _UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
+_MASKED = "with update_mask a PATCH changes the named fields only, and takes nobody else's change back"
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_NAIVE_UTC
 
 
@@ -122,6 +123,8 @@ class Operation:
             with details_of_request(details):
                 return self._answer(self.function(call, **path))
 
+        if tags := next((name for name in ("If-Match", "If-Unmodified-Since") if request.headers.get(name, "*") != "*"), None):
+            raise Problem(412, f"No answer here has an entity tag or date that {tags} could name. Leave it out; {_MASKED}.")
         key = request.headers.get(idempotency.HEADER)
         if key is None or user is None:
             return act()

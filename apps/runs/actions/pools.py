@@ -11,6 +11,7 @@ from apps.access import audit
 from apps.runs import wake
 from apps.runs.errors import ActionRefused, Conflict, NotFound
 from apps.runs.models import Pool
+from trackside.core import idtext
 
 DEFAULT_POOL = "default_pool"
 FIELDS = ("name", "slots", "description", "include_deferred", "team_name")
@@ -29,8 +30,14 @@ def _taken(name: str) -> Conflict:
     )
 
 
+def _check(name: str) -> None:
+    if why := idtext.flaw(name, "name of the pool"):
+        raise ActionRefused(why, field="name")
+
+
 def create(name: str, values: dict[str, Any], *, actor: audit.Actor) -> Pool:
-    """A new pool. `values`: some of FIELDS but the name. Raises Conflict."""
+    """A new pool. `values`: some of FIELDS but the name. Raises Conflict, ActionRefused (the name)."""
+    _check(name)
     with transaction.atomic():
         try:
             with transaction.atomic():
@@ -50,6 +57,8 @@ def update(name: str, values: dict[str, Any], *, actor: audit.Actor) -> Pool:
             raise _not_found(name)
         if name == DEFAULT_POOL and any(values[k] != getattr(pool, k) for k in values.keys() - _OF_DEFAULT):
             raise ActionRefused("Only slots and include_deferred can be changed on the default pool", field="name")
+        if values.get("name", name) != name:
+            _check(values["name"])
         before = {k: getattr(pool, k) for k in values}
         for key, value in values.items():
             setattr(pool, key, value)
@@ -68,10 +77,12 @@ def delete(name: str, *, actor: audit.Actor) -> None:
     if name == DEFAULT_POOL:
         raise ActionRefused("Default Pool can't be deleted", field="name")
     with transaction.atomic():
-        deleted, _ = Pool.objects.filter(name=name).delete()
-        if not deleted:
+        pool = Pool.objects.select_for_update().filter(name=name).first()
+        if pool is None:
             raise _not_found(name)
-        audit.record("delete_pool", actor, object_type="pool", object_id=name)
+        pool.delete()
+        before = {field: getattr(pool, field) for field in FIELDS}
+        audit.record("delete_pool", actor, object_type="pool", object_id=name, extra={"before": before})
         wake.send_on_commit(wake.SCHEDULER)
 
 

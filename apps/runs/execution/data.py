@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from apps.access import surroundings, teams
+from apps.access import actions, audit, surroundings, teams
 from apps.access.audit import Actor
 from apps.access.models import Connection, Variable
 from apps.dags import ownership
@@ -25,6 +25,7 @@ from apps.runs.errors import ActionRefused, Conflict
 from apps.runs.execution import checking, counts, reports, tokens
 from apps.runs.execution.refusal import Refused
 from apps.runs.models import Run
+from trackside.core import idtext
 from trackside.core.messages import RunRecord
 from trackside.core.states import RunType, TriggeredBy
 from trackside.runner.jsonio import exact_dumps, exact_loads
@@ -111,11 +112,24 @@ def put_variable(*, token: str, body: dict[str, Any], query: dict[str, str], key
         raise Refused(403, f"Variable {key} cannot be set from this DAG. Use another key, or ask an administrator.")
     if not 0 < len(key) <= 250:
         raise Refused(422, "A variable's key must have 1 to 250 characters.")
+    if kept is None and (why := idtext.flaw(key, "key of the variable")):
+        raise Refused(422, why)
     values: dict[str, Any] = {"value": str(body.get("value") if body.get("value") is not None else "")}
     if (description := checking.field(body, "description", str)) is not None:
         values["description"] = description
-    Variable.objects.update_or_create(key=key, defaults=values)
+    before = actions.variable_state(kept) if kept is not None else {}
+    with transaction.atomic():
+        stored, _ = Variable.objects.update_or_create(key=key, defaults=values)
+        _note_change("patch_variable" if before else "post_variable", me, key, audit.change(before, actions.variable_state(stored)))
     return {}
+
+
+def _note_change(action: str, me: Caller, key: str, extra: dict[str, Any]) -> None:
+    """A task changed what belongs to the site, not to its run: that is for the trail."""
+    audit.record(
+        action, Actor(me.dag_id, "worker"), dag_id=me.dag_id, run_id=me.run_id, task_id=me.task_id, map_index=me.map_index,
+        object_type="variable", object_id=key, extra=extra,
+    )  # fmt: skip
 
 
 def delete_variable(*, token: str, body: Any, query: dict[str, str], key: str) -> dict[str, Any]:
@@ -124,7 +138,11 @@ def delete_variable(*, token: str, body: Any, query: dict[str, str], key: str) -
     kept = Variable.objects.filter(key=key).first()
     if kept is None or not _may_have(me, kept, "variable", key):
         return {"deleted": 0}
-    return {"deleted": Variable.objects.filter(key=key).delete()[0]}
+    with transaction.atomic():
+        deleted = Variable.objects.filter(key=key).delete()[0]
+        if deleted:
+            _note_change("delete_variable", me, key, {"before": actions.variable_state(kept)})
+    return {"deleted": deleted}
 
 
 def _may_have(me: Caller, secret: Connection | Variable, kind: str, name: str) -> bool:

@@ -16,6 +16,7 @@ from apps.runs.actions import pools
 from apps.runs.errors import ActionRefused
 from apps.runs.imports.items import Found, Line
 from apps.runs.models import Pool
+from trackside.core import idtext
 
 CONNECTION = ("conn_type", "description", "host", "schema", "login", "password", "port", "extra")
 LONG = 250
@@ -69,6 +70,8 @@ def _pools(found: Found, actor: Actor, keep: bool) -> Iterator[tuple[Line, Write
 def _one(kind: str, name: str, now: Any, values: dict[str, Any], keep: bool, create: Write, update: Write) -> tuple[Line, Write | None]:
     if not name or len(name) > LONG:
         return Line(kind, name[:60], "skipped", f"names have 1 to {LONG} characters"), None
+    if now is None and (why := idtext.flaw(name, "name")):
+        return Line(kind, name, "skipped", why), None
     if now is None:
         return Line(kind, name, "new"), create
     changed = sorted(field for field, value in values.items() if (getattr(now, field) or None) != (value or None))

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from apps.access import schema
 from apps.runs import sql
 from trackside.executors import registry
 
@@ -33,13 +34,22 @@ def pending_migrations() -> list[str]:
     return [f"{m.app_label}.{m.name}" for m, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
 
 
+def misfit() -> str:
+    """Empty when the tables are this version's, else the sentence that says what to do."""
+    if why := schema.newer():
+        return why
+    if missing := pending_migrations():
+        return f"The database lacks {len(missing)} migrations, the first is {missing[0]}. Run: trackside db upgrade"
+    return ""
+
+
 def readiness() -> str:
     """Empty when this process can serve, else the sentence that says why not."""
     global _ready
     try:
         sql.rows("SELECT 1")
-        if not _ready and (missing := pending_migrations()):
-            return f"The database lacks {len(missing)} migrations, the first is {missing[0]}. Run: trackside db upgrade"
+        if not _ready and (why := misfit()):
+            return why
     except (DatabaseError, InterfaceError) as e:
         connection.close()
         return f"The database does not answer: {(str(e).strip().splitlines() or ['no reason given'])[0]}"

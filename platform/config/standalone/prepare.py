@@ -24,8 +24,12 @@ def migrate() -> int:
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
 
+    from apps.access import schema
+
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT pg_advisory_lock({LOCK})")  # a second stack on the same DATABASE_URL waits here
+        if why := schema.newer():
+            raise SystemExit(why)
         executor = MigrationExecutor(connection)
         todo = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         if todo:

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from apps.access import schema
 from apps.dags import hooks
 from apps.dags.processor import KIND, Processor
 from trackside.core import logline
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--bundle", action="append", choices=names, metavar="NAME", help="only this bundle; may be repeated")
 
     def handle(self, *args: Any, folder: Path | None = None, bundle: list[str] | None = None, **options: Any) -> None:
+        schema.refuse_newer()
         processor = Processor(folder.absolute() if folder else None, bundles=bundle)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, processor.stop)

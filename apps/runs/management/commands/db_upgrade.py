@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 
+from apps.access import schema
 from apps.runs.metrics.health import pending_migrations
 
 LOCK = "hashtext('trackside migrate')"
@@ -29,10 +30,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit codes: see `help`."""
         try:
-            pending = pending_migrations()
+            newer, pending = schema.newer(), pending_migrations()
         except DatabaseError as e:
             why = (str(e).strip().splitlines() or [type(e).__name__])[0]
             raise CommandError(f"The database does not answer: {why}. Look at DATABASE_URL and at the server.", returncode=3) from e
+        if newer:
+            raise CommandError(newer, returncode=1)
         if not pending:
             self.stdout.write("The tables are those of this version.")
             return

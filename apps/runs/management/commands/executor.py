@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from apps.access import schema
 from apps.runs import wake
 from apps.runs.execution import tokens
 from apps.runs.executors.service import Service
@@ -28,6 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Until SIGTERM."""
+        schema.refuse_newer()
         services = [Service(executor) for executor in self._executors(options["alias"])]
 
         def step() -> datetime:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from apps.access import schema
 from apps.runs import wake
 from apps.runs.loop import Loop
 from apps.runs.metrics import traces
@@ -16,6 +17,7 @@ class Command(BaseCommand):
     help = "Create due runs, plan them, admit tasks, find lost tries. Any number may run side by side."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        schema.refuse_newer()
         try:
             end_traces = traces.start()
         except traces.NoTraces as e:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from apps.access import schema
 from apps.runs.triggerer.service import Triggerer
 
 
@@ -17,5 +18,6 @@ class Command(BaseCommand):
         parser.add_argument("--queues", help="serve only triggers of these queues, comma separated")
 
     def handle(self, *args: Any, capacity: int | None = None, queues: str | None = None, **options: Any) -> None:
+        schema.refuse_newer()
         names = [word.strip() for word in queues.split(",") if word.strip()] if queues else None
         Triggerer(capacity=capacity, queues=names).run()
