@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import re
 from zoneinfo import ZoneInfo
 
 import pytest
 from dateutil.relativedelta import relativedelta
 
-from trackside.sdk import DAG, Asset, AssetAlias, CronTriggerTimetable, Param, dag, result, task
+from trackside.core.timetables import Restriction, from_dict
+from trackside.sdk import DAG, Asset, AssetAlias, BaseOperator, CronDataIntervalTimetable, CronTriggerTimetable, Param, dag, result, task
 from trackside.sdk.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
 from trackside.sdk.exceptions import DuplicateTaskIdFound, FailFastDagInvalidTriggerRule, TaskNotFound
 from trackside.sdk.operators.empty import EmptyOperator
 from trackside.sdk.serialization import to_spec
 
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
 
 def spec(**kwargs):
@@ -79,6 +83,32 @@ def test_the_time_zone_comes_from_the_start_date_and_the_moment_is_stored_in_utc
     s = spec(schedule="@daily", start_date=dt.datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")))
     assert (s.timezone, s.start_date) == ("Europe/Berlin", "2023-12-31T23:00:00.000000Z")
     assert s.timetable["timezone"] == "Europe/Berlin"
+
+
+@pytest.mark.parametrize(("year", "schedule", "error"), [
+    (1, "@daily", None), (1, dt.timedelta(days=1), None), (1, None, None), (1, "@once", None), (9999, "@daily", None), (9999, None, None),
+    (1, CronTriggerTimetable("@daily", timezone="UTC", interval=dt.timedelta(days=1)), "start_date 0001-01-01T00:00:00"),
+    (1, CronDataIntervalTimetable("@daily", timezone="Asia/Tokyo"), "start_date 0001-01-01T00:00:00"),
+    (9999, CronTriggerTimetable("@daily", timezone="Asia/Tokyo"), "start_date 9999-12-31T23:00:00"),
+])  # fmt: skip
+def test_a_start_date_at_the_ends_of_time_works_or_is_refused_by_name(year, schedule, error):
+    start = dt.datetime(1, 1, 1) if year == 1 else dt.datetime(9999, 12, 31, 23)
+    with pytest.raises(ValueError, match=error) if error else contextlib.nullcontext():
+        found = DAG("d", schedule=schedule, start_date=start, catchup=True)
+    if not error:
+        planned = from_dict(found.timetable.to_spec()).next_run(last=None, restriction=Restriction(found.start_date, None, True), now=NOW)
+        assert (planned and planned.run_after) == (found.start_date if schedule and year == 1 else None)
+
+
+@pytest.mark.parametrize(("name", "moment"), [
+    ("start_date", dt.datetime(1, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo"))),
+    ("end_date", dt.datetime(9999, 12, 31, 23, tzinfo=ZoneInfo("America/Lima"))),
+])  # fmt: skip
+def test_a_moment_that_utc_has_no_date_for_is_refused_by_name(name, moment):
+    with pytest.raises(ValueError, match=f"{name} {re.escape(moment.isoformat())} lies outside the years 1 to 9999"):
+        DAG("d", **{name: moment})
+    with DAG("e"), pytest.raises(ValueError, match=name):
+        BaseOperator(task_id="t", **{name: moment})
 
 
 def test_a_naive_start_date_is_utc():

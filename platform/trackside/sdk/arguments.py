@@ -114,7 +114,10 @@ def moment(name: str, value: Any) -> dt.datetime | None:
     if value.tzinfo is None:
         value = value.replace(tzinfo=dt.UTC)
     in_timezone = getattr(value, "in_timezone", None)  # pendulum's datetimes stay pendulum's
-    return in_timezone("UTC") if in_timezone is not None else value.astimezone(dt.UTC)
+    try:
+        return in_timezone("UTC") if in_timezone is not None else value.astimezone(dt.UTC)
+    except OverflowError:
+        raise ValueError(f"{name} {value.isoformat()} lies outside the years 1 to 9999 in UTC; choose another moment") from None
 
 
 def whole_number(name: str, value: Any) -> int:

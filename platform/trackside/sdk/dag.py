@@ -98,6 +98,7 @@ class DAG:
         self.max_consecutive_failed_dag_runs = check_dag.limit("max_consecutive_failed_dag_runs", max_consecutive_failed_dag_runs, 0)
         self.dagrun_timeout = check.optional_span("dagrun_timeout", dagrun_timeout)
         check_dag.catchup(dag_id, self.catchup, self.start_date, self.timetable)
+        check_dag.reachable(dag_id, self.start_date, self.end_date, self.catchup, self.timetable)
 
         self.template_searchpath = check_dag.searchpath(template_searchpath)
         self.template_undefined = template_undefined

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trackside.core.states import RunType
-from trackside.core.timetables import InvalidSchedule
+from trackside.core.timetables import InvalidSchedule, PlannedElsewhere, Restriction, from_dict
 from trackside.sdk.timetables import BaseTimetable, as_timetable
 
 TAG_MAX_LEN = 100
@@ -99,6 +99,24 @@ def catchup(dag_id: str, value: bool, start_date: Any, found: BaseTimetable) -> 
     """Catching up needs somewhere to start."""
     if value and start_date is None and found.can_be_scheduled:
         raise ValueError(f"DAG {dag_id!r}: catchup=True needs a start_date; without one there is no past to catch up with")
+
+
+def reachable(dag_id: str, start: dt.datetime | None, end: dt.datetime | None, catchup: bool, found: BaseTimetable) -> None:
+    """A schedule must be able to compute with its start date: next to the first and last moment that a date can be, most cannot.
+
+    Asked in the years 1 and 9999 only, and never of classes of the user's.
+    """
+    if start is None or 1 < start.year < 9999:
+        return
+    try:
+        from_dict(found.to_spec()).next_run(last=None, restriction=Restriction(start, end, catchup), now=dt.datetime.now(dt.UTC))
+    except (OverflowError, ValueError) as error:
+        raise ValueError(
+            f"DAG {dag_id!r}: its schedule cannot be computed from start_date {start.isoformat()} ({error}); "
+            "choose a start_date in the years 2 to 9998"
+        ) from None
+    except PlannedElsewhere:
+        return
 
 
 def searchpath(value: Any) -> list[str] | None:
