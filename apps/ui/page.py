@@ -14,7 +14,6 @@ from urllib.parse import unquote
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -23,6 +22,7 @@ from django.utils.translation import gettext as _
 from apps.access.audit import Actor
 from apps.runs.errors import ActionRefused
 from apps.ui import rights, words
+from apps.ui.queries import shell as numbers
 
 Crumb = tuple[str, str]
 """Text and URL; the last one is the page itself."""
@@ -90,23 +90,8 @@ def show(
 
 
 def shell(user: Any) -> dict[str, Any]:
-    """Counts beside the navigation and whether a scheduler lives: one statement. People who see only some DAGs get no
-    counts, for a number tells about what they may not see.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT (SELECT count(*) FROM dags_dag WHERE NOT is_stale AND %(all)s),
-                   (SELECT count(*) FROM runs_run WHERE state = 'running' AND %(all)s),
-                   (SELECT count(*) FROM dags_importproblem WHERE %(all)s),
-                   (SELECT count(*) FROM runs_taskinstance WHERE state = 'awaiting_input' AND %(all)s),
-                   (SELECT count(*) FROM runs_process WHERE kind = 'scheduler' AND ended_at IS NULL AND lease_until > now())
-            """,
-            {"all": rights.allowed(user, "read", "dag")},
-        )
-        row = cursor.fetchone()
-    counts = dict(zip(("dags", "running", "problems", "questions", "schedulers"), row or (0, 0, 0, 0, 0), strict=True))
-    return {**counts, **{f"may_{kind}": rights.allowed(user, "read", kind) for kind in ("audit", "monitor")}}
+    """Counts beside the navigation and whether a scheduler lives (one statement), and which pages are for this person."""
+    return {**numbers.counts(user), **{f"may_{kind}": rights.allowed(user, "read", kind) for kind in ("audit", "monitor")}}
 
 
 def zone_label() -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils.timezone import now
 
 from apps.dags.models import Dag
 from apps.runs import listening, wake
-from apps.runs.models import Run, TaskInstance
+from apps.runs.models import Process, Run, TaskInstance
 from apps.ui import assets
+from apps.ui.live import consumer
+from apps.ui.queries import shell
 from apps.ui.tests import factories
 
 pytestmark = [
@@ -89,6 +93,21 @@ def test_the_head_of_a_dag_follows_what_others_do_and_its_own_dialog(page: Any) 
     listening.dag_changed(["orders"], "paused")
     page.wait_for_selector("#dag-head .sw[aria-checked='false']")
     page.wait_for_selector("#dag-head :text('At noon')")
+
+
+def test_what_the_navigation_counts_follows(page: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(shell, "GOOD_FOR", 0.0)
+    monkeypatch.setattr(consumer, "RECHECK", 0.2)
+    page.goto("/dags")
+    page.wait_for_selector('.live[data-live="connected"]')
+    assert page.is_visible(".foot :text('No scheduler runs')") and page.is_hidden("[data-count=questions]")
+    run = factories.run(factories.dag(), state="running")
+    TaskInstance.objects.filter(run=run, task_id="load").update(state="awaiting_input")
+    Process.objects.create(kind="scheduler", name="one", lease_until=now() + timedelta(minutes=1))
+    page.wait_for_selector("[data-count=running]:text-is('1')")
+    page.wait_for_selector("[data-count=questions]:text-is('1')")
+    page.wait_for_selector(".foot :text('Scheduler runs')")
+    assert page.is_hidden(".foot :text('No scheduler runs')")
 
 
 def test_a_switch_pauses_at_once(page: Any) -> None:

@@ -42,7 +42,7 @@ MODEL_OF = """root => [...document.querySelectorAll(root)].flatMap(r => {
       if (/^(style|x|y|x1|x2|width|height|d|points|transform|cx|data-cursor)$/.test(name)) drawn.removeAttribute(name);
   return copy.outerHTML.replace(/(\\b[0-9.,:]+ ?(ms|s|min|h|d)\\b ?)+/g, '#').split(/(?=<)/);
 })"""
-GRID = "() => window.tracksideGrid?.said()"
+GRID = "() => window.tracksideGrid?.model.runs.length ? window.tracksideGrid.said() : null"
 WITH_SOCKETS = "window.sockets = []; window.WebSocket = class extends WebSocket { constructor(...a) { super(...a); sockets.push(this); } };"
 
 
@@ -136,8 +136,7 @@ class World:
         for _ in range(count):
             run = self.random.choice(self.runs)
             if self.random.random() < 0.1:
-                Dag.objects.filter(pk=run.dag_id).update(is_paused=self.random.random() < 0.5)
-                Event.objects.create(kind="dag", verb="pause", dag_id=run.dag_id)
+                self._pause(run.dag_id, self.random.random() < 0.5)
             elif self.random.random() < 0.2:
                 self._run(run, self.random.choice(("queued", "running", "success", "failed")), self.random.choice(("", "Seen.")))
             else:
@@ -148,6 +147,19 @@ class World:
             if self.random.random() < 0.5:
                 wake.send(wake.LIVE)
         wake.send(wake.LIVE)
+
+    def end(self) -> None:
+        """The last changes: no page may by chance end as it began."""
+        TaskInstance.objects.filter(pk=self.task.pk).update(reason="The last word.")
+        factories.move(self.task, "failed")
+        self._run(self.runs[0], "failed", "Seen.")
+        self._pause("orders", True)
+        wake.send(wake.LIVE)
+
+    @staticmethod
+    def _pause(dag_id: str, paused: bool) -> None:
+        Dag.objects.filter(pk=dag_id).update(is_paused=paused)
+        Event.objects.create(kind="dag", verb="paused" if paused else "unpaused", dag_id=dag_id)
 
     @staticmethod
     def _run(run: Run, state: str, note: str) -> None:
@@ -212,6 +224,7 @@ def test_every_page_ends_as_a_fresh_load_shows_it(browser: Any, web_process: Web
     for tab in tabs.values():
         tab.wait_for_selector('.live[data-live="connected"]', timeout=60_000)
     world.change(STEPS)
+    world.end()
 
     for name, (address, ask, region) in world.pages.items():
         fresh = context.new_page()

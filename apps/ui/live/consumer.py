@@ -1,7 +1,8 @@
 """One page's WebSocket: subscribes to topics, each authorised by itself, and forwards what the hub delivers.
 
 In: {"sub": topic, "cursor": text} · {"unsub": topic} · {"ping": n}. Out: {"topic", "events"} · {"topic", "log": …} ·
-{"ok": topic} · {"resync": topic} (load that data afresh) · {"resync": true} (everything) · {"no": topic, "why"} · {"pong": n}.
+{"ok": topic} · {"resync": topic} (load that data afresh) · {"resync": true} (everything) · {"no": topic, "why"} · {"pong": n}
+· {"shell": numbers beside the navigation}, when they have changed.
 A slow reader loses frames, not memory: its queue is bounded, and after an overflow it is told to load afresh.
 """
 
@@ -26,6 +27,7 @@ from apps.runs.models import TaskInstance
 from apps.ui.live import hub as hubs
 from apps.ui.live import logtail, topics
 from apps.ui.live.cursor import Cursor
+from apps.ui.queries import shell
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self.tails: dict[str, asyncio.Task[None]] = {}
         self.queue: asyncio.Queue[str] = asyncio.Queue(QUEUE)
         self.overflowed = False
+        self.numbers: dict[str, int] = {}
         self.hub = hubs.current()
         await self.accept()
         self.jobs = [asyncio.create_task(self._send_queue()), asyncio.create_task(self._recheck())]
@@ -163,11 +166,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 self.overflowed = False
 
     async def _recheck(self) -> None:
-        """Close what the person may no longer hear; close the socket when they are signed out."""
+        """Close what the person may no longer hear; close the socket when they are signed out; tell what the navigation counts."""
         while True:
             await asyncio.sleep(RECHECK)
             try:
-                user, lost = await _recheck(self.scope, list(self.topics.values()), dict(self.dags))
+                user, lost, numbers = await _recheck(self.scope, list(self.topics.values()), dict(self.dags))
             except Exception:
                 logger.exception("rights of a socket were not checked")
                 continue
@@ -178,6 +181,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
             for key in lost:
                 self._drop(key if not key.startswith("log:") else f"{key}:0")
                 self.say(no=key, why="You may no longer see this.")
+            if numbers != self.numbers:
+                self.numbers = numbers
+                self.say(shell=numbers)
 
 
 def same_origin(scope: dict[str, Any]) -> bool:
@@ -196,13 +202,14 @@ def _look_up(user: Any, topic: topics.Topic) -> tuple[str | None, bool, int | No
     return dag_id, topics.may_hear(user, topic, dag_id), run_pk
 
 
-async def _recheck(scope: dict[str, Any], heard: list[topics.Topic], dags: dict[str, str | None]) -> tuple[Any, list[str]]:
+async def _recheck(scope: dict[str, Any], heard: list[topics.Topic], dags: dict[str, str | None]) -> tuple[Any, list[str], dict[str, int]]:
     user = await get_user({"session": SessionStore(scope["session"].session_key)})
 
     @sync_to_async
-    def lost() -> list[str]:
+    def looked() -> tuple[list[str], dict[str, int]]:
         gone = [t.key for t in heard if not topics.may_hear(user, t, dags.get(t.key))]
         logs = [k for k in dags if k.startswith("log:")]
-        return gone + [k for k in logs if not topics.may_hear(user, topics.Topic("log", k), dags[k])]
+        lost = gone + [k for k in logs if not topics.may_hear(user, topics.Topic("log", k), dags[k])]
+        return lost, shell.shared_counts(user)
 
-    return user, await lost() if user.is_authenticated else []
+    return user, *(await looked() if user.is_authenticated else ([], {}))

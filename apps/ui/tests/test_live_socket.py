@@ -21,6 +21,7 @@ from apps.runs.models import Run, TaskInstance
 from apps.ui.live import consumer
 from apps.ui.live import cursor as cursors
 from apps.ui.live import hub as hubs
+from apps.ui.queries import shell
 from apps.ui.tests import factories
 from apps.ui.tests.sockets import Socket
 from config.asgi import websockets
@@ -177,8 +178,36 @@ def test_a_topic_closes_when_the_right_goes_and_the_socket_when_the_session_goes
         assert (await hear(ws, lambda m: "no" in m))["no"] == f"run:{run.pk}"
         assert not hubs.current()._sockets, "the hub no longer delivers to it"
         await User.objects.filter(pk=vera.pk).aupdate(is_active=False)
-        closed = await ws.receive_output(timeout=20)
+        while (closed := await ws.receive_output(timeout=20))["type"] == "websocket.send":
+            assert "shell" in json.loads(closed["text"]), "only that the navigation counts nothing for her any more"
         assert (closed["type"], closed["code"]) == ("websocket.close", consumer.GONE)
+
+    play(story)
+
+
+def test_the_numbers_of_the_navigation_come_when_they_change_and_one_look_serves_all_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(consumer, "RECHECK", 0.05)
+    monkeypatch.setattr(shell, "_seen", {})
+    looks = []
+    counted = shell._counted
+    monkeypatch.setattr(shell, "_counted", lambda everything: looks.append(everything) or counted(everything))
+    cookie, other = cookie_of(factories.user("mara")), cookie_of(User.objects.create_user("nobody"))
+
+    async def story() -> None:
+        mara, again, nobody = socket(cookie), socket(cookie), socket(other)
+        for ws in (mara, again, nobody):
+            await ws.connect()
+        zero = dict.fromkeys(shell.NAMES, 0)
+        for ws in (mara, again, nobody):
+            assert (await hear(ws, lambda m: "shell" in m))["shell"] == zero
+        assert sorted(looks) == [False, True], "two sockets of people who see everything share one look"
+        await sync_to_async(lambda: factories.run(factories.dag(), state="running"))()
+        shell._seen.clear()
+        assert (await hear(mara, lambda m: "shell" in m))["shell"] == {**zero, "dags": 1, "running": 1}
+        shell._seen.clear()
+        assert await nobody.receive_nothing(timeout=0.3), "numbers tell about what they may not see"
 
     play(story)
 

@@ -54,6 +54,8 @@ export class Live {
   #lost = 0;
   #health: Health = "reconnecting";
   onHealth: (health: Health, sinceMs: number) => void = () => undefined;
+  /** Numbers beside the navigation, when they have changed. */
+  onNumbers: (numbers: Record<string, number>) => void = () => undefined;
 
   constructor(private url: string, private connect: Connect = (u) => new WebSocket(u)) {}
 
@@ -109,8 +111,9 @@ export class Live {
 
   #hear(text: string): void {
     this.#alive();
-    const message = JSON.parse(text) as { topic?: string; events?: LiveEvent[]; log?: LogFrame; resync?: true | string; no?: string; why?: string };
-    if (message.resync === true) {
+    const message = JSON.parse(text) as { topic?: string; events?: LiveEvent[]; log?: LogFrame; resync?: true | string; no?: string; why?: string; shell?: Record<string, number> };
+    if (message.shell) this.onNumbers(message.shell);
+    else if (message.resync === true) {
       for (const asked of [...this.#asked.values()]) asked.onResync?.();
     } else if (typeof message.resync === "string") {
       for (const asked of this.#of(message.resync)) asked.onResync?.();
@@ -149,6 +152,7 @@ export function live(): Live {
       w.tracksideHealth = { health, since }; // for the shell, which may be loaded later than the line is up
       dispatchEvent(new CustomEvent("livehealth", { detail: w.tracksideHealth }));
     };
+    w.tracksideLive.onNumbers = (detail) => dispatchEvent(new CustomEvent("livenumbers", { detail }));
   }
   return w.tracksideLive;
 }

@@ -3,7 +3,7 @@ import { $, $$ } from "../lib/dom";
 import { enhance } from "./forms";
 import { keys } from "./keys";
 import { openPalette } from "./palette";
-import { type Health, showHealth, tickTimes } from "./status";
+import { type Health, showHealth, showNumbers, tickTimes } from "./status";
 import { hints } from "./tips";
 import { zoneAndTheme, flipTheme, flipZone } from "./prefs";
 
@@ -49,6 +49,7 @@ hints();
 enhance();
 keys();
 tickTimes();
+addEventListener("livenumbers", (e) => showNumbers((e as CustomEvent<Record<string, number>>).detail));
 addEventListener("livehealth", (e) => showHealth((e as CustomEvent<Health>).detail));
 const known = (window as unknown as { tracksideHealth?: Health }).tracksideHealth;
 if (known) showHealth(known);

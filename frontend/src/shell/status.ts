@@ -1,7 +1,7 @@
 /* Whether the page is live, and times that stay true while it is open. */
 import { $, $$ } from "../lib/dom";
 import { duration, relative, rough } from "../lib/time";
-import { tr } from "../lib/text";
+import { language, tr } from "../lib/text";
 
 const WORDS: Record<string, string> = { live: tr("Live"), reconnecting: tr("Reconnecting"), stale: tr("Stale"), out: tr("Signed out") };
 const KIND: Record<string, string> = { live: "connected", reconnecting: "reconnecting", stale: "stale", out: "stale" };
@@ -22,6 +22,16 @@ export function showHealth({ health, since }: Health): void {
   box.dataset.tip = HINT[health] ?? "";
   const text = $("[data-live-text]", box);
   if (text) text.textContent = since > 2000 ? tr("{state}, {time} behind", { state: WORDS[health] ?? health, time: rough(since / 1000) }) : (WORDS[health] ?? health);
+}
+
+/** What the navigation counts; whatever stands for none of a thing hides when there is one, and the other way round. */
+export function showNumbers(numbers: Record<string, number>): void {
+  for (const el of $$("[data-count]")) {
+    const n = numbers[el.dataset.count ?? ""];
+    if (n === undefined) continue;
+    if (el.dataset.when) el.hidden = (el.dataset.when === "none") !== (n === 0);
+    if (el.dataset.when !== "none" && el.matches(".n")) put(el, n.toLocaleString(language()));
+  }
 }
 
 /** Relative times and running durations, once a second; only texts that differ are written. */
