@@ -19,7 +19,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from apps.ui import assets, copyas, languages, words
+from apps.ui import assets, copyas, languages, outside, words
 
 register = template.Library()
 EMPTY: SafeString = mark_safe("")
@@ -27,6 +27,13 @@ EMPTY: SafeString = mark_safe("")
 
 def _use(css: str, href: str, attributes: SafeString) -> SafeString:
     return format_html('<svg class="{}" {}><use href="{}#{}"></use></svg>', css.strip(), attributes, assets.url("icons.svg"), href)
+
+
+@register.simple_tag(takes_context=True)
+def outside_links(context: dict[str, Any]) -> list[outside.Link]:
+    """Links of plugins for the page that is shown (`outside`)."""
+    match = getattr(context.get("request"), "resolver_match", None)
+    return outside.links(match.kwargs if match else {}, context["request"].GET.get("map_index", "") if match else "")
 
 
 @register.simple_tag

@@ -47,7 +47,10 @@ class AirflowPlugin:
 
 
 NOT_SUPPORTED = (
-    *("admin_views", "flask_blueprints", "fastapi_apps", "fastapi_root_middlewares", "external_views", "react_apps"),
-    *("menu_links", "appbuilder_views", "appbuilder_menu_items"),
+    *("admin_views", "flask_blueprints", "fastapi_apps", "fastapi_root_middlewares", "react_apps"),
+    *("menu_links", "appbuilder_views"),
 )
 """Attributes that are listed and do nothing: they extend Airflow's own web pages, which are not here."""
+LINKS = ("external_views", "appbuilder_menu_items")
+"""Attributes that the pages show as links."""
+

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trackside.sdk.plugins.base import NOT_SUPPORTED, AirflowPlugin
+from trackside.sdk.plugins.base import LINKS, NOT_SUPPORTED, AirflowPlugin
 from trackside.sdk.plugins.hooks import as_holders, listeners
 
 ENTRY_POINTS = "airflow.plugins"
@@ -226,7 +226,7 @@ def describe() -> dict[str, Any]:
         for name in ("hook_lineage_readers", "partition_mappers", "windows", "deadline_references"):
             row[name] = [_path(item) for item in getattr(plugin, name) or ()]
         row["not_supported"] = [name for name in NOT_SUPPORTED if getattr(plugin, name, None)]
-        for name in NOT_SUPPORTED:
+        for name in (*NOT_SUPPORTED, *LINKS):
             row[name] = [_shown(item) for item in getattr(plugin, name, None) or ()]
         rows.append(row)
     return {"plugins": rows, "errors": dict(registry.errors), "listens": sorted(listeners.names)}
