@@ -44,6 +44,8 @@ ROLES = ("Viewer", "User", "Op", "Admin")
 _VIEWER, _USER, _OP, _ADMIN = range(1, 5)
 _RANKS = dict(zip(ROLES, (_VIEWER, _USER, _OP, _ADMIN), strict=True))
 
+NONE = Q(pk__in=())
+"""Filter that nothing passes."""
 _CONTROL_WORDS = {READ: "can_read", EDIT: "can_edit", CREATE: "can_edit", TRIGGER: "can_edit", DELETE: "can_delete"}
 """What `access_control` must say for each action; `DAG Runs: can_create` also allows a trigger."""
 
@@ -133,16 +135,21 @@ def visible_dags(user: User | None, prefix: str = "") -> Q:
     `TaskInstance.objects.filter(visible_dags(user, "run__dag"))`.
     """
     if user is None or not user.is_active:
-        return Q(pk__in=())
+        return NONE
     scopes = getattr(user, "token_scopes", None)
     if scopes and READ not in scopes:
-        return Q(pk__in=())
+        return NONE
     if rank_of(user) >= _VIEWER:
         return Q()
     readable = {*membership.dags_of(_teams_with(user, _VIEWER)), *_readable_by_file(user)}
     if not readable:
-        return Q(pk__in=())
+        return NONE
     return Q(**{f"{prefix}__in" if prefix else "pk__in": sorted(readable)})
+
+
+def sees_a_dag(user: User | None) -> bool:
+    """Whether there is any DAG that this user may read."""
+    return visible_dags(user) != NONE
 
 
 def _readable_by_file(user: User) -> list[str]:

@@ -94,6 +94,8 @@ class Operation:
     """What the answer may be."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers it reads: name → meaning."""
+    filtered: bool = False
+    """Tells of the DAGs that the caller may see (`policy.visible_dags`) and no others: open to whoever may see one."""
 
     @property
     def id(self) -> str:
@@ -138,6 +140,8 @@ class Operation:
         if not policy.allowed(user, action, kind, None if dag_id == "~" else dag_id):
             if dag_id == "~" and kind in policy.DAG_KINDS and action == policy.READ:
                 return  # the rows are filtered by policy.visible_dags
+            if self.filtered and policy.sees_a_dag(user):
+                return
             raise Problem(403, "Forbidden")
 
     def _answer(self, value: Any) -> HttpResponseBase:
@@ -188,12 +192,13 @@ def operation(
     errors: Sequence[int] = (),
     media: Sequence[str] = ("application/json",),
     headers: Mapping[str, str] | None = None,
+    filtered: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function as the answer to `where` ("GET /dags/{dag_id}").
 
     `may`: (action, kind) of `policy`, on the DAG in the path if there is one. `body`: a pydantic model. `returns`: JSON schema of the
-    answer. `path`: kinds of path parameters that are no text. `errors`, `media`, `headers`: what only the description needs. The
-    function gets the Call and the path parameters by name.
+    answer. `path`: kinds of path parameters that are no text. `errors`, `media`, `headers`: what only the description needs.
+    `filtered`: see `Operation`. The function gets the Call and the path parameters by name.
     """
     method, _, template = where.partition(" ")
 
@@ -201,7 +206,7 @@ def operation(
         REGISTRY.append(
             Operation(
                 method, template, function, may, tuple(query), body, status, returns, path or {}, body_optional, base, errors, media,
-                headers or {},
+                headers or {}, filtered,
             )
         )  # fmt: skip
         return function

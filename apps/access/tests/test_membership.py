@@ -66,6 +66,9 @@ def test_a_user_of_the_team_changes_its_dags_over_rest_and_only_reads_the_others
     assert api("POST", "/dags/of-nobody/dagRuns", {"logical_date": None})[0] == 403
     only_team = Api(user=member("User"))
     assert only_team.get("/dags/~/dagRuns")[1]["total_entries"] == 4
+    assert {d["dag_id"] for d in only_team.get("/dags")[1]["dags"]} == REDS
+    assert only_team.get("/dagStats")[1]["total_entries"] == 3 and only_team.get("/dagTags")[1]["tags"] == ["reds"]
+    assert Api(None).get("/dags")[0] == Api(None).get("/dagTags")[0] == 403, "who may see no DAG at all"
     assert only_team.get("/dags/of-nobody")[0] == 403
     assert only_team.get("/pools")[0] == only_team.get("/connections")[0] == 403
 

@@ -289,7 +289,7 @@ class DagPatchBody(Body):
 MASK = Param("update_mask", many=True)
 
 
-@operation("GET /dags", may=("read", "dag"), query=DAGS.query, returns=DAGS.list_schema)
+@operation("GET /dags", may=("read", "dag"), query=DAGS.query, returns=DAGS.list_schema, filtered=True)
 def get_dags(call: Call) -> dict[str, Any]:
     """List DAGs; stale ones only with exclude_stale=false."""
     return DAGS.page(call)

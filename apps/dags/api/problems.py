@@ -93,7 +93,7 @@ DAG_WARNINGS = Resource(
 )
 
 
-@operation("GET /dagWarnings", may=("read", "warning"), query=DAG_WARNINGS.query, returns=DAG_WARNINGS.list_schema)
+@operation("GET /dagWarnings", may=("read", "warning"), query=DAG_WARNINGS.query, returns=DAG_WARNINGS.list_schema, filtered=True)
 def list_dag_warnings(call: Call) -> dict[str, Any]:
     """List what will surprise about DAGs that run."""
     return DAG_WARNINGS.page(call)

@@ -17,7 +17,7 @@ _SCHEMA = {
 }
 
 
-@operation("GET /dagTags", may=("read", "dag"), query=(*PAGE, ORDER, *_FILTER.params), returns=_SCHEMA)
+@operation("GET /dagTags", may=("read", "dag"), query=(*PAGE, ORDER, *_FILTER.params), returns=_SCHEMA, filtered=True)
 def get_dag_tags(call: Call) -> dict[str, Any]:
     """List the names of tags, each once."""
     rows = DagTag.objects.filter(policy.visible_dags(call.user, "dag")).values_list("name", flat=True).distinct()

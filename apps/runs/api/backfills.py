@@ -83,7 +83,7 @@ def _request(call: Call) -> Any:
     return Request(**call.body.model_dump())
 
 
-@operation("GET /backfills", may=("read", "backfill"), query=BACKFILLS.query, returns=BACKFILLS.list_schema)
+@operation("GET /backfills", may=("read", "backfill"), query=BACKFILLS.query, returns=BACKFILLS.list_schema, filtered=True)
 def list_backfills(call: Call) -> dict[str, Any]:
     """List the backfills of a DAG."""
     return BACKFILLS.page(call)
@@ -105,7 +105,7 @@ def create_backfill_dry_run(call: Call) -> dict[str, Any]:
     return _PREVIEW.collection(actions.preview(_request(call)), call)
 
 
-@operation("GET /backfills/{backfill_id}", may=("read", "backfill"), path=_ID, returns=BACKFILLS.schema)
+@operation("GET /backfills/{backfill_id}", may=("read", "backfill"), path=_ID, returns=BACKFILLS.schema, filtered=True)
 def get_backfill(call: Call, backfill_id: int) -> dict[str, Any]:
     """One backfill."""
     return _shown(call, backfill_id)

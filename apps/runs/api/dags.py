@@ -18,7 +18,7 @@ from trackside.core.states import RunState
 _ORDER = (RunState.QUEUED, RunState.RUNNING, RunState.SUCCESS, RunState.FAILED)
 
 
-@operation("GET /dagStats", may=("read", "run"), query=(Param("dag_ids", many=True),), returns={"type": "object"})
+@operation("GET /dagStats", may=("read", "run"), query=(Param("dag_ids", many=True),), returns={"type": "object"}, filtered=True)
 def get_dag_stats(call: Call) -> dict[str, Any]:
     """How many runs each DAG has in each state."""
     dags = Dag.objects.filter(policy.visible_dags(call.user))

@@ -42,7 +42,7 @@ class WaitBody(Body):
     timeout: Annotated[float, Field(gt=0, le=86_400)] = 3600.0
 
 
-@own("POST /wait", may=("read", "run"), body=WaitBody, returns={"type": "string"}, media=(NDJSON,))
+@own("POST /wait", may=("read", "run"), body=WaitBody, returns={"type": "string"}, media=(NDJSON,), filtered=True)
 def wait_for_runs(call: Call) -> StreamingHttpResponse:
     """Wait for many runs at once: a line for each as it ends, then one that says how it all ended (`done` or timeout)."""
     body: WaitBody = call.body
