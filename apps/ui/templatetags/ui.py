@@ -23,6 +23,8 @@ from apps.ui import assets, copyas, languages, outside, words
 
 register = template.Library()
 EMPTY: SafeString = mark_safe("")
+LOOKS = {"theme": ("light", "dark"), "density": ("comfortable",)}
+"""What a browser may have chosen, by the cookie's name; anything else is the default (the system's theme, compact rows)."""
 
 
 def _use(css: str, href: str, attributes: SafeString) -> SafeString:
@@ -208,10 +210,22 @@ def island(name: str) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def theme(context: template.Context) -> SafeString:
-    """`data-theme` when the person chose one (cookie, or `?theme=` for a single look)."""
+    """How this browser wants pages to look: `data-theme` and `data-density`, each when one was chosen (cookie, or `?theme=` and
+    `?density=` for a single look).
+    """
+    chosen = {name: _look(context, name) for name in LOOKS}
+    return format_html_join("", ' data-{}="{}"', ((name, value) for name, value in chosen.items() if value in LOOKS[name]))
+
+
+def _look(context: template.Context, name: str) -> str:
     request = context.get("request")
-    chosen = request.GET.get("theme") or request.COOKIES.get("theme") if request else ""
-    return format_html(' data-theme="{}"', chosen) if chosen in ("light", "dark") else EMPTY
+    return (request.GET.get(name) or request.COOKIES.get(name, "")) if request else ""
+
+
+@register.simple_tag(takes_context=True)
+def roomy(context: template.Context) -> bool:
+    """Whether rows are comfortable rather than compact."""
+    return _look(context, "density") == "comfortable"
 
 
 @register.simple_tag

@@ -216,3 +216,19 @@ def test_the_newest_run_comes_first_and_has_neighbours(mara: Client) -> None:
     listed = re.findall(r"manual__\w+", mara.get(reverse("dag_runs", args=["orders"])).content.decode())
     order = [r for r in dict.fromkeys(listed) if Run.objects.filter(run_id=r).exists()]
     assert [r for r in order if r in (old.run_id, middle.run_id, new.run_id)][-3:] != [old.run_id, middle.run_id, new.run_id]
+
+
+@pytest.mark.parametrize("path", ["/dags", "/login", "/account", "/docs"])
+def test_rows_are_comfortable_in_the_browser_that_chose_so_on_every_page(mara: Client, path: str) -> None:
+    if path == "/login":
+        mara.logout()
+
+    def tag(address: str) -> str:
+        return next(line for line in mara.get(address).content.decode().splitlines() if line.startswith("<html"))
+
+    assert "data-density" not in tag(path) and "data-density" not in tag(f"{path}?density=nonsense")
+    assert 'data-density="comfortable"' in tag(f"{path}?density=comfortable")
+    mara.cookies["density"] = "comfortable"
+    assert 'data-density="comfortable"' in tag(path) and "data-density" not in tag(f"{path}?density=compact")
+    mara.cookies["theme"] = "dark"
+    assert 'data-theme="dark" data-density="comfortable"' in tag(path)

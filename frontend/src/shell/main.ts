@@ -5,10 +5,11 @@ import { keys } from "./keys";
 import { openPalette } from "./palette";
 import { type Health, showHealth, showNumbers, tickTimes } from "./status";
 import { hints } from "./tips";
-import { zoneAndTheme, flipTheme, flipZone } from "./prefs";
+import { zoneAndTheme, flipDensity, flipTheme, flipZone } from "./prefs";
 
 const ACT: Record<string, (el: HTMLElement, e: Event) => void> = {
   theme: flipTheme,
+  density: flipDensity,
   zone: flipZone,
   palette: openPalette,
   copy: (el) => void copy(el),

@@ -1,4 +1,4 @@
-/* Theme and zone of this person, kept in cookies because the server draws with them. */
+/* Theme, density and zone of this person, kept in cookies because the server draws with them. */
 import { $ } from "../lib/dom";
 import { cookie, setCookie } from "../lib/time";
 
@@ -28,6 +28,15 @@ export function flipTheme(): void {
   document.documentElement.dataset.theme = next;
   setCookie("theme", next);
   dispatchEvent(new Event("themechange"));
+}
+
+/** Comfortable rows, or compact ones. The button says which; other pages of this browser follow when they are loaded. */
+export function flipDensity(button: HTMLElement): void {
+  const roomy = document.documentElement.dataset.density !== "comfortable";
+  if (roomy) document.documentElement.dataset.density = "comfortable";
+  else delete document.documentElement.dataset.density;
+  button.setAttribute("aria-pressed", String(roomy));
+  setCookie("density", roomy ? "comfortable" : "compact");
 }
 
 /** Mine, then UTC, then mine again. The server draws times, so the page is asked for again. */
