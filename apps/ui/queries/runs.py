@@ -94,8 +94,8 @@ class TaskLine:
 
     @property
     def seconds(self) -> float | None:
-        """From first start to last end, or to now."""
-        return ((self.end or timezone.now()) - self.start).total_seconds() if self.start else None
+        """From first start to last end, or to now; None for what was never tried."""
+        return ((self.end or timezone.now()) - self.start).total_seconds() if self.start and self.try_number else None
 
 
 def task_lines(run: Run, structure: Structure | None) -> list[TaskLine]:

@@ -163,6 +163,16 @@ def test_every_waiting_task_of_a_run_shows_its_reason(mara: Client) -> None:
     assert "Pool etl is full, 3rd in line." in text(mara.get(reverse("run", args=["orders", run.run_id])))
 
 
+def test_a_going_run_that_will_fail_says_so_and_what_never_ran_took_no_time(mara: Client) -> None:
+    run = factories.run(factories.dag(), state="running", states={"extract": "running", "load": "failed", "check": "upstream_failed"})
+    TaskInstance.objects.filter(run=run, task_id="load").update(reason="Disk full.", try_number=1, start_date=now(), end_date=now())
+    TaskInstance.objects.filter(run=run, task_id="check").update(try_number=0, start_date=now(), end_date=now())
+    page = mara.get(reverse("run", args=["orders", run.run_id])).content.decode()
+    assert re.search(r'<div class="why" data-s="failed">.*>load</a></b> Disk full\.', page)
+    took = re.findall(r'data-task="(\w+)".*?<td class="num t2 nowrap">(.*?)</td>', page, re.S)
+    assert [(task, bool(text)) for task, text in took] == [("extract", True), ("load", True), ("check", False)]
+
+
 def test_a_task_shows_its_error_its_tries_and_its_values(mara: Client) -> None:
     run = factories.run(factories.dag(), state="failed", states={"load": "failed"})
     ti = TaskInstance.objects.get(run=run, task_id="load")

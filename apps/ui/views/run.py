@@ -64,8 +64,10 @@ def run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
 def summary(found: Run) -> dict[str, Any]:
     """What page and panel share: two statements."""
     task, reason = dag_queries.telling_tasks([found.pk]).get(found.pk, ("", "")) if found.state != "success" else ("", "")
+    counts = queries.counts([found.pk]).get(found.pk, [])
     return {
-        "run": found, "dag": found.dag, "counts": queries.counts([found.pk]).get(found.pk, []), "why_task": task, "why": _sentence(reason),
+        "run": found, "dag": found.dag, "counts": counts, "why_task": task, "why": _sentence(reason),
+        "why_state": "failed" if found.state == "running" and any(state == "failed" for state, _ in counts) else found.state,
         "conf": json.dumps(found.conf, indent=2, ensure_ascii=False) if found.conf else "",
     }  # fmt: skip
 
