@@ -30,7 +30,7 @@ from trackside.core.asset_conditions import News as AssetNews
 from trackside.core.asset_conditions import met
 from trackside.core.partitions import Mapping
 from trackside.core.partitions.stored import MappedElsewhere
-from trackside.core.partitions.timetable import TooManyKeys
+from trackside.core.partitions.timetable import TooManyKeys, Unreachable
 from trackside.core.states import RunType, TriggeredBy
 from trackside.core.timetables import generate_run_id
 
@@ -145,6 +145,8 @@ def _keys(event: Keyed, name: str, uri: str, dag_id: str, mapping: Mapping) -> l
         return mapping.keys(name, uri, event.key, settings.MAX_PARTITION_KEYS)
     except TooManyKeys as e:
         complain("partition fan-out exceeded", event, dag_id, f"asset {name}: {e}; nothing was queued for this event")
+    except Unreachable as e:
+        complain("partition can never be complete", event, dag_id, f"asset {name}: {e}; give its RollupMapper another policy or window")
     except MappedElsewhere:
         own_mappers.ask(
             event.event, event.asset, event.key, event.date, name=name, uri=uri, dag_id=dag_id, fingerprint=mapping.fingerprint

@@ -161,6 +161,10 @@ def test_a_rollup_over_segments_starts_when_its_wait_policy_is_satisfied(count: 
             assert keys_of() == ["all"]
         else:
             assert keys_of() == []
+    said = complaints("partition can never be complete")
+    assert len(said) == (0 if needed else 3)
+    if not needed:
+        assert "asset a: MinimumCount(n=4) can never be satisfied: the window of 'all' has 3 keys" in said[0]
 
 
 def test_one_event_fans_out_to_a_window_and_no_further_than_allowed() -> None:

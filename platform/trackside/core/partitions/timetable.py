@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from trackside.core.asset_conditions import leaves
-from trackside.core.partitions.mappers import PartitionMapper, as_keys
+from trackside.core.partitions.mappers import PartitionMapper, RollupMapper, as_keys
 from trackside.core.partitions.stored import from_spec
 
 LONGEST_KEY = 250
@@ -42,7 +42,7 @@ class Mapping:
         return self._by_name.get(name) or self._by_uri.get(uri) or self._default
 
     def keys(self, name: str, uri: str, key: str, limit: int) -> list[str]:
-        """The downstream keys of an upstream key. Raises whatever the mapper raises, and TooManyKeys."""
+        """The downstream keys of an upstream key. Raises whatever the mapper raises, TooManyKeys and Unreachable."""
         mapper = self.mapper(name, uri)
         found = list(dict.fromkeys(as_keys(mapper, mapper.to_downstream(key))))
         most = mapper.max_downstream_keys or limit
@@ -50,6 +50,8 @@ class Mapping:
             raise TooManyKeys(len(found), most)
         for one in found:
             check_key(one)
+            if isinstance(mapper, RollupMapper) and mapper.wait_policy.is_unreachable(expected := len(mapper.to_upstream(one))):
+                raise Unreachable(f"{mapper.wait_policy!r} can never be satisfied: the window of {one!r} has {expected} keys")
         return found
 
     def carried(self, name: str, uri: str, date: datetime | None) -> datetime | None:
@@ -85,6 +87,10 @@ class TooManyKeys(ValueError):
     def __init__(self, found: int, most: int) -> None:
         self.found, self.most = found, most
         super().__init__(f"{found} downstream keys, more than the {most} allowed (max_downstream_keys, TRACKSIDE_MAX_PARTITION_KEYS)")
+
+
+class Unreachable(ValueError):
+    """A rollup waits for more keys than its window has."""
 
 
 def check_key(key: Any) -> None:
