@@ -96,6 +96,20 @@ def test_what_is_missing_fails_with_one_sentence(statement):
         exec(statement)
 
 
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("from airflow.operators.bash import BashOperatr", "airflow.operators.bash has no BashOperatr; perhaps BashOperator is meant."),
+        ("from airflow.models import Varible", "airflow.models has no Varible; perhaps Variable is meant."),
+        ("from airflow.sdk import tsk", "airflow.sdk has no tsk; perhaps task is meant."),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_told_the_right_one(statement, said):
+    with pytest.raises(ImportError) as raised:
+        exec(statement, {})
+    assert str(raised.value).endswith(said)
+
+
 def test_asking_whether_a_name_is_there_does_not_raise():
     import airflow.sdk
 

@@ -5,7 +5,7 @@ For provider packages and DAG authors: `on_failure_callback=MyNotifier(…)`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 from trackside.sdk.log import LoggingMixin
@@ -34,6 +34,8 @@ class BaseNotifier(LoggingMixin, Templater):
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """Render in place, with the environment of the context's DAG."""
+        if isinstance(context, MutableMapping):  # as in Airflow: one field may name another
+            context.update({name: getattr(self, name) for name in self.template_fields})
         dag = context.get("dag") if hasattr(context, "get") else None
         env = jinja_env or self.get_template_env(dag=dag)
         self._do_render_template_fields(self, self.template_fields, context, env, set())
