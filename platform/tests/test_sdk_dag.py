@@ -111,6 +111,29 @@ def test_a_moment_that_utc_has_no_date_for_is_refused_by_name(name, moment):
         BaseOperator(task_id="t", **{name: moment})
 
 
+def test_tasks_may_be_made_and_joined_through_their_dag():
+    flow = DAG("d")
+
+    @flow.task
+    def first(): ...
+
+    @flow.task(task_id="second", trigger_rule="all_done")
+    def other(): ...
+
+    first()
+    other()
+    flow.set_dependency("first", "second")
+    assert flow.get_task("second").upstream_task_ids == {"first"}
+    flow.validate_setup_teardown()
+    flow.get_task("first").as_setup()
+    with pytest.raises(ValueError, match="trigger rule ALL_SUCCESS: task 'second'"):
+        flow.validate_setup_teardown()
+    flow.get_task("second").as_teardown()
+    assert [task.task_id for task in flow.tasks_upstream_of_teardowns] == ["first"]
+    with pytest.raises(TaskNotFound):
+        flow.set_dependency("first", "third")
+
+
 def test_a_naive_start_date_is_utc():
     assert spec(start_date=dt.datetime(2024, 1, 1)).start_date == "2024-01-01T00:00:00.000000Z"
 

@@ -266,6 +266,22 @@ class DAG:
         """All teardowns."""
         return [task for task in self.tasks if task.is_teardown]
 
+    @property
+    def tasks_upstream_of_teardowns(self) -> list[AbstractOperator]:
+        """What teardowns follow directly, but for other teardowns."""
+        return [task for teardown in self.teardowns for task in teardown.upstream_list if not task.is_teardown]
+
+    @property
+    def task(self) -> Any:
+        """`@dag.task` is `@task` for this DAG."""
+        from trackside.sdk.decorators import task
+
+        return functools.partial(task, dag=self)
+
+    def set_dependency(self, upstream_task_id: str, downstream_task_id: str) -> None:
+        """Let one task follow another, by their ids. Raises TaskNotFound."""
+        self.get_task(upstream_task_id).set_downstream(self.get_task(downstream_task_id))
+
     def topological_sort(self) -> tuple[AbstractOperator, ...]:
         """All tasks, each after what it waits for; groups stay together where possible."""
         from trackside.sdk.ordering import ordered_task_ids
@@ -330,6 +346,12 @@ class DAG:
         validate(self)
 
     check_cycle = validate
+
+    def validate_setup_teardown(self) -> None:
+        """Raise ValueError if a task that follows a setup has another trigger rule than all_success (row 1.107)."""
+        from trackside.sdk.validation import check_setups
+
+        check_setups(self)
 
     def test(
         self,
