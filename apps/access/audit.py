@@ -35,7 +35,11 @@ _address: ContextVar[str | None] = ContextVar("address", default=None)
 
 
 def note_address(*, scope: Mapping[str, Any] | None = None, environ: Mapping[str, Any] | None = None, **_signal: Any) -> None:
-    """Receiver of `request_started`: events recorded in this request carry the address it came from."""
+    """Events recorded in this request carry the address it came from.
+
+    Called by `config.asgi` in the request's own task; as a receiver of `request_started` it serves WSGI and Django's test client, because
+    under ASGI Django runs receivers in another task.
+    """
     client = (scope or {}).get("client")
     address = client[0] if client else (environ or {}).get("REMOTE_ADDR")
     try:

@@ -21,6 +21,7 @@ from django.contrib.staticfiles.finders import get_finders  # noqa: E402
 from django.urls import path  # noqa: E402
 from servestatic import ServeStaticASGI  # noqa: E402
 
+from apps.access import audit  # noqa: E402
 from apps.runs.metrics import door as monitoring  # noqa: E402
 from apps.ui.live.consumer import LiveConsumer  # noqa: E402
 from config.observing import observed  # noqa: E402
@@ -66,6 +67,7 @@ async def _dispatch(scope: dict[str, Any], receive: Any, send: Any) -> None:
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
     else:
+        audit.note_address(scope=scope)  # in this task, from which the views inherit it
         await http(scope, receive, send)
 
 

@@ -1,14 +1,17 @@
-"""S10, S23: what the machine shows of a running site: no key and no token in what other accounts see of processes, none in the processes of
-user code and in logs, and no file that others may read or change.
+"""S10, S21, S23: what the machine shows of a running site: no key and no token in what other accounts see of processes, none in the
+processes of user code and in logs, and no file that others may read or change. And what only a real web process shows: the trail has
+the addresses that requests came from.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -82,6 +85,24 @@ def test_s10_no_log_and_no_answer_holds_a_key_or_a_token(worked: tuple[Server, s
     assert sum(map(len, texts)) > 1000
     for name, secret in keys_of(site).items():
         assert not any(secret in text for text in texts), name
+
+
+def test_s21_the_trail_says_from_where_a_change_was_asked_for(trackside: Server) -> None:
+    """Django tells its receivers in a task of their own that a request began; what they note there never reaches the views."""
+    for key, forwarded in (("asked-from-afar", "203.0.113.9"), ("asked-from-here", "")):
+        headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+        trackside.call("POST", "/variables", json={"key": key, "value": "v"}, headers=headers)
+    with httpx.Client(base_url=trackside.url, trust_env=False, follow_redirects=True, timeout=60) as pages:
+        form = pages.get("/login").text
+        proof = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
+        assert proof
+        sent = {"username": trackside.user, "password": trackside.password, "csrfmiddlewaretoken": proof[1]}
+        pages.post("/login", data=sent, headers={"Referer": trackside.url, "X-Forwarded-For": "203.0.113.10"})
+        for words, address in (("asked-from-afar", "203.0.113.9"), ("asked-from-here", "127.0.0.1"), ("login", "203.0.113.10")):
+            shown = pages.get("/admin/access/auditevent/", params={"q": words}).text
+            assert address in re.sub("<input[^>]*>", "", shown), words
+    for key in ("asked-from-afar", "asked-from-here"):
+        trackside.call("DELETE", f"/variables/{key}")
 
 
 def test_s23_nothing_of_the_home_is_for_others(worked: tuple[Server, str]) -> None:
