@@ -97,6 +97,20 @@ def test_what_is_missing_fails_with_one_sentence(statement):
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        "from airflow.sdk.serde import serialize, deserialize, allow_class", "from airflow.sdk.observability import stats; stats.incr('a')",
+        "from airflow.sdk.observability.stats import timer\nwith timer('a'): pass", "from airflow.sdk.io import get_fs, has_fs",
+        "from airflow.sdk.bases.secrets_backend import BaseSecretsBackend", "from airflow.sdk.log import amask_secret, mask_secret",
+        "from airflow.sdk.exceptions import NodeNotFound, TaskAlreadyRunningError", "from airflow.sdk.yaml import safe_load, dump",
+        "from airflow.sdk.definitions.asset.access_control import AssetAccessControl", "import airflow.sdk; airflow.sdk.__version__",
+    ],
+)  # fmt: skip
+def test_names_that_only_few_files_use(statement):
+    exec(statement, {})
+
+
+@pytest.mark.parametrize(
     ("statement", "said"),
     [
         ("from airflow.operators.bash import BashOperatr", "airflow.operators.bash has no BashOperatr; perhaps BashOperator is meant."),

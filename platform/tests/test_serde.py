@@ -141,3 +141,32 @@ _values = st.recursive(
 @given(_values)
 def test_any_nested_value_comes_back(value):
     assert back(value) == value
+
+
+class Declared:
+    """A class at the top of a module."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def serialize(self) -> dict[str, int]:
+        return {"n": self.n}
+
+    @staticmethod
+    def deserialize(data: dict[str, int], version: int) -> Declared:
+        return Declared(data["n"])
+
+
+def test_a_class_may_be_allowed_in_code(monkeypatch):
+    monkeypatch.setattr(serde, "_allowed_patterns", [])
+    stored = serde.serialize(Declared(3))
+    with pytest.raises(serde.NotAllowed):
+        serde.deserialize(stored)
+    serde.allow_class(Declared)
+    assert serde.deserialize(stored).n == 3
+
+    class Local:
+        pass
+
+    with pytest.raises(ValueError, match="define it at the top of a module"):
+        serde.allow_class(Local)

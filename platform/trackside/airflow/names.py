@@ -91,6 +91,7 @@ _CONTEXT = {
 }
 _SECRETS = _of("sdk.log", "mask_secret", "redact")
 _LOGGING = {**_of("sdk.log", "LoggingMixin", "remove_escape_codes"), **_SECRETS}
+_FS = {"get_fs": "sdk.stores:filesystem_for", "has_fs": "sdk.stores:has_fs"}
 _RETRY = _of(
     "sdk.retry_policy",
     *("RetryPolicy", "ExceptionRetryPolicy", "RetryRule", "RetryDecision", "RetryAction", "ChainRetryPolicy"),
@@ -167,6 +168,7 @@ _SDK: Names = {
     "asset": "sdk.asset_decorator:asset",
     "literal": "sdk.templating:literal",
     "result": "sdk.dag:result",
+    "__version__": "sdk:__version__",
     "macros": "sdk.macros:",
     "conf": "airflow.parts.configuration:conf",
     "get_current_context": "sdk.execution.current:get_current_context",
@@ -215,7 +217,11 @@ MODULES: dict[str, Names] = {
     "airflow.sdk.timezone": _TIMEZONE,
     "airflow.sdk.module_loading": _MODULE_LOADING,
     "airflow.sdk.types": {**_TYPES, **_TI},
-    "airflow.sdk.log": {**_LOGGING, "relative_path_from_logger": "airflow.parts.context:relative_path_from_logger"},
+    "airflow.sdk.log": {
+        **_LOGGING,
+        **_of("sdk.log", "amask_secret"),
+        "relative_path_from_logger": "airflow.parts.context:relative_path_from_logger",
+    },
     "airflow.sdk.bases.operator": {**_OPERATOR, **_of("sdk.edges", "chain", "chain_linear", "cross_downstream")},
     "airflow.sdk.bases.operatorlink": _of("sdk.links", "BaseOperatorLink"),
     "airflow.sdk.bases.sensor": {**_SENSOR, **_of("sdk.sensor", "poke_mode_only")},
@@ -228,6 +234,7 @@ MODULES: dict[str, Names] = {
     "airflow.sdk.bases.xcom": _XCOM,
     "airflow.sdk.definitions.asset": _ASSETS,
     "airflow.sdk.definitions.asset.metadata": _of("sdk.assets", "Metadata"),
+    "airflow.sdk.definitions.asset.access_control": _of("sdk.assets", "AssetAccessControl"),
     "airflow.sdk.definitions.asset.decorators": {"asset": "sdk.asset_decorator:asset"},
     "airflow.sdk.definitions.baseoperator": _OPERATOR,
     "airflow.sdk.definitions.connection": _of("sdk.connection", "Connection"),
@@ -254,14 +261,17 @@ MODULES: dict[str, Names] = {
     "airflow.sdk.execution_time.timeout": {"timeout": "sdk.execution.limits:timeout"},
     "airflow.sdk.execution_time.xcom": _XCOM,
     "airflow.sdk.execution_time.callback_runner": _RUNNERS,
-    "airflow.sdk.io": {"ObjectStoragePath": "sdk.storage:ObjectStoragePath", **_STORES},
+    "airflow.sdk.io": {"ObjectStoragePath": "sdk.storage:ObjectStoragePath", **_FS, **_STORES},
     "airflow.sdk.io.path": {"ObjectStoragePath": "sdk.storage:ObjectStoragePath"},
     "airflow.sdk.io.store": _STORES,
-    "airflow.sdk.io.fs": {"get_fs": "sdk.stores:filesystem_for", "has_fs": "sdk.stores:has_fs"},
-    "airflow.io": {"get_fs": "sdk.stores:filesystem_for", "has_fs": "sdk.stores:has_fs"},
+    "airflow.sdk.io.fs": _FS,
+    "airflow.io": _FS,
     "airflow.io.storage": _STORES,
     "airflow.io.store": _STORES,
-    "airflow.sdk.observability.stats": {"Stats": "airflow.parts.context:Stats"},
+    "airflow.sdk.observability.stats": {"*": "airflow.parts.stats"},
+    "airflow.sdk.serde": _of("sdk.serde", "serialize", "deserialize", "allow_class"),
+    "airflow.sdk.yaml": {"*": "airflow.parts.yaml"},
+    "airflow.sdk.bases.secrets_backend": _of("airflow.parts.secrets", "BaseSecretsBackend"),
     "airflow.providers.common.compat.sdk": _COMPAT,
     # paths of Airflow 2
     "airflow.models": {

@@ -359,6 +359,14 @@ class TaskNotFound(AirflowNotFoundException):
     """There is no such task in the DAG."""
 
 
+class NodeNotFound(AirflowNotFoundException):
+    """There is no such task or group in the DAG."""
+
+
+class TaskAlreadyRunningError(AirflowException):
+    """The task runs somewhere already."""
+
+
 class TaskInstanceNotFound(AirflowNotFoundException):
     """There is no such task instance."""
 

@@ -41,6 +41,11 @@ def is_sensitive(name: object) -> bool:
     return any(word in name.strip().lower() for word in names)
 
 
+async def amask_secret(secret: Any, name: str | None = None) -> None:
+    """`mask_secret` for code in an event loop."""
+    mask_secret(secret, name)
+
+
 def mask_secret(secret: Any, name: str | None = None) -> None:
     """Hide `secret` in the log and rendered fields from now on.
 

@@ -53,6 +53,15 @@ def allow(pattern: str) -> None:
     _allowed_patterns.append(pattern)
 
 
+def allow_class(cls: type) -> None:
+    """Let `deserialize` rebuild this class, for this process. Raises ValueError for one that cannot be found again by its name."""
+    name = qualname(cls)
+    module = sys.modules.get(cls.__module__)
+    if "." in cls.__qualname__ or getattr(module, cls.__qualname__, None) is not cls:
+        raise ValueError(f"{name} cannot be found again by its name: define it at the top of a module, under that name.")
+    allow(name)
+
+
 # Encoding -----------------------------------------------------------------------------------------------------------
 
 
