@@ -9,6 +9,7 @@ import pytest
 from try_harness import harness
 
 from trackside.core.messages import XComRecord
+from trackside.sdk.execution.events import AssetEvent
 from trackside.sdk.execution.ti import RuntimeTaskInstance
 
 HEAD = """
@@ -335,6 +336,37 @@ def test_asset_events_of_outlets_aliases_and_metadata(tmp_path):
     (event,) = run.reports[("aliased", -1)].asset_events
     assert {k: event[k] for k in ("alias", "name", "uri", "extra")} == {"alias": "al", "name": "dyn", "uri": "s3://dyn", "extra": {"k": 1}}
     assert run.reports[("bad", -1)].asset_events == []
+
+
+def test_events_say_as_attributes_what_they_are_about_and_who_wrote_them(tmp_path):
+    run = made(
+        tmp_path,
+        """
+        with DAG("d", schedule=None):
+            @task(outlets=[AssetAlias("al")])
+            def f(triggering_asset_events, outlet_events):
+                event, = triggering_asset_events.for_asset(name="x")
+                by_alias, = triggering_asset_events.for_asset_alias(name="al")
+                assert event == by_alias and len(triggering_asset_events) == 2
+                assert [type(key).__name__ for key in triggering_asset_events] == ["Asset", "AssetAlias"]
+                outlet_events.for_asset_alias(name="al").add(Asset("dyn"), extra={"n": 1})
+                who = event.source_task_instance
+                return [event.asset.uri, event.timestamp.year, event.source_aliases[0].name, who.task_id, who.xcom_pull(key="k"),
+                        who.xcom_pull(key="none", default=0), event.source_dag_run.run_id]
+            f()
+        """,
+    )
+    event = {"id": 1, "timestamp": "2026-05-01T00:00:00+00:00", "extra": {}, "asset": {"name": "x", "uri": "s3://x"},
+             "source_dag_id": "p", "source_run_id": "pr", "source_task_id": "w", "source_map_index": -1,
+             "source_aliases": [{"name": "al"}]}  # fmt: skip
+    run.run["consumed_asset_events"] = [event]
+    run.comms.xcoms["p", "pr", "w", -1, "k"] = XComRecord("k", 7, dag_id="p", run_id="pr", task_id="w")
+    report = run.attempt("f")
+    assert report.outcome == "success", report
+    assert run.xcom("f") == ["s3://x", 2026, "al", "w", 7, 0, "pr"]
+    assert report.asset_events[0]["alias"] == "al"
+    by_hand = AssetEvent({**event, "source_dag_id": None, "source_run_id": None, "source_task_id": None})
+    assert (by_hand.source_dag_run, by_hand.source_task_instance) == (None, None)
 
 
 def test_a_function_of_an_asset_gets_the_assets_that_its_parameters_name(tmp_path):

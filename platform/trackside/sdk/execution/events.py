@@ -7,6 +7,8 @@ events into the report.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from trackside.core.partitions import check_key
@@ -14,14 +16,60 @@ from trackside.sdk.exceptions import AirflowNotFoundException
 from trackside.sdk.execution.comms import Comms, call
 
 
-class AssetEvent(dict[str, Any]):
-    """One event off the wire; its keys are attributes too."""
+class Facts(dict[str, Any]):
+    """An object off the wire; its keys are attributes too."""
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return self[name]
+            value = self[name]
         except KeyError:
             raise AttributeError(name) from None
+        if isinstance(value, list):
+            return [Facts(item) if isinstance(item, dict) else item for item in value]
+        return value
+
+
+class AssetEvent(Facts):
+    """One event: `event.asset.name`, `event.timestamp` (a datetime), `event.extra`, `event.source_aliases[0].name`, and who wrote it."""
+
+    @property
+    def asset(self) -> Facts:
+        """The asset: name, uri, group, extra."""
+        return Facts(self["asset"])
+
+    @property
+    def timestamp(self) -> datetime:
+        """When it was written."""
+        return datetime.fromisoformat(self["timestamp"])
+
+    @property
+    def source_dag_run(self) -> Facts | None:
+        """dag_id and run_id of the run that wrote it; None for an event by REST or of a watcher."""
+        dag_id, run_id = self.get("source_dag_id"), self.get("source_run_id")
+        return Facts(dag_id=dag_id, run_id=run_id) if dag_id and run_id else None
+
+    @property
+    def source_task_instance(self) -> SourceTaskInstance | None:
+        """The task instance that wrote it, with `xcom_pull`; None for an event by REST or of a watcher."""
+        run, task_id = self.source_dag_run, self.get("source_task_id")
+        return SourceTaskInstance(**run, task_id=task_id, map_index=self.get("source_map_index", -1)) if run and task_id else None
+
+
+@dataclass(frozen=True)
+class SourceTaskInstance:
+    """The task instance that wrote an event."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+    def xcom_pull(self, *, key: str = "return_value", default: Any = None) -> Any:
+        """What it left under `key`; `default` if there is none."""
+        from trackside.sdk.execution.xcom import BaseXCom
+
+        found = BaseXCom.get_one(key=key, dag_id=self.dag_id, run_id=self.run_id, task_id=self.task_id, map_index=self.map_index)
+        return default if found is None else found
 
 
 def identity(thing: Any) -> tuple[str, str, str]:
@@ -39,7 +87,7 @@ def _same(one: tuple[str, str, str], two: tuple[str, str, str]) -> bool:
 
 
 class TriggeringEvents(Mapping[Any, list[AssetEvent]]):
-    """Events that triggered the run, by asset (or its name or URI)."""
+    """Events that triggered the run, by asset (or its name or URI) and by the aliases that they were written through (row 1.214)."""
 
     def __init__(self, events: list[dict[str, Any]]) -> None:
         self._events: dict[tuple[str, str, str], list[AssetEvent]] = {}
@@ -48,6 +96,8 @@ class TriggeringEvents(Mapping[Any, list[AssetEvent]]):
             name = asset.get("name") or event.get("name") or event.get("asset_name") or ""
             uri = asset.get("uri") or event.get("uri") or event.get("asset_uri") or ""
             self._events.setdefault(("asset", name, uri), []).append(AssetEvent(event))
+            for alias in event.get("source_aliases") or ():
+                self._events.setdefault(("alias", alias["name"], ""), []).append(AssetEvent(event))
 
     def __getitem__(self, key: Any) -> list[AssetEvent]:
         wanted = identity(key)
@@ -57,12 +107,22 @@ class TriggeringEvents(Mapping[Any, list[AssetEvent]]):
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[Any]:
-        from trackside.sdk.assets import Asset
+        from trackside.sdk.assets import Asset, AssetAlias
 
-        return iter([Asset(name=name or uri, uri=uri or None) for _, name, uri in self._events])
+        return iter([AssetAlias(name) if kind == "alias" else Asset(name=name or uri, uri=uri or None) for kind, name, uri in self._events])
 
     def __len__(self) -> int:
         return len(self._events)
+
+    def for_asset(self, *, name: str | None = None, uri: str | None = None) -> list[AssetEvent]:
+        """Events of the asset of that name or URI. Raises KeyError if none of them triggered the run."""
+        return self[name or uri]
+
+    def for_asset_alias(self, name: str) -> list[AssetEvent]:
+        """Events that were written through the alias of that name. Raises KeyError if none of them triggered the run."""
+        from trackside.sdk.assets import AssetAlias
+
+        return self[AssetAlias(name)]
 
 
 class InletHistory(Sequence[AssetEvent]):
@@ -141,9 +201,9 @@ class InletEvents:
         """Events of the asset of that name or URI."""
         return InletHistory(self._comms, {"name": name, "uri": uri})
 
-    def for_asset_alias(self, alias_name: str) -> InletHistory:
+    def for_asset_alias(self, name: str) -> InletHistory:
         """Events of the alias of that name."""
-        return InletHistory(self._comms, {"alias": alias_name})
+        return InletHistory(self._comms, {"alias": name})
 
 
 class OutletEvent:
@@ -205,11 +265,11 @@ class OutletEvents(Mapping[Any, OutletEvent]):
         """The event of the asset of that name or URI."""
         return self[name or uri]
 
-    def for_asset_alias(self, alias_name: str) -> OutletEvent:
+    def for_asset_alias(self, name: str) -> OutletEvent:
         """The event of the alias of that name."""
         from trackside.sdk.assets import AssetAlias
 
-        return self[AssetAlias(alias_name)]
+        return self[AssetAlias(name)]
 
 
 def outlet_report(outlets: list[Any], events: OutletEvents) -> list[dict[str, Any]]:
