@@ -189,3 +189,21 @@ def test_a_field_of_a_notifier_may_name_another_and_both_forms_are_rendered():
 
     asyncio.run(wait())
     assert (called.said, awaited.said) == (["sync hello Ann"], ["async hi Ann"])
+
+
+@pytest.mark.parametrize(("raised", "delay", "reason"), [("ConnectionError", None, None), ("HTTPError", 300.0, "slow")])
+def test_a_rule_for_a_package_that_is_not_installed_is_passed_over(tmp_path, raised, delay, reason):
+    """As in Airflow's example_retry_policy.py: the ConnectionError of requests is not Python's, so no rule is for it."""
+    run = made(tmp_path, f"""
+        with DAG("d"):
+            @task(retries=5, retry_delay=dt.timedelta(minutes=1), retry_policy=ExceptionRetryPolicy(rules=[
+                RetryRule("package_nobody_has.exceptions.Refused", action=RetryAction.FAIL),
+                RetryRule("requests.exceptions.HTTPError", action=RetryAction.RETRY, retry_delay=dt.timedelta(minutes=5), reason="slow"),
+                RetryRule(ConnectionError, action=RetryAction.FAIL)]))
+            def f():
+                import requests
+                raise requests.exceptions.{raised}("no")
+            f()
+    """)  # fmt: skip
+    report = run.attempt("f", max_tries=5)
+    assert (report.outcome, report.retry_delay_s, report.retry_reason) == ("failed", delay, reason)
