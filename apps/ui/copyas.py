@@ -194,8 +194,7 @@ def _trigger(seen: Seen) -> list[Same]:
     made = Same("POST", path("/api/v2/dags/{}/dagRuns", seen.dag), (), body, python, Cli(("dags", "trigger"), (seen.dag,), options))
     if seen.post.get("unpause") != "on":
         return [made]
-    where, body = path(f"{OWN}/dags/{{}}/pause", seen.dag), {"paused": False, "dry_run": False}
-    return [made, Same("POST", where, (), body, Python("switch", (seen.dag, False)), Cli(("dags", "unpause"), (seen.dag,)))]
+    return [made, _switch(seen.dag, False)]
 
 
 def _json(value: Any) -> str:
@@ -263,6 +262,46 @@ def _moment(text: str) -> str:
     return (found if found.tzinfo else timezone.make_aware(found)).isoformat()
 
 
+def _note(seen: Seen) -> list[Same]:
+    where, note = path("/api/v2/dags/{}/dagRuns/{}", *seen.run), str(seen.context.get("note", "")).strip()
+    if "task_id" in seen.kwargs:
+        index = _index(seen)
+        where += path("/taskInstances/{}", seen.task[2]) + (f"/{index}" if index >= 0 else "")
+    return [Same("PATCH", where, [("update_mask", "note")], {"note": note or None})]
+
+
+def _asset_event(seen: Seen) -> list[Same]:
+    extra = params.parse_conf(seen.post.get("extra") or "{}")
+    return [Same("POST", "/api/v2/assets/events", (), {"asset_id": int(seen.kwargs["asset_pk"]), "extra": extra})]
+
+
+def _bulk(seen: Seen) -> list[Same]:
+    """One call for each DAG, or each run, that the dialog names."""
+    do = seen.post.get("do", "")
+    if do == "clear":
+        return [_clear_failed(run.dag_id, run.run_id) for run, *_ in seen.context["chosen"]]
+    return [_trigger_plainly(name) if do == "trigger" else _switch(name, do != "unpause") for name in seen.context["names"]]
+
+
+def _clear_failed(dag_id: str, run_id: str) -> Same:
+    python = Python("clear_tasks", (dag_id, run_id), {"only_failed": True})
+    cli = Cli(("runs", "clear"), (dag_id, run_id), {"--only-failed": True})
+    return Same("POST", path(f"{OWN}/dags/{{}}/runs/{{}}/clear", dag_id, run_id), (), {"only_failed": True, "dry_run": False}, python, cli)
+
+
+def _trigger_plainly(dag_id: str) -> Same:
+    body = {"logical_date": None, "conf": {}}
+    where = path("/api/v2/dags/{}/dagRuns", dag_id)
+    return Same("POST", where, (), body, Python("trigger", (dag_id,)), Cli(("dags", "trigger"), (dag_id,)))
+
+
+def _switch(dag_id: str, paused: bool) -> Same:
+    where, verb = path(f"{OWN}/dags/{{}}/pause", dag_id), "pause" if paused else "unpause"
+    return Same(
+        "POST", where, (), {"paused": paused, "dry_run": False}, Python("switch", (dag_id, paused)), Cli(("dags", verb), (dag_id,))
+    )
+
+
 # --- settings ---------------------------------------------------------------------------------------------------------
 def _setting(kind: str) -> Callable[[Seen], list[Same]]:
     return lambda seen: [Same("GET", f"/api/v2/{kind}", (), None, Python(kind), Cli((kind, "list")))]
@@ -281,6 +320,7 @@ def _one_setting(kind: str, attribute: str) -> Callable[[Seen], list[Same]]:
 ROUTES: dict[str, Callable[[Seen], list[Same]]] = {
     "home": lambda seen: _runs("~"),
     "dags": _dags,
+    "dags_bulk": _bulk,
     "runs": lambda seen: _runs("~", seen),
     "tasks": _tasks,
     "audit": _audit,
@@ -289,6 +329,7 @@ ROUTES: dict[str, Callable[[Seen], list[Same]]] = {
     "assets": _assets,
     "asset": _asset,
     "asset_materialize": _materialize,
+    "asset_event": _asset_event,
     "required_actions": _call("/api/v2/dags/~/dagRuns/~/hitlDetails", state="awaiting_input"),
     "import_errors": _simple("/api/v2/importErrors", "import_errors", "import-errors", "list"),
     "dag": _dag,
@@ -307,9 +348,11 @@ ROUTES: dict[str, Callable[[Seen], list[Same]]] = {
     "run_compare": _run,
     "run_clear": _clear,
     "run_mark": _mark_run,
+    "run_note": _note,
     "task": _task,
     "task_clear": _clear,
     "task_mark": _mark_task,
+    "task_note": _note,
     "admin:runs_pool_changelist": _setting("pools"),
     "admin:runs_pool_change": _one_setting("pools", "name"),
     "admin:access_variable_changelist": _setting("variables"),

@@ -32,6 +32,10 @@ with DAG("copied", schedule="@daily", start_date=datetime(2026, 1, 1), catchup=F
     @task(outlets=[Asset("copied table")])
     def write(): print("written")
     write()
+with DAG("copied_too", schedule=None, is_paused_upon_creation=False):
+    @task
+    def fail(): raise ValueError("on purpose")
+    fail()
 """
 HARD = "r'1 \"$HOME\" `x` ø––%"
 RUN = "odd~1:+.x_-"
@@ -111,6 +115,11 @@ def pages(client: Client) -> list[tuple[str, dict[str, str] | None]]:
         (f"{run}/tasks/write/clear", {"what": "both", "runs": "this", "code": "same"}),
         (f"{run}/mark", {"state": "failed", "note": HARD}),
         (f"{run}/tasks/write/mark", {"state": "skipped", "downstream": "on", "note": HARD}),
+        (f"{run}/note", {"note": HARD}),
+        (f"{run}/tasks/write/note", {"note": HARD}),
+        (f"/assets/{ids['asset']}/event", {"extra": '{"rows": 7, "who": "it\'s ø"}'}),
+        ("/dags/copied/backfill", {"from": "2026-02-01T00:00", "to": "2026-02-02T00:00", "reprocess": "completed", "max_active": "2"}),
+        *(("/dags-bulk", {"do": do, "dag": "copied_too"}) for do in ("clear", "trigger", "pause")),
     ]
     return found
 
@@ -120,7 +129,9 @@ def test_every_text_of_every_page_works_as_it_stands(trackside: Server, tmp_path
     trackside.wait_dag("copied")
     with Client(trackside.url, username=trackside.user, password=trackside.password) as client:
         client.put("variables", "key", HARD, {"value": "1"})
+        client.trigger("copied_too", run_id=RUN)
         client.trigger("copied", run_id=RUN)
+        assert client.wait("copied_too", RUN, timeout=60)["state"] == "failed"
         assert client.wait("copied", RUN, timeout=60)["state"] == "success"
         token = client.create_token(trackside.user, "copied")["token"]
         browser = signed_in(trackside)

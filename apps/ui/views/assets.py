@@ -94,8 +94,9 @@ def add_event(request: HttpRequest, asset_pk: int) -> HttpResponse:
     if request.method == "POST":
         try:
             extra = params.parse_conf(request.POST.get("extra") or "{}")
-            _tell(found, extra, actor_of(request))
-            return done(request, _("%(name)s has news.") % {"name": found.name}, home)
+            if not request.POST.get("copy"):  # else the form again, with the call for what it says
+                _tell(found, extra, actor_of(request))
+                return done(request, _("%(name)s has news.") % {"name": found.name}, home)
         except ActionRefused as e:
             error = words_of(e)
     context = {

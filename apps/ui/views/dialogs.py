@@ -289,7 +289,7 @@ def run_note(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
 
     run = run_queries.get(dag_id, run_id)
     home, error = reverse("run", args=[dag_id, run_id]), ""
-    if request.method == "POST":
+    if request.method == "POST" and not request.POST.get("copy"):
         try:
             notes.set_run_note(run, request.POST.get("note", "").strip(), actor=actor_of(request))
             return done(request, _("The note is saved."), home)
@@ -312,7 +312,7 @@ def task_note(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> H
     run = run_queries.get(dag_id, run_id)
     ti = task_queries.get(run, task_id, previews.map_index(request))
     home, error = reverse("task", args=[dag_id, run_id, task_id]) + (f"?map_index={ti.map_index}" if ti.map_index >= 0 else ""), ""
-    if request.method == "POST":
+    if request.method == "POST" and not request.POST.get("copy"):
         try:
             notes.set_task_note([ti], request.POST.get("note", "").strip(), actor=actor_of(request))
             return done(request, _("The note is saved."), home)
