@@ -57,6 +57,8 @@ def test_old_and_new_paths_give_the_same_class():
         ("airflow.timetables.trigger", "CronTriggerTimetable"),
         ("airflow.sdk.definitions.timetables.assets", "PartitionedAssetTimetable"),
         ("airflow.partition_mappers", "StartOfWeekMapper"),
+        ("airflow.decorators.setup_teardown", "context_wrapper"),
+        ("airflow.sdk.definitions.decorators.setup_teardown", "ContextWrapper"),
         ("airflow.partition_mappers.base", "RollupMapper"),
         ("airflow.sdk.definitions.partition_mappers.wait_policy", "WaitPolicy"),
         ("airflow.sdk.definitions._internal.types", "NOTSET"),

@@ -386,6 +386,15 @@ MODULES: dict[str, Names] = {
     "airflow.utils.operator_helpers": {**_DECORATOR, **_RUNNERS, **_CONTEXT},
     "airflow.utils.platform": _of("airflow.parts.helpers", "getuser"),
     "airflow.utils.process_utils": _of("airflow.parts.helpers", "patch_environ"),
+    **{
+        module: {
+            "setup_task": "sdk.decorators:setup",
+            "teardown_task": "sdk.decorators:teardown",
+            **_of("sdk.setup_teardown", "ContextWrapper", "context_wrapper"),
+        }
+        for module in ("airflow.sdk.definitions.decorators.setup_teardown", "airflow.decorators.setup_teardown")
+    },
+    "airflow.sdk.definitions._internal.setup_teardown": {"SetupTeardownContext": "sdk.setup_teardown:SetupTeardownContext"},
     "airflow.utils.setup_teardown": {"SetupTeardownContext": "sdk.setup_teardown:SetupTeardownContext"},
     "airflow.utils.state": _STATES,
     "airflow.utils.strings": _of("airflow.parts.helpers", "to_boolean"),
