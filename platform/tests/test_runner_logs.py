@@ -6,7 +6,7 @@ import base64
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 from hypothesis import given
@@ -230,3 +230,13 @@ def test_chunks_resume_where_the_server_says() -> None:
     assert log.chunk()["end"] is True
     log.accepted(log.size, end=True)
     assert log.end_accepted
+
+
+def test_a_secret_of_a_nested_extra_is_recognised_in_the_uri_of_its_connection() -> None:
+    """There it is JSON first and URL-encoded then: a backslash or a quote is more than the secret's own URL-encoding."""
+    for secret in ("with\\backslash", 'with"quote', "wíth letters"):
+        masker = Masker()
+        masker.add(secret)
+        uri = "http://h/?" + urlencode({"__extra__": json.dumps({"deep": [{"api_key": secret}]})})
+        hidden = parse_qs(urlsplit(masker.hide(uri)).query)["__extra__"][0]
+        assert json.loads(hidden) == {"deep": [{"api_key": "***"}]}

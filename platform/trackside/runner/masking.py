@@ -81,6 +81,8 @@ def _forms(secret: str) -> set[str]:
         json.dumps(json.dumps(secret)[1:-1])[1:-1],
         repr(secret)[1:-1],
     }
+    for written in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):  # URIs of connections hold their extra as JSON
+        forms |= {quote(written, safe="", errors="replace"), quote_plus(written, errors="replace")}
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for shift in range(3):
             # Only the characters that depend on the secret alone: those at the seams mix with the neighbours' bits.
