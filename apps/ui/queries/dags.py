@@ -135,12 +135,12 @@ def next_run(dag: Dag, now: datetime) -> tuple[str, datetime | None, str]:
     if dag.has_import_errors:
         return _("does not load"), None, "bad"
     if dag.is_paused:
-        return "paused", None, "t3"
+        return _("paused"), None, "t3"
     if dag.next_run_after is None:
         return (_("on demand") if dag.timetable_summary in (None, "None", "") else _("by event")), None, "t3"
     late = (now - dag.next_run_after).total_seconds()
     if late > (0 if dag.blocked_reason else 30):
-        return f"{words.rough(late)} late", dag.next_run_after, "warn"
+        return _("%(time)s late") % {"time": words.rough(late)}, dag.next_run_after, "warn"
     return words.relative(dag.next_run_after, now), dag.next_run_after, "t2"
 
 

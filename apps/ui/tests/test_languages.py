@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from django.conf import settings
 from django.test import Client
 from django.utils import translation
 from django.utils.module_loading import import_string
+from django.utils.timezone import now
 from django.utils.translation import gettext, ngettext
 
+from apps.dags.models import Dag
+from apps.runs.models import Run, TaskInstance
 from apps.ui import languages, pofile
 from apps.ui.tests import factories
 
@@ -90,3 +94,20 @@ def test_bare_numbers_in_templates_are_the_same_in_every_language() -> None:
     for code, _ in settings.LANGUAGES[1:]:
         formats = f"apps.ui.formats.{translation.to_locale(code)}.formats"
         assert (import_string(f"{formats}.DECIMAL_SEPARATOR"), import_string(f"{formats}.NUMBER_GROUPING")) == (".", 0)
+
+
+@pytest.mark.django_db
+def test_breadcrumbs_moments_and_the_comparison_are_whole_sentences_of_the_language(client: Client) -> None:
+    client.force_login(factories.user())
+    dag, start = factories.dag("orders", ["extract"]), now() - timedelta(days=2)
+    old, new = factories.run(dag, at=start), factories.run(dag, at=start + timedelta(days=1))
+    for model in (Run.objects.filter(pk=new.pk), TaskInstance.objects.filter(run=new)):
+        model.update(end_date=new.start_date + timedelta(seconds=200))
+    TaskInstance.objects.filter(run=new).update(duration=200.0)
+    compared = client.get(f"/dags/orders/runs/{new.run_id}/compare?with={old.run_id}", **GERMAN).content.decode()
+    assert "2 min 20 s länger: 3 min 20 s statt 1 min." in compared and "Allein extract: +2 min 20 s." in compared
+    assert '<span class="cut" aria-current="page">Läufe</span>' in client.get("/dags/orders/runs", **GERMAN).content.decode()
+    Dag.objects.update(next_run_after=now() - timedelta(hours=3))
+    assert "3 h zu spät" in client.get("/dags", **GERMAN).content.decode()
+    Dag.objects.update(is_paused=True)
+    assert ">pausiert<" in client.get("/dags", **GERMAN).content.decode()

@@ -88,19 +88,18 @@ def _verdict(now: Run, then: Run, changed: list[queries.TaskPair]) -> str:
     """The answer in one or two sentences."""
     a, b = seconds(now), seconds(then)
     if a is None or b is None:
-        said = _("This run is %(state)s, the other one %(state2)s.") % {"state": words.said(now.state), "state2": words.said(then.state)}
+        said = [_("This run is %(state)s, the other one %(state2)s.") % {"state": words.said(now.state), "state2": words.said(then.state)}]
     elif abs(a - b) < max(queries.NOTICEABLE, 0.05 * b):
-        said = _("Both took about as long.")
+        said = [_("Both took about as long.")]
     else:
-        said = _("It took %(time)s %(less)s: %(a)s, not %(b)s.") % {
-            "time": words.duration(abs(a - b)), "less": _("longer") if a > b else _("less"), "a": words.duration(a), "b": words.duration(b),
-        }  # fmt: skip
+        took = _("It took %(time)s longer: %(a)s, not %(b)s.") if a > b else _("It took %(time)s less: %(a)s, not %(b)s.")
+        said = [took % {"time": words.duration(abs(a - b)), "a": words.duration(a), "b": words.duration(b)}]
     otherwise = [t for t in changed if t.other_state]
     if otherwise:
-        said += _(" %(tasks)s ended otherwise.") % {"tasks": words.plural(len(otherwise), "task")}
+        said.append(_("%(tasks)s ended otherwise.") % {"tasks": words.plural(len(otherwise), "task")})
     moved = [t for t in changed if t.difference is not None]
     if moved and a is not None and b is not None and abs(a - b) >= queries.NOTICEABLE:
         most = (max if a > b else min)(moved, key=lambda t: t.difference or 0.0)
         if most.difference and (most.difference > 0) == (a > b):
-            said += f" {most.task_id} alone: {difference(most.difference)}."
-    return said
+            said.append(_("%(task)s alone: %(difference)s.") % {"task": most.task_id, "difference": difference(most.difference)})
+    return " ".join(said)

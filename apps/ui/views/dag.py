@@ -72,17 +72,24 @@ def head(dag: Dag, tab: str) -> dict[str, Any]:
     }
 
 
+TABS = {
+    "graph": lazy("Graph"), "calendar": lazy("Calendar"), "runs": lazy("Runs"), "tasks": lazy("Tasks"), "trends": lazy("Trends"),
+    "backfills": lazy("Backfills"), "code": lazy("Code"), "details": lazy("Details"), "audit": lazy("Audit"),
+}  # fmt: skip
+"""Tabs of a DAG beside the grid, as titles and breadcrumbs name them."""
+
+
 def show_tab(request: HttpRequest, dag: Dag, tab: str, template: str, context: dict[str, Any]) -> HttpResponse:
     """A page under the head and the tabs of the DAG."""
     crumbs = [("DAGs", reverse("dags")), (dag.dag_id, reverse("dag", args=[dag.dag_id]))]
     if tab != "grid":
-        crumbs.append((tab.capitalize(), ""))
+        crumbs.append((str(TABS[tab]), ""))
     return show(
         request,
         template,
         {**head(dag, tab), "starred": _starred(request, dag), **context},
         nav="dags",
-        title=f"{dag.dag_id} {tab}" if tab != "grid" else dag.dag_id,
+        title=f"{dag.dag_id} {TABS[tab]}" if tab != "grid" else dag.dag_id,
         crumbs=crumbs,
     )
 

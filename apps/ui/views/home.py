@@ -41,7 +41,7 @@ def _verdict(board: dict[str, Any]) -> dict[str, str]:
     if problems:
         parts.append(words.plural(problems, "file does not load", "files do not load"))
     if board["late"]:
-        parts.append(f"{words.plural(len(board['late']), 'run')} late")
+        parts.append(_("%(runs)s late") % {"runs": words.plural(len(board["late"]), "run")})
     day = board["day"]
     more = _("%(runs)s going; %(total)s in the last 24 hours, ") % {
         "runs": words.plural(day["going"], "run"),
