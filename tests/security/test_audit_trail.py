@@ -46,14 +46,14 @@ def last(action: str) -> AuditEvent:
         " SELECT id, at, action, 'x', means, extra FROM access_auditevent ON CONFLICT (id) DO UPDATE SET actor = 'x'",
     ],
 )
-def test_postgresql_refuses_to_change_or_delete_an_event(statement):
+def test_s21_postgresql_refuses_to_change_or_delete_an_event(statement):
     AuditEvent.objects.create(action="x", at=now() - timedelta(days=900))
     with pytest.raises(ProgrammingError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
     assert AuditEvent.objects.get().actor == "system"
 
 
-def test_the_table_is_emptied_only_in_databases_for_tests():
+def test_s21_the_table_is_emptied_only_in_databases_for_tests():
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_get_functiondef('access_audit_guard'::regproc), current_database()")
         source, name = cursor.fetchone()
@@ -61,7 +61,7 @@ def test_the_table_is_emptied_only_in_databases_for_tests():
     assert r"'test\_%'" in source
 
 
-def test_retention_is_the_only_way_out_and_spares_what_is_younger():
+def test_s21_retention_is_the_only_way_out_and_spares_what_is_younger():
     for days in (40, 31, 29, 0):
         AuditEvent.objects.create(action=str(days), at=now() - timedelta(days=days))
     assert audit.prune(0) == 0
@@ -74,7 +74,7 @@ def test_retention_is_the_only_way_out_and_spares_what_is_younger():
         cursor.execute("DELETE FROM access_auditevent WHERE action = '0'")
 
 
-def test_a_change_that_fails_leaves_no_event_and_an_event_that_fails_no_change(monkeypatch):
+def test_s21_a_change_that_fails_leaves_no_event_and_an_event_that_fails_no_change(monkeypatch):
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("disk full")
 
@@ -85,7 +85,7 @@ def test_a_change_that_fails_leaves_no_event_and_an_event_that_fails_no_change(m
 
 
 # Before and after ---------------------------------------------------------------------------------------------------
-def test_an_edit_of_a_pool_says_before_and_after_from_both_faces():
+def test_s21_an_edit_of_a_pool_says_before_and_after_from_both_faces():
     Pool.objects.create(name="gpu", slots=2)
     body = {"pool": "gpu", "slots": 3, "include_deferred": False}
     assert Api("Op")("PATCH", "/pools/gpu", body, {"update_mask": "slots"})[0] == 200
@@ -97,7 +97,7 @@ def test_an_edit_of_a_pool_says_before_and_after_from_both_faces():
     assert (told.means, told.extra["before"], told.extra["after"]) == ("admin", {"slots": 3}, {"slots": 5})
 
 
-def test_an_edit_of_a_connection_says_before_and_after_but_no_secret():
+def test_s21_an_edit_of_a_connection_says_before_and_after_but_no_secret():
     secrets = {"password": "old-canary", "extra": '{"token": "extra-canary", "region": "eu"}'}
     actions.create_connection("db", {"conn_type": "postgres", "host": "a", **secrets}, actor=ACTOR)
     actions.update_connection("db", {"host": "b", "password": "new-canary"}, actor=ACTOR)
@@ -111,7 +111,7 @@ def test_an_edit_of_a_connection_says_before_and_after_but_no_secret():
     assert "canary" not in json.dumps(list(AuditEvent.objects.values()), default=str)
 
 
-def test_an_edit_of_a_variable_says_that_its_value_changed_and_not_what_it_was():
+def test_s21_an_edit_of_a_variable_says_that_its_value_changed_and_not_what_it_was():
     actions.create_variable("plain", {"value": "v1-canary", "description": "one"}, actor=ACTOR)
     actions.update_variable("plain", {"value": "v2-canary", "description": "two"}, actor=ACTOR)
     assert last("patch_variable").extra == {
@@ -123,7 +123,7 @@ def test_an_edit_of_a_variable_says_that_its_value_changed_and_not_what_it_was()
     assert "canary" not in json.dumps(list(AuditEvent.objects.values()), default=str)
 
 
-def test_an_edit_of_a_user_says_roles_and_state_before_and_after():
+def test_s21_an_edit_of_a_user_says_roles_and_state_before_and_after():
     client, user = client_of("Admin"), person("Viewer")
     op = Group.objects.get(name="Op")
     fields = {"username": user.username, "signs_in_with": "password", "email": "a@example.org", "groups": op.pk, "is_active": "on"}
@@ -136,7 +136,7 @@ def test_an_edit_of_a_user_says_roles_and_state_before_and_after():
     assert not User.objects.filter(pk=user.pk).exists()
 
 
-def test_a_group_and_a_connection_in_the_admin_say_before_and_after():
+def test_s21_a_group_and_a_connection_in_the_admin_say_before_and_after():
     client = client_of("superuser")
     client.post(reverse("admin:auth_group_add"), {"name": "payments"})
     group = Group.objects.get(name="payments")
@@ -158,7 +158,7 @@ def exported(client: Client, action: str) -> str:
     return b"".join(answer.streaming_content).decode()
 
 
-def test_the_trail_is_filtered_and_exported_without_formulas_and_secrets():
+def test_s21_the_trail_is_filtered_and_exported_without_formulas_and_secrets():
     audit.record("first", audit.Actor("=HYPERLINK(1)", "ui"), object_type="pool", object_id='a"b,c\nd', extra={"password": "x-canary"})
     audit.record("second", audit.Actor("+1", "rest"), dag_id="-2")
     client = client_of("Viewer")
@@ -172,7 +172,7 @@ def test_the_trail_is_filtered_and_exported_without_formulas_and_secrets():
     assert "second" in page and "first" not in page
 
 
-def test_nobody_changes_or_deletes_an_event_in_the_admin_or_by_rest():
+def test_s21_nobody_changes_or_deletes_an_event_in_the_admin_or_by_rest():
     made = AuditEvent.objects.create(action="x")
     client, api = client_of("superuser"), Api("superuser")
     assert client.post(reverse("admin:access_auditevent_change", args=(made.pk,)), {"actor": "y"}).status_code == 403

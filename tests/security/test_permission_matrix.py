@@ -57,7 +57,7 @@ def least(action: str, kind: str) -> str:
         return "Admin"
     if action == "read":
         return "Viewer"
-    if kind in {"asset", "pool"}:
+    if kind in {"asset", "pool", "view"}:
         return "Op"
     return "Admin" if kind in {"config", "monitor", "audit"} else "User"
 
@@ -152,7 +152,7 @@ def operation_view(pattern: URLPattern) -> bool:
     )
 
 
-def test_every_route_declares_what_it_needs():
+def test_s6_s30_every_route_declares_what_it_needs():
     undeclared = []
     for where, pattern in routes():
         known = pattern.name in OPEN | OWN_ACCOUNT or where in OPEN_WITHOUT_NAME or where.startswith("admin/")
@@ -180,7 +180,7 @@ def test_every_route_of_the_execution_api_refuses_tokens_that_are_none(token):
     assert len(ROUTES) > 15
 
 
-def test_nobody_gets_in_without_signing_in(world):
+def test_s6_nobody_gets_in_without_signing_in(world):
     for name, _ in pages():
         for dag in ("own", "foreign"):
             for method in ("GET", "POST"):
@@ -205,7 +205,7 @@ def path_of(world: World, op: Operation, dag: str) -> str:
 
 
 @pytest.mark.parametrize("who", PEOPLE)
-def test_every_operation_as_every_person_on_own_and_foreign_dags(world, who):
+def test_s7_s8_every_operation_as_every_person_on_own_and_foreign_dags(world, who):
     headers = {"Authorization": f"Bearer {world.tokens[who]}"}
     client, called = Client(raise_request_exception=True), 0
     for op in REGISTRY:
@@ -291,7 +291,7 @@ def test_every_topic_as_every_person_on_own_and_foreign_dags(world):
 # Lists --------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("by", ["file", "team"])
 @pytest.mark.parametrize("query", ["", "?limit=1", "?order_by=-dag_id", f"?dag_id={CANARY}", f"?dag_ids={CANARY}", "?q=canary"])
-def test_lists_do_not_tell_of_foreign_dags_by_content_count_order_or_filter(query, by):
+def test_s7_lists_do_not_tell_of_foreign_dags_by_content_count_order_or_filter(query, by):
     """What a guest or a member is answered is the same, byte for byte, whether foreign DAGs exist or not."""
     guest = person(None)
     guest.groups.add(Group.objects.create(name="team"))
@@ -328,7 +328,7 @@ def test_lists_do_not_tell_of_foreign_dags_by_content_count_order_or_filter(quer
 
 # Names --------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["DAGs", "Admin", "*", "~", "all", "admin", "Viewer", "team ", "TEAM", "tеam", "can_read"])
-def test_no_name_of_a_dag_or_group_is_mistaken_for_a_right(name):
+def test_s9_no_name_of_a_dag_or_group_is_mistaken_for_a_right(name):
     """S9: rights are typed keys compared whole; groups of people differ from roles and from each other by every character."""
     factories.dag("guarded", made=factories.spec("guarded", ["a"], access_control={"team": ["can_read"]}))
     factories.dag(name, made=factories.spec(name, ["a"], access_control={}))

@@ -37,14 +37,14 @@ def readable() -> bool:
     return {c.password for c in Connection.objects.all()} == passwords and {v.value for v in Variable.objects.all()} == values
 
 
-def test_the_tables_hold_ciphertext_only(stored):
+def test_s12_the_tables_hold_ciphertext_only(stored):
     with connection.cursor() as cursor:
         for table in ("access_connection", "access_variable"):
             cursor.execute(f"SELECT t::text FROM {table} t")
             assert "canary" not in str(cursor.fetchall())
 
 
-def test_after_the_rotation_the_old_key_can_go(stored):
+def test_s12_after_the_rotation_the_old_key_can_go(stored):
     out = io.StringIO()
     call_command("rotate_secrets", "--dry-run", stdout=out)
     assert "15 secrets would be" in out.getvalue() and rotation.run(actor=ACTOR, dry_run=True).rotated == 15
@@ -57,7 +57,7 @@ def test_after_the_rotation_the_old_key_can_go(stored):
 
 
 @pytest.mark.parametrize("kill_at", [1, 4, 9, 14])
-def test_a_rotation_that_is_killed_leaves_everything_readable_and_is_finished_by_the_next(stored, monkeypatch, kill_at):
+def test_s12_a_rotation_that_is_killed_leaves_everything_readable_and_is_finished_by_the_next(stored, monkeypatch, kill_at):
     calls, plain = [0], crypto.rotate
 
     def dying(text: str) -> str:
@@ -76,7 +76,7 @@ def test_a_rotation_that_is_killed_leaves_everything_readable_and_is_finished_by
     assert readable()
 
 
-def test_a_secret_that_no_key_opens_is_named_and_holds_nobody_up(stored):
+def test_s12_a_secret_that_no_key_opens_is_named_and_holds_nobody_up(stored):
     lost = "v1:" + Fernet(Fernet.generate_key()).encrypt(b"x").decode()
     with connection.cursor() as cursor:
         cursor.execute("UPDATE access_variable SET value = %s WHERE key = 'v0'", [lost])

@@ -37,7 +37,7 @@ def stays(client: Client) -> bool:
 
 
 # Lock-out -----------------------------------------------------------------------------------------------------------
-def test_five_wrong_passwords_lock_the_pair_of_name_and_address_and_nobody_else():
+def test_s16_five_wrong_passwords_lock_the_pair_of_name_and_address_and_nobody_else():
     name = person("Viewer", password=PASSWORD).username
     for _ in range(4):
         assert sign_in(Client(), name, "wrong").status_code == 200
@@ -50,7 +50,7 @@ def test_five_wrong_passwords_lock_the_pair_of_name_and_address_and_nobody_else(
     assert AuditEvent.objects.filter(action="locked_out", object_id=name).count() == 1
 
 
-def test_both_doors_count_together_and_the_right_password_starts_afresh():
+def test_s16_both_doors_count_together_and_the_right_password_starts_afresh():
     name = person("Viewer", password=PASSWORD).username
     assert [ask_token(name, "wrong").status_code for _ in range(4)] == [401] * 4
     assert ask_token(name).status_code == 201
@@ -63,13 +63,13 @@ def test_both_doors_count_together_and_the_right_password_starts_afresh():
     assert ask_token(name).status_code == 429
 
 
-def test_a_name_that_does_not_exist_is_locked_in_the_same_words():
+def test_s16_a_name_that_does_not_exist_is_locked_in_the_same_words():
     name = person("Viewer", password=PASSWORD).username
     answers = {who: [(a.status_code, a.json()["detail"]) for a in [ask_token(who, "wrong") for _ in range(6)]] for who in (name, "nobody")}
     assert answers[name] == answers["nobody"]
 
 
-def test_the_lock_opens_by_itself_and_attempts_while_it_is_locked_do_not_prolong_it():
+def test_s16_the_lock_opens_by_itself_and_attempts_while_it_is_locked_do_not_prolong_it():
     name = person("Viewer", password=PASSWORD).username
     start = now()
     with time_machine.travel(start, tick=False):
@@ -82,7 +82,7 @@ def test_the_lock_opens_by_itself_and_attempts_while_it_is_locked_do_not_prolong
 
 
 @pytest.mark.parametrize("name", ["\x00", "a\x00b", "x" * 5000, "\ud800", "ada\r\nadmin", "' OR 1=1 --"], ids=str.__len__)
-def test_hostile_names_are_refused_without_a_server_error(name):
+def test_s16_hostile_names_are_refused_without_a_server_error(name):
     assert sign_in(Client(), name.encode("utf-8", "replace").decode()).status_code in (200, 429)
     assert ask_token(name).status_code in (400, 401, 422)
 
@@ -93,7 +93,7 @@ def newcomer() -> User:
     return person("Op", password=PASSWORD, must_change_password=True)
 
 
-def test_a_generated_password_opens_only_the_page_that_asks_for_an_own_one(newcomer):
+def test_s16_a_generated_password_opens_only_the_page_that_asks_for_an_own_one(newcomer):
     client = Client()
     answer = sign_in(client, newcomer.username, next="/dags?q=x")
     assert answer["Location"] == reverse("new_password")
@@ -116,13 +116,13 @@ def test_a_generated_password_opens_only_the_page_that_asks_for_an_own_one(newco
     assert set(AuditEvent.objects.filter(object_id=newcomer.username).values_list("action", flat=True)) == {"password_changed", "login"}
 
 
-def test_rest_works_with_a_generated_password(newcomer):
+def test_s16_rest_works_with_a_generated_password(newcomer):
     answer = ask_token(newcomer.username)
     assert answer.status_code == 201
     assert Api(token=answer.json()["access_token"]).get("/pools")[0] == 200
 
 
-def test_the_page_for_a_new_password_opens_for_nobody_else(newcomer):
+def test_s16_the_page_for_a_new_password_opens_for_nobody_else(newcomer):
     assert Client().get(reverse("new_password"))["Location"] == reverse("login")
     client = Client()
     sign_in(client, newcomer.username)
@@ -137,7 +137,7 @@ def test_the_page_for_a_new_password_opens_for_nobody_else(newcomer):
 
 
 # Sessions -----------------------------------------------------------------------------------------------------------
-def test_the_session_id_changes_with_the_sign_in_and_dies_with_the_sign_out():
+def test_s16_the_session_id_changes_with_the_sign_in_and_dies_with_the_sign_out():
     name, client = person("Viewer", password=PASSWORD).username, Client()
     client.cookies[settings.SESSION_COOKIE_NAME] = "a" * 32  # planted
     sign_in(client, name)
@@ -165,7 +165,7 @@ def change_password(client: Client, old: str = PASSWORD, new: str = OTHER) -> An
     return client.post(reverse("account"), {"old_password": old, "new_password1": new, "new_password2": new})
 
 
-def test_a_new_password_ends_every_other_sign_in_and_all_tokens():
+def test_s16_a_new_password_ends_every_other_sign_in_and_all_tokens():
     user = person("Viewer", password=PASSWORD)
     elsewhere, here = signed_in(user), Client()
     sign_in(here, user.username)
@@ -178,7 +178,7 @@ def test_a_new_password_ends_every_other_sign_in_and_all_tokens():
     assert PASSWORD not in str(list(AuditEvent.objects.values())) and OTHER not in str(list(AuditEvent.objects.values()))
 
 
-def test_a_password_set_by_an_administrator_ends_everything():
+def test_s16_a_password_set_by_an_administrator_ends_everything():
     user = person("Viewer", password=PASSWORD)
     had = signed_in(user)
     admin = Client()
@@ -188,7 +188,7 @@ def test_a_password_set_by_an_administrator_ends_everything():
     assert alive(had) == [False, False, False]
 
 
-def test_a_disabled_account_loses_everything_and_gets_nothing_back_when_it_is_enabled():
+def test_s16_a_disabled_account_loses_everything_and_gets_nothing_back_when_it_is_enabled():
     user = person("Viewer", password=PASSWORD)
     had = signed_in(user)
     user = User.objects.get(pk=user.pk)
@@ -203,7 +203,7 @@ def test_a_disabled_account_loses_everything_and_gets_nothing_back_when_it_is_en
 
 
 @pytest.mark.parametrize("way", ["add", "remove", "set", "clear", "reverse add", "reverse remove", "reverse clear", "superuser"])
-def test_another_role_ends_sessions_and_signed_tokens_and_scripts_get_the_new_rights_at_once(way):
+def test_s16_another_role_ends_sessions_and_signed_tokens_and_scripts_get_the_new_rights_at_once(way):
     user = person("Op", password=PASSWORD)
     had = signed_in(user)
     assert had[2].get("/connections")[0] == 200
@@ -231,7 +231,7 @@ def test_another_role_ends_sessions_and_signed_tokens_and_scripts_get_the_new_ri
     assert had[2].get("/connections")[0] == (200 if still_op else 403)
 
 
-def test_an_old_copy_of_a_person_that_is_saved_later_brings_no_session_back():
+def test_s16_an_old_copy_of_a_person_that_is_saved_later_brings_no_session_back():
     user = person("Viewer", password=PASSWORD)
     had = signed_in(user)
     old = User.objects.get(pk=user.pk)
@@ -241,7 +241,7 @@ def test_an_old_copy_of_a_person_that_is_saved_later_brings_no_session_back():
     assert alive(had)[:2] == [False, False]
 
 
-def test_signing_out_everywhere_ends_all_sign_ins_and_tokens_only_if_asked():
+def test_s16_signing_out_everywhere_ends_all_sign_ins_and_tokens_only_if_asked():
     user = person("Viewer", password=PASSWORD)
     had, here = signed_in(user), Client()
     sign_in(here, user.username)
@@ -257,7 +257,7 @@ def test_signing_out_everywhere_ends_all_sign_ins_and_tokens_only_if_asked():
     assert AuditEvent.objects.filter(action="sign_out_everywhere").count() == 2
 
 
-def test_an_administrator_signs_others_out_but_no_superuser_unless_one():
+def test_s16_an_administrator_signs_others_out_but_no_superuser_unless_one():
     root, user, admin = person("superuser"), person("Viewer"), person("Admin")
     of_root, of_user, client = signed_in(root), signed_in(user), Client()
     client.force_login(admin)
@@ -267,7 +267,7 @@ def test_an_administrator_signs_others_out_but_no_superuser_unless_one():
     assert alive(of_root) == [True, True, True]
 
 
-def test_pages_of_the_door_have_no_inline_script_or_style_and_are_not_stored():
+def test_s16_pages_of_the_door_have_no_inline_script_or_style_and_are_not_stored():
     client = Client()
     client.force_login(person("Viewer", password=PASSWORD))
     for page in (Client().get("/login"), client.get(reverse("account"))):

@@ -41,7 +41,8 @@ def spec_of(text: str) -> dict[str, Any]:
     """A DAG whose file says the text wherever an author may write freely."""
     made = factories.spec("orders", ["a", "g.b"], {"g": ["g.b"]}).to_dict()
     schema = {"type": "string", "title": text, "description": text, "description_md": text, "section": text}
-    params = {"p": {"value": text, "schema": schema}}
+    marked = {"type": "string", "description_md": text}  # read only where there is no description
+    params = {"p": {"value": text, "schema": schema}, "md": {"value": text, "schema": marked}}
     made |= {"description": text, "doc_md": text, "params": params, "owner_links": {text: text}, "tags": [text]}
     for task in made["tasks"]:
         task |= {"doc": text, "doc_md": text, "doc_rst": text, "task_display_name": text, "owner": text,
