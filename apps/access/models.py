@@ -228,6 +228,25 @@ class TeamMember(models.Model):
         return f"{self.user} in {self.team}"
 
 
+class SavedView(models.Model):
+    """The filters of a list under a name: somebody's own, or shared with all who may open that list. See `savedviews`."""
+
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="saved_views")
+    page = models.CharField(max_length=10)
+    """A key of `savedviews.FILTERS`."""
+    name = models.CharField(max_length=100)
+    filters = models.JSONField(default=dict)
+    """Name of the filter: its value, as in the address of the page."""
+    shared = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("shared", "name", "pk")
+        constraints = (models.UniqueConstraint(fields=("owner", "page", "name"), name="saved_view_once"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class AuditEvent(models.Model):
     """One thing that somebody (or the system) changed. Append-only; REST shows it as an event log."""
 

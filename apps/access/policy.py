@@ -33,7 +33,8 @@ DAG_KINDS = frozenset(
     {"dag", "run", "task", "log", "xcom", "version", "source", "warning", "import_error", "hitl", "backfill"}
 )
 """Things that belong to one DAG: rights on the DAG are rights on them."""
-SHARED_KINDS = frozenset({"asset", "pool"})
+SHARED_KINDS = frozenset({"asset", "pool", "view"})
+"""A `view` is the filters of a list under a name, shared with all."""
 SECRET_KINDS = frozenset({"connection", "variable"})
 VIEW_KINDS = frozenset({"config", "monitor", "audit"})
 ADMIN_KINDS = frozenset({"user", "role", "token", "team"})

@@ -117,6 +117,7 @@ def dialogs(run: Run) -> list[tuple[str, Callable[[Any], None]]]:
         ("/required-actions", openers.click("text=Answer…")), (f"/assets/{Asset.objects.get().pk}", openers.key("t")),
         ("/dags/orders/backfills", openers.click("text=Backfill…")),
         (of_task, openers.key("c")), (of_task, openers.key("m")), (of_task, lambda page: page.fill("[data-search]", "task")),
+        ("/tasks?state=failed&days=all", openers.saved_views),
         (of_run, openers.done),  # last: the failure is gone
     ]  # fmt: skip
 

@@ -99,3 +99,12 @@ def hint(page: Page) -> None:
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Tab")
     page.wait_for_selector(".tip:not([hidden])")
+
+
+def saved_views(page: Page) -> None:
+    page.click("text=Views…")
+    page.fill("dialog [name=name]", "What failed")
+    page.click("dialog button.pri")
+    page.wait_for_selector(".toast:has-text('What failed')")
+    page.click("text=Views…")
+    page.wait_for_selector("dialog a:has-text('What failed')")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from apps.access import policy
-from apps.access.models import User
 from apps.dags.models import Dag, DagVersion
 from apps.runs.errors import NotFound
 from apps.runs.models import Run, TaskInstance
@@ -26,7 +24,6 @@ from apps.ui.queries.structure import Structure
 from apps.ui.views.dag import get_dag, structure_of
 
 MAX_RUNS = 365
-FOUND = 8
 
 
 def answer(data: Any) -> HttpResponse:
@@ -125,19 +122,3 @@ def tip(request: HttpRequest, run_pk: int, task_id: str) -> HttpResponse:
     counts = {s: sum(r[0] == s for r in rows) for s in {r[0] for r in rows}} if len(rows) > 1 else {}
     more = ", ".join(f"{n} {words.said(s)}" for s, n in sorted(counts.items()))
     return answer({"state": state, "text": row[1] or more, "took": took, "more": more, "try": row[4]})
-
-
-@page()
-def find(request: HttpRequest) -> HttpResponse:
-    """The command palette: DAGs and runs whose name contains `?q=`, and tasks of matching DAGs."""
-    q, person = request.GET.get("q", "").strip(), cast(User, request.user)
-    dags = Dag.objects.filter(policy.visible_dags(person), is_stale=False)
-    found = dags.filter(dag_id__icontains=q) if q else dags
-    named = found.order_by("dag_id").values_list("dag_id", "is_paused")[:FOUND]
-    hits = [{"kind": "dag", "text": d, "more": "paused" if p else "", "href": reverse("dag", args=[d])} for d, p in named]
-    if len(q) > 2:
-        runs = Run.objects.filter(policy.visible_dags(person, "dag"), run_id__icontains=q).order_by("-run_after")[:FOUND]
-        for r in runs:
-            href = reverse("run", args=[r.dag_id, r.run_id])
-            hits.append({"kind": "runs", "text": f"{r.dag_id} {r.run_id}", "more": words.label(r.state), "href": href})
-    return answer(hits)

@@ -118,6 +118,7 @@ async function filter(form: HTMLFormElement): Promise<void> {
   const old = $(target);
   if (fresh && old) old.replaceChildren(...fresh.childNodes);
   history.replaceState(null, "", url);
+  for (const link of $$<HTMLAnchorElement>("a[data-here]")) link.search = `?here=${encodeURIComponent(String(params))}`;
   for (const tab of $$<HTMLAnchorElement>(".tabs a[href^='?']")) {
     const q = new URLSearchParams(tab.getAttribute("href") ?? "");
     for (const name of ["q", "tag"]) {

@@ -1,0 +1,72 @@
+"""The command palette's answers: saved views, pages, DAGs and their trigger, assets, runs. Its other half is `shell/palette.ts`."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
+
+from apps.access import policy
+from apps.access.models import User
+from apps.dags.models import Asset, Dag
+from apps.runs.models import Run
+from apps.ui import rights, words
+from apps.ui.page import page
+from apps.ui.views import saved
+from apps.ui.views.data import answer
+
+MOST = 8
+"""DAGs, and runs."""
+FEW = 4
+"""Of everything else."""
+PAGES = (
+    ("home", lazy("Home"), ""), ("dags", "DAGs", ""), ("runs", lazy("Runs"), ""), ("tasks", lazy("Task instances"), ""),
+    ("assets", lazy("Assets"), "asset"), ("data_status", lazy("Data status"), "asset"), ("required_actions", lazy("Required actions"), ""),
+    ("import_errors", lazy("Import errors"), ""), ("processes", lazy("Processes"), "monitor"), ("audit", lazy("Audit"), "audit"),
+)  # fmt: skip
+"""Route, name, and the kind of thing that one must be allowed to read."""
+
+
+@page()
+def find(request: HttpRequest) -> HttpResponse:
+    """What has `?q=` in its name: [{kind (an icon), text, more, href}], best first. Without `q` DAGs only. Four statements at most."""
+    q, person = request.GET.get("q", "").strip(), cast(User, request.user)
+    if not q:
+        return answer(_dags(person, ""))
+    return answer([*_places(person, q), *_dags(person, q), *_assets(person, q), *_runs(person, q)])
+
+
+def _hit(kind: str, text: str, more: str, href: str) -> dict[str, Any]:
+    return {"kind": kind, "text": text, "more": more, "href": href}
+
+
+def _places(person: User, q: str) -> list[dict[str, Any]]:
+    views = [_hit("filter", view.name, _("saved view"), saved.address(view)) for view in saved.offered(person, q, FEW)]
+    named = [(route, str(name)) for route, name, kind in PAGES if not kind or rights.allowed(person, "read", kind)]
+    return views + [_hit("right", name, _("page"), reverse(route)) for route, name in named if q.lower() in name.lower()][:FEW]
+
+
+def _dags(person: User, q: str) -> list[dict[str, Any]]:
+    dags = Dag.objects.filter(policy.visible_dags(person), is_stale=False)
+    found = list((dags.filter(dag_id__icontains=q) if q else dags).order_by("dag_id").values_list("dag_id", "is_paused")[:MOST])
+    hits = [_hit("dag", dag_id, _("paused") if paused else "", reverse("dag", args=[dag_id])) for dag_id, paused in found]
+    if q and len(found) == 1 and rights.allowed(person, "trigger", "run", found[0][0]):
+        hits.append(_hit("play", _("Trigger %(dag_id)s") % {"dag_id": found[0][0]}, "", reverse("dag_trigger", args=[found[0][0]])))
+    return hits
+
+
+def _assets(person: User, q: str) -> list[dict[str, Any]]:
+    if not rights.allowed(person, "read", "asset"):
+        return []
+    found = Asset.objects.filter(is_active=True, name__icontains=q).order_by("name").values_list("pk", "name")[:FEW]
+    return [_hit("link", name, _("asset"), reverse("asset", args=[pk])) for pk, name in found]
+
+
+def _runs(person: User, q: str) -> list[dict[str, Any]]:
+    if len(q) < 3:
+        return []
+    found = Run.objects.filter(policy.visible_dags(person, "dag"), run_id__icontains=q).order_by("-run_after")[:MOST]
+    return [_hit("runs", f"{r.dag_id} {r.run_id}", words.label(r.state), reverse("run", args=[r.dag_id, r.run_id])) for r in found]
