@@ -155,8 +155,9 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 
 with DAG("plugged"):
     BashOperator(
-        task_id="again", bash_command="echo macro={{ macros.mine.twice(21) }} ours=$AIRFLOW_CTX_OUR_TASK; test {{ ti.try_number }} = 2", retries=1,
-        retry_delay=datetime.timedelta(0), outlets=[Asset("s3://bucket/plugged")],
+        task_id="again", retries=1, retry_delay=datetime.timedelta(0),
+        bash_command="echo macro={{ macros.mine.twice(21) }} ours=$AIRFLOW_CTX_OUR_TASK; test {{ ti.try_number }} = 2",
+        outlets=[Asset("s3://bucket/plugged")],
         weight_rule="decreasing_priority_weight_strategy.DecreasingPriorityStrategy",
     )
 with DAG("left_out"):
