@@ -290,7 +290,7 @@ def _clear_failed(dag_id: str, run_id: str) -> Same:
 
 
 def _trigger_plainly(dag_id: str) -> Same:
-    body = {"logical_date": None, "conf": {}}
+    body: dict[str, Any] = {"logical_date": None, "conf": {}}
     where = path("/api/v2/dags/{}/dagRuns", dag_id)
     return Same("POST", where, (), body, Python("trigger", (dag_id,)), Cli(("dags", "trigger"), (dag_id,)))
 
