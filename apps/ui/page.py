@@ -22,9 +22,9 @@ from django.utils.translation import gettext as _
 from apps.access.audit import Actor
 from apps.runs.errors import ActionRefused
 from apps.ui import rights, words
+from apps.ui.crumbs import Crumb
 from apps.ui.queries import shell as numbers
 
-Crumb = tuple[str, str]
 """Text and URL; the last one is the page itself."""
 
 
@@ -80,12 +80,12 @@ def show(
     *,
     nav: str = "",
     title: str = "",
-    crumbs: Sequence[Crumb] = (),
+    crumbs: Sequence[Crumb | tuple[str, str]] = (),
     status: int = 200,
 ) -> HttpResponse:
     """A whole page, with navigation, counts and process state (one statement)."""
     about = {"shell": shell(request.user), "zone": zone_label(), "app_version": settings.VERSION}
-    frame = {"nav": nav, "title": title, "crumbs": crumbs, **about}
+    frame = {"nav": nav, "title": title, "crumbs": [Crumb(*crumb) for crumb in crumbs], **about}
     return render(request, template, {**frame, **context}, status=status)
 
 

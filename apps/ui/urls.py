@@ -26,6 +26,7 @@ from apps.ui.views import (
     questions,
     run,
     saved,
+    switch,
     task,
     trends,
 )
@@ -50,6 +51,8 @@ urlpatterns = [
     path("required-actions", questions.required_actions, name="required_actions"),
     path("import-errors", home.import_errors, name="import_errors"),
     path("import-errors/<int:file_pk>/reparse", actions.reparse, name="reparse"),
+    path("ui/switch", switch.dag, name="switch_dag"),
+    path("ui/switch/<str:dag_id>", switch.run, name="switch_run"),
     path("views/<str:name>", saved.views, name="saved_views"),
     path("views/<str:name>/<int:view_pk>/delete", saved.delete, name="saved_view_delete"),
     path("undo/<uuid:undo_pk>", actions.undo, name="undo"),

@@ -1,10 +1,12 @@
-"""The frame of every page, as a person uses it: how dense rows are."""
+"""The frame of every page, as a person uses it: how dense rows are, the switchers of the breadcrumb."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils.timezone import now
 
 from apps.ui import assets
 from apps.ui.tests import factories
@@ -30,3 +32,21 @@ def test_rows_become_comfortable_by_a_switch_and_stay_so_in_this_browser(page: A
     page.goto("/")
     page.goto(address)
     assert page.evaluate(ROW) == compact
+
+
+def test_the_breadcrumb_leads_to_another_run_and_another_dag_by_keyboard_and_stays_on_the_task(page: Any) -> None:
+    dag = factories.dag("orders")
+    old, new = factories.run(dag, state="failed", at=now() - timedelta(days=2)), factories.run(dag)
+    factories.dag("stock")
+    page.goto(f"/dags/orders/runs/{new.run_id}/tasks/load?tab=details")
+    page.focus(".crumbs [data-from*='switch/orders']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog.palette [role=option]:nth-of-type(2)")
+    page.keyboard.type("failed")
+    page.wait_for_selector("dialog.palette [role=option]:only-child")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/runs/{old.run_id}/tasks/load?tab=details")
+    page.goto("/dags/orders/calendar")
+    page.click(".crumbs [data-from*='switch']")
+    page.click("dialog.palette [role=option]:has-text('stock')")
+    page.wait_for_url("**/dags/stock/calendar")

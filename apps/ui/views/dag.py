@@ -16,6 +16,7 @@ from apps.dags.models import Dag, DagFavorite, DagVersion, DagWarning
 from apps.runs.errors import NotFound
 from apps.runs.models import Run
 from apps.ui import params, words
+from apps.ui.crumbs import Crumb, of_dag
 from apps.ui.live import cursor
 from apps.ui.page import page, show
 from apps.ui.queries import calendar as calendars
@@ -81,9 +82,9 @@ TABS = {
 
 def show_tab(request: HttpRequest, dag: Dag, tab: str, template: str, context: dict[str, Any]) -> HttpResponse:
     """A page under the head and the tabs of the DAG."""
-    crumbs = [("DAGs", reverse("dags")), (dag.dag_id, reverse("dag", args=[dag.dag_id]))]
+    crumbs = [Crumb("DAGs", reverse("dags")), of_dag(dag.dag_id, "" if tab == "grid" else tab)]
     if tab != "grid":
-        crumbs.append((str(TABS[tab]), ""))
+        crumbs.append(Crumb(str(TABS[tab])))
     return show(
         request,
         template,

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from apps.runs.models import Event, Run
 from apps.ui import words
+from apps.ui.crumbs import Crumb, of_dag, of_run
 from apps.ui.live import cursor
 from apps.ui.page import page, show
 from apps.ui.queries import dags as dag_queries
@@ -54,9 +55,9 @@ def run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
         "events": [told(e) for e in queries.events(found)] if tab == "events" else [],
     }  # fmt: skip
     crumbs = [
-        ("DAGs", reverse("dags")),
-        (dag_id, reverse("dag", args=[dag_id])),
-        (_("Run %(run_after)s") % {"run_after": words.moment(found.run_after)}, ""),
+        Crumb("DAGs", reverse("dags")),
+        of_dag(dag_id),
+        of_run(found, tab=tab if tab != "tasks" else ""),
     ]
     return show(request, "ui/run.html", context, nav="runs", title=f"{dag_id} {words.moment(found.run_after)}", crumbs=crumbs)
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from apps.runs.models import Run, TaskInstance, Try
 from apps.ui import logview, words
+from apps.ui.crumbs import Crumb, of_dag, of_run
 from apps.ui.live import cursor
 from apps.ui.page import page, show
 from apps.ui.queries import places
@@ -86,8 +87,8 @@ def task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpRe
     }  # fmt: skip
     name = task_id + (f" [{ti.map_index}]" if ti.map_index >= 0 else "")
     crumbs = [
-        ("DAGs", reverse("dags")), (dag_id, reverse("dag", args=[dag_id])),
-        (words.moment(run.run_after), reverse("run", args=[dag_id, run_id])), (name, ""),
+        Crumb("DAGs", reverse("dags")), of_dag(dag_id),
+        of_run(run, task=task_id, map_index=ti.map_index if ti.map_index >= 0 else "", tab=tab if tab != "log" else ""), Crumb(name),
     ]  # fmt: skip
     return show(request, "ui/task.html", context, nav="dags", title=f"{name} log" if tab == "log" else name, crumbs=crumbs)
 

@@ -11,7 +11,11 @@ const ACT: Record<string, (el: HTMLElement, e: Event) => void> = {
   theme: flipTheme,
   density: flipDensity,
   zone: flipZone,
-  palette: openPalette,
+  palette: () => openPalette(),
+  switch: (el, e) => {
+    e.preventDefault();
+    openPalette(el.dataset.from);
+  },
   copy: (el) => void copy(el),
   nav: (el) => el.setAttribute("aria-expanded", String(document.body.classList.toggle("navopen"))),
   close: (el, e) => {

@@ -8,9 +8,12 @@ let dialog: HTMLDialogElement | null = null;
 let hits: Hit[] = [];
 let at = 0;
 let asked = 0;
+let from = "";
 
-export function openPalette(): void {
+/** Search; or, with an address that answers in the same form, a choice among what it gives (the breadcrumb's switchers). */
+export function openPalette(source = "/ui/find?"): void {
   dialog ??= build();
+  from = source;
   const input = $<HTMLInputElement>("input", dialog)!;
   input.value = "";
   void ask("");
@@ -40,7 +43,7 @@ function build(): HTMLDialogElement {
 
 async function ask(q: string): Promise<void> {
   const mine = ++asked;
-  const found = await getJson<Hit[]>(`/ui/find?q=${encodeURIComponent(q)}`).catch(() => [] as Hit[]);
+  const found = await getJson<Hit[]>(`${from}&q=${encodeURIComponent(q)}`).catch(() => [] as Hit[]);
   if (mine !== asked) return;
   hits = found;
   at = 0;
