@@ -189,7 +189,13 @@ WHERE n.pending_id = ANY(%s::bigint[])
 
 _USE = """
 INSERT INTO runs_assetevent_runs (assetevent_id, run_id)
-SELECT DISTINCT event_id, %s::bigint FROM runs_partitionnews WHERE pending_id = %s
+SELECT DISTINCT n.event_id, m.run FROM unnest(%s::bigint[], %s::bigint[]) AS m (pending, run)
+JOIN runs_partitionnews n ON n.pending_id = m.pending
+"""
+
+_MADE = """
+UPDATE runs_pendingpartition p SET run_id = m.run, updated_at = %s
+FROM unnest(%s::bigint[], %s::bigint[]) AS m (pending, run) WHERE p.id = m.pending
 """
 
 
@@ -221,15 +227,18 @@ def _create_for(dag_id: str, now: datetime) -> int:
     checked = creation.checked_of(dag)
     if checked is None:
         raise LookupError("it has no version that can be read; save its file again")
+    made: list[int] = []
     for pk, _, key, carried, *_ in full:
         run = creation.create_run(
             dag, checked, run_id=generate_run_id(RunType.ASSET_TRIGGERED, now, None, creation.random_suffix()),
             run_type=RunType.ASSET_TRIGGERED, logical_date=None, interval=None, run_after=now, now=now, triggered_by=TriggeredBy.ASSET,
             partition_key=key, partition_date=_date(mapping, key, [asset[1:] for asset in came[pk]], carried),
         )  # fmt: skip
-        sql.run("UPDATE runs_pendingpartition SET run_id = %s, updated_at = %s WHERE id = %s", [run.pk, now, pk])
-        sql.run(_USE, [run.pk, pk])
-    return len(full)
+        made.append(run.pk)
+    pending = [r[0] for r in full]
+    sql.run(_MADE, [now, pending, made])
+    sql.run(_USE, [pending, made])
+    return len(made)
 
 
 def _has_all(mapping: Mapping, condition: Any, key: str, came: dict[tuple[int, str, str], set[str]], awaits: dict[str, Any]) -> bool:

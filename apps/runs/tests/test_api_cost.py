@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import pytest
 
 from apps.access.tests.resthelp import Api
 from apps.runs import wake
 from apps.runs.tests.restworld import make_dag, make_run, make_ti, task
+from apps.runs.tests.statements import statements
 
 pytestmark = pytest.mark.django_db
 
@@ -19,21 +17,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wake, "send", lambda *channels: None)
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Every statement of this thread's cursors, Django's and prepared ones."""
-    seen: list[str] = []
-    execute = psycopg.Cursor.execute
-
-    def counted(self: Any, query: Any, *arguments: Any, **named: Any) -> Any:
-        seen.append(str(query))
-        return execute(self, query, *arguments, **named)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(psycopg.Cursor, "execute", counted)
-        yield seen
 
 
 def trigger(api: Api, dag_id: str, **body: Any) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from apps.dags import assets, catalogue
 from apps.dags.models import Asset, Dag
 from apps.runs import sql
 from apps.runs.actions import creation
-from apps.runs.assets import consumers, events
+from apps.runs.assets import consumers, events, partitions
 from apps.runs.assets.models import AssetEvent, PartitionNews, PendingPartition
 from apps.runs.errors import ActionRefused
 from apps.runs.models import Run
+from apps.runs.tests.statements import statements
 from apps.runs.tests.support import Worker, chain, dag, new_version, run, task, tick
 from apps.runs.tests.support import woken as woken
 from trackside.core.partitions import (
@@ -93,6 +94,21 @@ def test_every_key_makes_a_run_of_its_own_that_knows_key_date_and_events() -> No
     assert [e.partition_key for e in made.consumed_asset_events.all()] == ["eu|2026-06-14T03:00:00"]
     order = next(o for o in iter(Worker().take().values()) if o["run"]["partition_key"] == "apac|2026-06-14" or True)
     assert order["run"]["partition_date"].startswith("2026-06-14") and len(order["run"]["consumed_asset_events"]) == 1
+
+
+def test_a_run_more_costs_what_a_run_costs_and_nothing_of_its_own_for_the_partition() -> None:
+    producer("sales")
+    consumer({"all": [named("sales")]}, IdentityMapper())
+    counts = []
+    for first, many in ((0, 1), (1, 5), (6, 15)):  # the first reads the specification
+        keys = [f"k{n:02d}" for n in range(first, first + many)]
+        outcome = {"name": "sales", "uri": "s3://lake/sales", "extra": {}, "partition_keys": keys}
+        Worker(100).do(run("producer"), "make", asset_events=[outcome])
+        with statements() as asked:
+            assert partitions.create_runs(sql.now())[0] == many
+        counts.append(len(asked))
+    assert counts[2] - counts[1] == 10 * 3, "the run, its instances, its event"
+    assert len(keys_of()) == 21
 
 
 def test_keys_start_no_plain_consumer_and_events_without_a_key_start_no_partitioned_one() -> None:
