@@ -211,8 +211,12 @@ def create_run(
     user: str | None = None,
     partition_key: str | None = None,
     partition_date: datetime | None = None,
+    told: list[Event] | None = None,
 ) -> Run:
-    """Insert the run and its task instances in the caller's transaction; Conflict if run id or logical date is taken."""
+    """Insert the run and its task instances in the caller's transaction; Conflict if run id or logical date is taken.
+
+    With `told` the run's event is added there for whoever makes many runs and inserts the events of all at once.
+    """
     version = dag.current_version
     run = Run(
         dag=dag,
@@ -243,7 +247,11 @@ def create_run(
     if checked.compiled.spec.deadlines:
         deadlines.create(run, checked.compiled.spec, now)
     payload = {"state": "queued", "run_type": run_type}
-    sql.insert(Event(at=now, kind="run", verb="create", dag_id=dag.dag_id, run_pk=run.pk, run_id=run_id, payload=payload))
+    event = Event(at=now, kind="run", verb="create", dag_id=dag.dag_id, run_pk=run.pk, run_id=run_id, payload=payload)
+    if told is None:
+        sql.insert(event)
+    else:
+        told.append(event)
     return run
 
 

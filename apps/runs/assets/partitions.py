@@ -26,6 +26,7 @@ from apps.runs import sql
 from apps.runs.actions import creation
 from apps.runs.assets import own_mappers
 from apps.runs.assets.turns import Turns
+from apps.runs.models import Event
 from trackside.core.asset_conditions import News as AssetNews
 from trackside.core.asset_conditions import met
 from trackside.core.partitions import Mapping
@@ -228,14 +229,16 @@ def _create_for(dag_id: str, now: datetime) -> int:
     if checked is None:
         raise LookupError("it has no version that can be read; save its file again")
     made: list[int] = []
+    told: list[Event] = []
     for pk, _, key, carried, *_ in full:
         run = creation.create_run(
             dag, checked, run_id=generate_run_id(RunType.ASSET_TRIGGERED, now, None, creation.random_suffix()),
             run_type=RunType.ASSET_TRIGGERED, logical_date=None, interval=None, run_after=now, now=now, triggered_by=TriggeredBy.ASSET,
-            partition_key=key, partition_date=_date(mapping, key, [asset[1:] for asset in came[pk]], carried),
+            partition_key=key, partition_date=_date(mapping, key, [asset[1:] for asset in came[pk]], carried), told=told,
         )  # fmt: skip
         made.append(run.pk)
     pending = [r[0] for r in full]
+    Event.objects.bulk_create(told)
     sql.run(_MADE, [now, pending, made])
     sql.run(_USE, [pending, made])
     return len(made)

@@ -107,7 +107,7 @@ def test_a_run_more_costs_what_a_run_costs_and_nothing_of_its_own_for_the_partit
         with statements() as asked:
             assert partitions.create_runs(sql.now())[0] == many
         counts.append(len(asked))
-    assert counts[2] - counts[1] == 10 * 3, "the run, its instances, its event"
+    assert counts[2] - counts[1] == 10 * 2, "the run and its instances"
     assert len(keys_of()) == 21
 
 
