@@ -1,11 +1,13 @@
 """Hides secrets in what people and programs get to see: by the name a value goes by, at any depth.
 
-For REST answers, the audit trail and the pages. Next door: the runner masks task logs by value, in its own process.
+For REST answers, XComs, the audit trail and the pages. Next door: the runner masks task logs by value, in its own process, and a task
+says itself what of its XComs people may see (`trackside.sdk.execution.hiding`).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 MASK = "***"
@@ -30,7 +32,8 @@ SENSITIVE_WORDS = (
     "token",
 )
 """A name that contains one of these, in any case, names a secret (Airflow's list)."""
-_MAX_DEPTH = 20
+_MAX_DEPTH = 100
+"""What lies deeper is hidden: it cannot be looked through."""
 
 
 def is_sensitive(name: Any) -> bool:
@@ -70,6 +73,27 @@ def mask_text(text: str | None, name: str | None = None) -> str | None:
     except ValueError:
         return MASK if text and is_sensitive(name) else text
     return json.dumps(mask(parsed, name)) if not isinstance(parsed, str) or not is_sensitive(name) else MASK
+
+
+_MEMBER = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*("(?:[^"\\]|\\.)*"?|[\[{]|[^,}\]\s]+)', re.DOTALL)
+
+
+def mask_beginning(text: str, name: str | None = None) -> str:
+    """`mask` for the first part of a JSON text that is too long to be read as a whole.
+
+    Where something with parts of its own lies under a sensitive name the text ends: how far it goes is not known.
+    """
+    if is_sensitive(name):
+        return MASK
+    out, at = [], 0
+    for member in _MEMBER.finditer(text):
+        if member.start() < at or not is_sensitive(member[1]):
+            continue
+        out.append(f'{text[at : member.start(2)]}"{MASK}"')
+        at = member.end(2)
+        if member[2] in ("[", "{"):
+            return "".join(out)
+    return "".join(out) + text[at:]
 
 
 def unmask(new: Any, old: Any, name: Any = None) -> Any:

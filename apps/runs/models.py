@@ -249,6 +249,8 @@ class XCom(models.Model):
     map_index = models.IntegerField(default=-1)
     key = models.CharField(max_length=512)
     value = models.TextField()
+    shown = models.TextField(null=True)
+    """The value as people may see it, if whoever wrote it knew of secrets in it."""
     length = models.IntegerField(null=True)
     """Number of items when a mapped task consumes it."""
     timestamp = models.DateTimeField(default=now)

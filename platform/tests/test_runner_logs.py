@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runner_support import FakeServer, Play
 
+from trackside.core.masking import Masker
 from trackside.runner import logs
 from trackside.runner.logs import TryLog
-from trackside.runner.masking import Masker
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from urllib.parse import quote
 
 import pytest
 from try_harness import harness
 
 from trackside.sdk import log
+from trackside.sdk.execution import hiding
 
 SECRET = 'canary of/the "task"'
 BODY = f"""
@@ -55,3 +58,31 @@ def test_redaction_looks_through_what_is_deep_and_hides_what_is_deeper():
             value = [value]
         assert SECRET not in str(log.redact(value)), depth
     assert log.redact({"a": {"password": {"b": ["c"]}}}) == {"a": {"password": {"b": ["***"]}}}
+
+
+def test_an_xcom_travels_whole_beside_its_form_for_people():
+    assert hiding.shown({"a": ["nothing to hide", 1, None]}) is None
+    log.mask_secret(SECRET)
+    assert hiding.shown({"a": ["nothing to hide", 1, None]}) is None
+    coded = base64.b64encode(SECRET.encode()).decode()
+    texts = [f"Bearer {SECRET}", quote(SECRET, safe=""), json.dumps([SECRET]), coded]
+    masked = hiding.shown({"uri": "http://u:pass-word@h/x", "texts": texts, "n": 5})
+    assert (masked["uri"], masked["texts"][:3], masked["n"]) == ("http://u:***@h/x", ["Bearer ***", "***", '["***"]'], 5)
+    assert coded.rstrip("=") not in masked["texts"][3]
+
+
+@pytest.mark.parametrize(
+    ("value", "masked", "secrets"),
+    [
+        ({"a": ["Bearer s3cret-one", 7]}, {"a": ["Bearer ***", 7]}, {"s3cret-one"}),
+        ("first-one and second-one", "*** and ***", {"first-one", "second-one"}),
+        ("w1-long w2-long w3-long w4-long", "*** *** *** ***", {"w1-long w2-long w3-long w4-long"}),
+        ({"a": {"b": ["hidden-as-a-whole"]}}, "***", {"hidden-as-a-whole"}),
+        (["hidden-one", "hidden-two"], ["***"], {"hidden-one", "hidden-two"}),
+        ({"a": "same", "b": 1}, {"a": "same", "b": 1}, set()),
+    ],
+)
+def test_who_reads_an_xcom_with_secrets_hides_them_too(value, masked, secrets):
+    hiding.learn(value, masked)
+    assert log._secrets == secrets
+    assert all(secret not in log.hide_in(f"it says {secret}") for secret in secrets)

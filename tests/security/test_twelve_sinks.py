@@ -2,15 +2,16 @@
 fails with them, leaves them for others. Then twelve places are looked through for them, in every form they may have been written in:
 
 1 REST, 2 pages and the administration, 3 logs of tasks and processes, 4 rendered fields, 5 lists of XComs, 6 tracebacks, 7 the trail,
-8 the API's description, 9 exports, 10 sockets, 11 traces, 12 the command line. A value that a task leaves as an XCom is its own choice:
-whoever opens the value itself sees it unmasked. Each place is first seen to tell of the run at all, as an empty answer would hide
-everything. Next door: `test_secrets_in_sinks.py` has every route and error text, without a stack.
+8 the API's description, 9 exports, 10 sockets, 11 traces, 12 the command line. The task after it reads what was left, whole, and is
+as careless with it. Each place is first seen to tell of the run at all, as an empty answer would hide everything.
+Next door: `test_secrets_in_sinks.py` has every route and error text, without a stack.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -34,9 +35,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("twelve sinks")]
 SEEN = "what-may-be-seen"
 """In the same prints, fields, errors and values as the secrets: a place that does not show it proves nothing."""
 DAG = f"""
-import base64, json, logging
+import base64, hashlib, json, logging
 from urllib.parse import quote
-from airflow.sdk import DAG, BaseOperator, Connection, Variable
+from airflow.sdk import DAG, BaseOperator, Connection, Variable, task
 
 class Careless(BaseOperator):
     template_fields = ("sql", "env")
@@ -51,12 +52,22 @@ class Careless(BaseOperator):
             logging.getLogger("own").warning("{SEEN} %s", {{"x": [secret]}})
             for form in (quote(secret, safe=""), base64.b64encode(secret.encode()).decode(), json.dumps(secret)):
                 print("{SEEN}", form)
-        context["ti"].xcom_push("{SEEN}", {{"known": known}})
+        bearer = [f"Bearer {{s}}" for s in known]
+        context["ti"].xcom_push("{SEEN}", {{"known": known, "uri": c.get_uri(), "text": json.dumps(known), "bearer": bearer}})
         raise ValueError(f"{SEEN}: cannot sign in with {{known}}")
+
+@task(trigger_rule="all_done")
+def reader(ti=None):
+    got = ti.xcom_pull(task_ids="careless", key="{SEEN}")
+    print("{SEEN}", got["known"], got["bearer"])
+    for text in got["known"] + got["bearer"]:
+        logging.getLogger("own").warning("{SEEN} %s", text)
+    print("digest", hashlib.sha256("".join(got["known"]).encode()).hexdigest())
+    return got["bearer"]
 
 with DAG("canary", schedule=None, description="{SEEN}"):
     Careless(task_id="careless", sql="{SEEN} {{{{ conn.canary.password }}}} {{{{ var.value.db_password }}}}",
-             env={{"TOKEN": "{{{{ conn.canary.extra_dejson.token }}}}", "a": "{SEEN}"}})
+             env={{"TOKEN": "{{{{ conn.canary.extra_dejson.token }}}}", "a": "{SEEN}"}}) >> reader()
 """
 
 
@@ -126,9 +137,12 @@ def site(spans: tuple[str, list[bytes]]) -> Iterator[Site]:
         running.unpause("canary")
         with Listening(running) as heard:
             run_id = running.trigger("canary", run_id="leaky")
-            assert running.wait_run("canary", run_id)["state"] == "failed"
+            assert running.wait_run("canary", run_id)["state"] == "success"  # `reader` ends it, after the failure
             running.wait_log("cannot sign in", "canary", run_id, "careless")
-            task = running.tasks("canary", run_id)[0]
+            # what the next task reads is whole
+            digest = hashlib.sha256("".join((PASSWORD, EXTRA, NESTED, VALUE)).encode()).hexdigest()
+            running.wait_log(f"digest {digest}", "canary", run_id, "reader")
+            task = next(t for t in running.tasks("canary", run_id) if t["task_id"] == "careless")
             until(lambda: any(b"careless try 1" in body for body in spans[1]), "the try was traced")
             frames = heard(task["id"])
         yield Site(running, run_id, task, spans[1], frames)
@@ -179,7 +193,7 @@ def pages(site: Site) -> str:
     run, found = f"/dags/canary/runs/{site.run_id}", []
     with contextlib.closing(site.browser()) as browser:
         task, kept = f"{run}/tasks/careless", "/admin/access"
-        for path in ("/", "/dags/canary", run, task, f"{task}?tab=rendered", "/audit",
+        for path in ("/", "/dags/canary", run, task, f"{task}?tab=rendered", f"{task}?tab=xcom", f"{run}/tasks/reader?tab=xcom", "/audit",
                      f"{kept}/connection/", f"{kept}/variable/", f"{kept}/auditevent/"):  # fmt: skip
             answer = browser.get(path)
             assert answer.status_code == 200, path
@@ -203,7 +217,12 @@ def rendered(site: Site) -> str:
 
 
 def xcoms(site: Site) -> str:
-    return site.rest(f"{site.instance}/xcomEntries") + site.rest("/api/v2/dags/canary/dagRuns/~/taskInstances/~/xcomEntries")
+    run = site.instance.rpartition("/taskInstances")[0]
+    lists = site.rest(f"{site.instance}/xcomEntries") + site.rest("/api/v2/dags/canary/dagRuns/~/taskInstances/~/xcomEntries")
+    ways = [f"{site.instance}/xcomEntries/{SEEN}", f"{run}/taskInstances/reader/xcomEntries/return_value"]
+    values = [site.rest(way, **how) for way in ways for how in ({}, {"stringify": True}, {"deserialize": True})]
+    assert all("***" in value for value in values)
+    return "".join([lists, *values, site.rest(f"{run}/wait", interval=1, result="reader")])
 
 
 def traceback(site: Site) -> str:

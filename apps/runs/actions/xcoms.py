@@ -1,4 +1,7 @@
-"""XComs changed by people: create, change, delete. Values are JSON and stay opaque: nothing here rebuilds objects.
+"""XComs as people see and change them. Values are JSON and stay opaque: nothing here rebuilds objects.
+
+People see no secrets: those the writing task knew of are replaced in `shown`, and what lies under a sensitive name is hidden here.
+Tasks get the value itself.
 
 Envelopes of other Python types (`__classname__` …) are refused from outside: workers would rebuild what a caller made up.
 Tasks themselves write through the execution API.
@@ -13,12 +16,19 @@ from django.db import IntegrityError, transaction
 from django.utils.timezone import now
 
 from apps.access import audit
+from apps.access.masking import mask
 from apps.runs import compiled
 from apps.runs.errors import Conflict, Invalid, NotFound
 from apps.runs.models import Run, XCom
+from trackside.runner.jsonio import exact_loads
 
 RESERVED = frozenset({"__classname__", "__data__", "__version__", "__type", "__var", "__source", "__xcom__"})
 """Keys that mean something to the runner."""
+
+
+def for_people(xcom: XCom) -> Any:
+    """The value without secrets, as JSON."""
+    return mask(exact_loads(xcom.value if xcom.shown is None else xcom.shown), xcom.key)
 
 
 def check_value(value: Any) -> None:
@@ -88,8 +98,8 @@ def update(run: Run, task_id: str, key: str, value: Any, *, actor: audit.Actor, 
     """Give an XCom another value. Raises NotFound, Invalid."""
     with transaction.atomic():
         xcom = get(run, task_id, key, map_index)
-        xcom.value, xcom.length, xcom.timestamp = _text(value), _length(value), now()
-        xcom.save(update_fields=("value", "length", "timestamp"))
+        xcom.value, xcom.shown, xcom.length, xcom.timestamp = _text(value), None, _length(value), now()
+        xcom.save(update_fields=("value", "shown", "length", "timestamp"))
         _audit("update_xcom_entry", xcom, run, actor)
     return xcom
 

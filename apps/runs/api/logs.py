@@ -109,7 +109,7 @@ def get_extra_links(call: Call, dag_id: str, dag_run_id: str, task_id: str) -> d
     ti = the_ti(call, dag_id, dag_run_id, task_id, call.query["map_index"])
     task = spec_of(ti)
     rows = XCom.objects.filter(run=ti.run_id, task_id=task_id, map_index=ti.map_index, key__startswith="_link_")
-    left = {key: orjson.loads(value) for key, value in rows.order_by("pk").values_list("key", "value")}
+    left = {key: orjson.loads(shown or value) for key, value, shown in rows.order_by("pk").values_list("key", "value", "shown")}
     links = {name: _address(name, left) for name in (task.extra_links if task is not None else ())}
     return {"extra_links": links, "total_entries": len(links)}
 

@@ -21,12 +21,13 @@ from apps.access.rest.operations import Call, operation
 from apps.access.rest.params import Param
 from apps.dags.api.lookups import dag_not_found
 from apps.dags.models import Dag
+from apps.runs.actions import xcoms
 from apps.runs.api.fields import as_made
 from apps.runs.api.lookups import the_run
 from apps.runs.api.runs import RUNS
 from apps.runs.models import Run, XCom
 from trackside.core.states import RUN_FINISHED
-from trackside.runner.jsonio import exact_dumps, exact_loads
+from trackside.runner.jsonio import exact_dumps
 
 MAX_NOTE = 1000
 
@@ -135,9 +136,7 @@ def _results(run_pk: int, tasks: list[str]) -> dict[str, Any]:
     """Return values by task; those of mapped tasks as a list in the order of the map index."""
     rows = XCom.objects.filter(run=run_pk, task_id__in=tasks, key="return_value").order_by("task_id", "map_index")
     out: dict[str, Any] = dict.fromkeys(tasks)
-    for task_id, map_index, value in rows.values_list("task_id", "map_index", "value"):
-        if map_index < 0:
-            out[task_id] = exact_loads(value)
-        else:
-            out[task_id] = [*(out[task_id] or []), exact_loads(value)]
+    for xcom in rows:
+        value = xcoms.for_people(xcom)
+        out[xcom.task_id] = value if xcom.map_index < 0 else [*(out[xcom.task_id] or []), value]
     return out

@@ -1,4 +1,4 @@
-"""REST: XComs. Values come as the JSON that is stored; types JSON does not have are envelopes."""
+"""REST: XComs. Values come as the JSON that is stored, without secrets; types JSON does not have are envelopes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from apps.access.rest.resources import Resource
 from apps.runs.actions import xcoms as actions
 from apps.runs.api.lookups import the_run
 from apps.runs.models import TaskInstance, XCom
-from trackside.runner.jsonio import exact_loads
 
 
 def _rows(call: Call) -> QuerySet[XCom]:
     rows = XCom.objects.filter(policy.visible_dags(call.user, "run__dag")).select_related("run__dag")
-    return rows.defer("run__conf", "value")
+    return rows.defer("run__conf", "value", "shown")
 
 
 def _attach_names(xcoms: list[XCom], call: Call) -> None:
@@ -100,7 +99,7 @@ def described(value: Any) -> Any:
 
 
 def _shown(call: Call, xcom: XCom, *, as_text: bool = False, in_words: bool = False) -> dict[str, Any]:
-    value = exact_loads(xcom.value)
+    value = actions.for_people(xcom)
     if in_words:
         value = described(value)
     xcom.shown_value = str(value) if as_text and value is not None else value  # type: ignore[attr-defined]

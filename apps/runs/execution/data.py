@@ -155,7 +155,7 @@ def _may_have(me: Caller, secret: Connection | Variable, kind: str, name: str) -
 
 # --- XComs --------------------------------------------------------------------------------------------------------------
 _GET_XCOMS = """
-SELECT x.task_id, x.map_index, x.key, x.value, r.run_id, x.length, x.dag_id FROM runs_xcom x JOIN runs_run r ON r.id = x.run_id
+SELECT x.task_id, x.map_index, x.key, x.value, r.run_id, x.length, x.dag_id, x.shown FROM runs_xcom x JOIN runs_run r ON r.id = x.run_id
 WHERE x.dag_id = %(dag)s AND (%(prior)s OR r.run_id = %(run)s) AND (%(task)s::text IS NULL OR x.task_id = %(task)s) AND (%(key)s::text IS NULL OR x.key = %(key)s)
   AND (%(index)s::int IS NULL OR x.map_index = %(index)s)
   AND (NOT %(prior)s OR r.run_id = %(run)s OR r.logical_date <= (SELECT logical_date FROM runs_run WHERE dag_id = %(dag)s AND run_id = %(run)s))
@@ -171,12 +171,9 @@ def get_xcoms(*, token: str | Caller, body: Any, query: dict[str, str]) -> dict[
         "key": query.get("key") or None, "index": checking.whole(query.get("map_index"), "map_index"),
         "prior": query.get("include_prior_dates", "").lower() in ("1", "true"),
     })  # fmt: skip
-    return {
-        "xcoms": [
-            {"task_id": r[0], "map_index": r[1], "key": r[2], "value": exact_loads(r[3]), "run_id": r[4], "length": r[5], "dag_id": r[6]}
-            for r in rows
-        ]
-    }
+    names = ("task_id", "map_index", "key", "value", "run_id", "length", "dag_id", "shown")
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    return {"xcoms": [{**x, "value": exact_loads(x["value"]), "shown": exact_loads(x["shown"]) if x["shown"] else None} for x in found]}
 
 
 def push_xcom(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
@@ -186,17 +183,17 @@ def push_xcom(*, token: str, body: dict[str, Any], query: dict[str, str]) -> dic
     if not isinstance(key, str) or not 0 < len(key) <= 512:
         raise Refused(422, "An XCom key must be a text of 1 to 512 characters.")
     try:
-        value = exact_dumps(body.get("value")).decode()
+        value, shown = exact_dumps(body.get("value")).decode(), reports.shown_text(body.get("shown"))
     except TypeError as e:
         raise Refused(422, f"XCom {key!r} cannot be stored: {e}") from e
     length = checking.field(body, "length", int)
-    if len(value) > settings.MAX_XCOM_BYTES:
+    if max(len(value), len(shown or "")) > settings.MAX_XCOM_BYTES:
         raise Refused(
             413,
             f"XCom {key!r} has {len(value):,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}. Store it elsewhere and push its address.",
         )
     with transaction.atomic():
-        reports.store_xcoms([(me.run_pk, me.dag_id, me.task_id, me.map_index, key, value, length)], sql.now())
+        reports.store_xcoms([(me.run_pk, me.dag_id, me.task_id, me.map_index, key, value, length, shown)], sql.now())
     return {}
 
 

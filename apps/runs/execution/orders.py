@@ -35,7 +35,7 @@ LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_versi
 WHERE ti.id = ANY(%s::bigint[])
 """
 _XCOMS = """
-SELECT run_id, task_id, map_index, value FROM runs_xcom
+SELECT run_id, task_id, map_index, value, shown FROM runs_xcom
 WHERE run_id = ANY(%s::bigint[]) AND task_id = ANY(%s::text[]) AND key = 'return_value' AND octet_length(value) <= %s ORDER BY id
 """
 
@@ -77,10 +77,11 @@ def _prefetch(facts: dict[int, tuple], upstream: dict[int, tuple[str, ...]]) -> 
     wanted = {t for tasks in upstream.values() if len(tasks) <= PREFETCH_ROWS for t in tasks}
     out: dict[int, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     if wanted:
-        for run_pk, task_id, map_index, value in sql.rows(
+        for run_pk, task_id, map_index, value, shown in sql.rows(
             _XCOMS, [sorted({r[2] for r in facts.values()}), sorted(wanted), PREFETCH_BYTES + 1]
         ):
-            out[run_pk][task_id].append({"task_id": task_id, "map_index": map_index, "key": "return_value", "value": value})
+            record = {"task_id": task_id, "map_index": map_index, "key": "return_value", "value": value}
+            out[run_pk][task_id].append({**record, "shown": exact_loads(shown)} if shown is not None else record)
     return out
 
 

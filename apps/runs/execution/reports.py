@@ -160,7 +160,7 @@ def _malformed(report: FinishReport) -> str | None:
             key = checking.message(XComRecord, record).key
             if not 0 < len(key) <= 512:
                 return f"XCom key {key!r:.100} must be a text of 1 to 512 characters."
-            size = len(exact_dumps(record.get("value")))
+            size = max(len(exact_dumps(record.get(part))) for part in ("value", "shown"))
             if size > settings.MAX_XCOM_BYTES:
                 return (
                     f"XCom {key!r} has {size:,} bytes; the limit is {settings.MAX_XCOM_BYTES:,}. Store it elsewhere and return its address."
@@ -281,11 +281,12 @@ def as_json(value: Any) -> str | None:
 
 
 _STORE_XCOMS = """
-INSERT INTO runs_xcom (run_id, dag_id, task_id, map_index, key, value, length, timestamp)
-SELECT e.run_id, e.dag_id, e.task_id, e.map_index, e.key, e.value, e.length, %(now)s
-FROM unnest(%(runs)s::bigint[], %(dags)s::text[], %(tasks)s::text[], %(indexes)s::int[], %(keys)s::text[], %(values)s::text[], %(lengths)s::int[])
-    AS e(run_id, dag_id, task_id, map_index, key, value, length)
-ON CONFLICT (run_id, task_id, map_index, key) DO UPDATE SET value = excluded.value, length = excluded.length, timestamp = excluded.timestamp
+INSERT INTO runs_xcom (run_id, dag_id, task_id, map_index, key, value, length, shown, timestamp)
+SELECT e.run_id, e.dag_id, e.task_id, e.map_index, e.key, e.value, e.length, e.shown, %(now)s
+FROM unnest(%(runs)s::bigint[], %(dags)s::text[], %(tasks)s::text[], %(indexes)s::int[], %(keys)s::text[], %(values)s::text[], %(lengths)s::int[],
+    %(showns)s::text[]) AS e(run_id, dag_id, task_id, map_index, key, value, length, shown)
+ON CONFLICT (run_id, task_id, map_index, key)
+DO UPDATE SET value = excluded.value, length = excluded.length, shown = excluded.shown, timestamp = excluded.timestamp
 """
 
 
@@ -297,6 +298,7 @@ def _store_xcoms(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> N
                 h.dag_id,
                 exact_dumps(record.get("value")).decode(),
                 record.get("length"),
+                shown_text(record.get("shown")),
             )
         if report.skip and report.outcome == "success":
             mode = report.skip.get("mode", "followed")
@@ -304,18 +306,24 @@ def _store_xcoms(real: Sequence[tuple[_Held, FinishReport]], now: datetime) -> N
                 h.dag_id,
                 orjson.dumps({mode: report.skip.get("ids", [])}).decode(),
                 None,
+                None,
             )
-    store_xcoms([(run_pk, d, task, index, key, value, length) for (run_pk, task, index, key), (d, value, length) in entries.items()], now)
+    store_xcoms([(run_pk, d, task, index, key, *rest) for (run_pk, task, index, key), (d, *rest) in entries.items()], now)
 
 
-def store_xcoms(entries: Sequence[tuple[int, str, str, int, str, str, int | None]], now: datetime) -> None:
-    """Upsert XComs: (run pk, dag id, task id, map index, key, JSON text, length)."""
+def shown_text(shown: Any) -> str | None:
+    """The form for people of a value that holds secrets, as it is stored."""
+    return exact_dumps(shown).decode() if shown is not None else None
+
+
+def store_xcoms(entries: Sequence[tuple[int, str, str, int, str, str, int | None, str | None]], now: datetime) -> None:
+    """Upsert XComs: (run pk, dag id, task id, map index, key, JSON text, length, JSON text for people if it differs)."""
     if not entries:
         return
-    runs, dags, tasks, indexes, keys, values, lengths = map(list, zip(*entries, strict=True))
+    runs, dags, tasks, indexes, keys, values, lengths, showns = map(list, zip(*entries, strict=True))
     sql.run(_STORE_XCOMS, {
         "runs": runs, "dags": dags, "tasks": tasks, "indexes": indexes, "keys": keys,
-        "values": values, "lengths": lengths, "now": now,
+        "values": values, "lengths": lengths, "showns": showns, "now": now,
     })  # fmt: skip
 
 

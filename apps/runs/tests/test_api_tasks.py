@@ -179,6 +179,17 @@ def test_xcoms_are_created_read_changed_and_deleted_as_they_are(run):
     assert api("POST", f"{TIS}/nope/xcomEntries", {"key": "k", "value": 1})[0] == 404
 
 
+def test_people_see_xcoms_without_secrets_by_value_and_by_name(run):
+    api = Api("Admin")
+    value = {"a": "Bearer s3cret", "password": {"x": [1]}, "tokens": ["t"], "n": 1}
+    texts = {"value": json.dumps(value), "shown": json.dumps({**value, "a": "Bearer ***"})}
+    XCom.objects.create(run=run, dag_id="d", task_id="first", key="k", **texts)
+    XCom.objects.create(run=run, dag_id="d", task_id="first", key="api_token", value='"t0ken"')
+    assert api.get(f"{TIS}/first/xcomEntries/k")[1]["value"] == {"a": "Bearer ***", "password": {"x": ["***"]}, "tokens": ["***"], "n": 1}
+    assert api.get(f"{TIS}/first/xcomEntries/api_token")[1]["value"] == "***"
+    assert api("PATCH", f"{TIS}/first/xcomEntries/k", {"value": "a new one"})[1]["value"] == "a new one"  # the old one's form does not stay
+
+
 @pytest.mark.parametrize(
     ("stored", "words"),
     [

@@ -60,7 +60,7 @@ class Now(Base):
 class Ends(Base):
     async def run(self):
         kinds = {"success": TaskSuccessEvent, "failed": TaskFailedEvent, "skipped": TaskSkippedEvent}
-        yield kinds[self.what](xcoms={"answer": 42})
+        yield kinds[self.what](xcoms={"answer": 42, "uri": "http://u:pass-word@h"})
 
 class Bad(Base):
     async def run(self):
@@ -186,6 +186,8 @@ def test_a_trigger_may_end_its_task_without_a_worker(make: Callable[..., Trigger
     assert ended.end_date is not None and ended.try_number == 1
     assert [t.state for t in ended.tries.all()] == [end]
     assert XCom.objects.get(key="answer").value == "42"
+    address = XCom.objects.get(key="uri")
+    assert (address.value, address.shown) == ('"http://u:pass-word@h"', '"http://u:***@h"')
     assert states(of)["after"] == {"success": "queued", "failed": "upstream_failed", "skipped": "skipped"}[end]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -39,6 +39,8 @@ class Outcome:
     payload: Any = None
     """JSON with typed envelopes."""
     xcoms: dict[str, Any] | None = None
+    shown: dict[str, Any] = field(default_factory=dict)
+    """Those of `xcoms` that hold secrets, as people may see them."""
     error: str = ""
 
 
@@ -104,9 +106,10 @@ def failure(pk: int, try_id: UUID, error: str) -> End:
 
 
 def _store_xcoms(held: Sequence[_Held], by_id: dict[int, Outcome], now: datetime) -> None:
+    left = [(h, o.shown, key, value) for h in held if (o := by_id[h.trigger_id]).kind in ENDS for key, value in (o.xcoms or {}).items()]
     reports.store_xcoms([
-        (h.run_pk, h.dag_id, h.task_id, h.map_index, str(key)[:512], exact_dumps(value).decode(), None)
-        for h in held for key, value in (by_id[h.trigger_id].xcoms or {}).items() if by_id[h.trigger_id].kind in ENDS
+        (h.run_pk, h.dag_id, h.task_id, h.map_index, str(key)[:512], exact_dumps(value).decode(), None, reports.shown_text(shown.get(key)))
+        for h, shown, key, value in left
     ], now)  # fmt: skip
 
 

@@ -109,7 +109,8 @@ class Triggerer:
                 continue
             match message.get("is"):
                 case "event":
-                    self._outcome(firing.Outcome(message["id"], message["kind"], message["payload"], message["xcoms"]))
+                    shown = message.get("shown") or {}
+                    self._outcome(firing.Outcome(message["id"], message["kind"], message["payload"], message["xcoms"], shown=shown))
                 case "error":
                     self._outcome(firing.Outcome(message["id"], "error", error=str(message["error"])))
                 case "log" if message["id"] < 0:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Count
 
+from apps.access.masking import mask, mask_beginning
 from apps.runs.errors import NotFound
 from apps.runs.models import Run, TaskInstance, Try, XCom
 from apps.ui import valuetree, words
@@ -58,30 +59,19 @@ def choose(all_tries: list[Try], wanted: str | None) -> Try | None:
 def xcoms(ti: TaskInstance) -> list[dict[str, Any]]:
     """Values it left, readable. One statement."""
     rows = XCom.objects.filter(run_id=ti.run_id, task_id=ti.task_id, map_index=ti.map_index).order_by("key")
-    return [{"key": x.key, "value": x.value, "at": x.timestamp, "size": len(x.value)} for x in rows[:XCOMS]]
+    return [{"key": x.key, "value": text, "at": x.timestamp, "size": len(text)} for x in rows[:XCOMS] for text in (x.shown or x.value,)]
 
 
 def draw(found: list[dict[str, Any]]) -> None:
     """Make the values readable: a tree (`tree`), or the beginning of one that is too long or no JSON (`text`)."""
     for x in found:
         if x["size"] > valuetree.PARSED:
-            x["text"] = f"{x['value'][:XCOM_SHOWN]}… ({words.number(x['size'])} characters)"
+            x["text"] = f"{mask_beginning(x['value'][:XCOM_SHOWN], x['key'])}… ({words.number(x['size'])} characters)"
             continue
         try:
-            x["tree"] = valuetree.tree(unwrap(json.loads(x["value"])))
-        except (ValueError, RecursionError):
-            x["text"] = readable(x["value"]) if not x["value"].startswith(("[", "{")) else x["value"][:XCOM_SHOWN]
-
-
-def readable(text: str) -> str:
-    """A stored value as people read it: plain JSON without its envelope, indented, cut when it is long."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    value = unwrap(value)
-    shown = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    return shown if len(shown) <= XCOM_SHOWN else f"{shown[:XCOM_SHOWN]}… ({words.number(len(shown))} characters)"
+            x["tree"] = valuetree.tree(unwrap(mask(json.loads(x["value"]), x["key"])))
+        except (ValueError, RecursionError):  # text that is no JSON, or too deep to be read
+            x["text"] = mask_beginning(x["value"][:XCOM_SHOWN], x["key"])
 
 
 def unwrap(value: Any) -> Any:

@@ -9,7 +9,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from apps.runs.models import XCom
+from apps.access.models import User
+from apps.runs.models import Run, XCom
 from apps.ui import valuetree
 from apps.ui.tests import factories
 
@@ -21,13 +22,25 @@ def count(node: valuetree.Node) -> int:
 
 
 def shown(client: Client, value: Any, raw: str | None = None) -> str:
-    client.force_login(factories.user())
-    run = factories.run(factories.dag())
+    client.force_login(User.objects.first() or factories.user())
+    run = Run.objects.first() or factories.run(factories.dag())
+    XCom.objects.all().delete()
     text = json.dumps(value) if raw is None else raw
     XCom.objects.create(run=run, dag_id="orders", task_id="load", key="return_value", value=text)
     response = client.get(reverse("task", args=["orders", run.run_id, "load"]) + "?tab=xcom")
     assert response.status_code == 200
     return response.content.decode()
+
+
+@pytest.mark.django_db
+def test_values_under_sensitive_names_are_hidden_in_values_of_any_size(client: Client) -> None:
+    assert "s3cret" not in shown(client, {"a": [{"password": "s3cret", "b": 1}]})
+    assert "s3cret" not in shown(client, None, '{"password": "s3cret')
+    long = {"region": "eu-1", "api_key": 's3cret "one"', "n": 1, "tokens": {"a": "s3cret two"}, "x": "y" * valuetree.PARSED}
+    page = shown(client, long)
+    assert "s3cret" not in page and "eu-1" in page and "***" in page
+    deep = '{"a":' * 3000 + '{"secret": "s3cret"}' + "}" * 3000
+    assert "s3cret" not in shown(client, None, deep)
 
 
 def test_objects_that_share_fields_are_a_table_and_others_a_list() -> None:

@@ -52,7 +52,10 @@ class _Message:
 
 @dataclass(slots=True)
 class XComRecord(_Message):
-    """One XCom. `value` is any JSON (enveloped by the SDK). `length` is set when a mapped task consumes it."""
+    """One XCom. `value` is any JSON (enveloped by the SDK). `length` is set when a mapped task consumes it.
+
+    `shown`: the value as people may see it, if its writer knew of secrets in it.
+    """
 
     key: str
     value: Any = None
@@ -61,6 +64,7 @@ class XComRecord(_Message):
     run_id: str | None = None
     dag_id: str | None = None
     length: int | None = None
+    shown: Any = None
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ Who is who, from the outside in:
 
 * `command` – settings from flags and environment; `__main__` – the same for one single try (pods, Celery messages)
 * `agent` – holds tries, fills slots, stops; `exchange` – the conversation with `/execution/exchange`; `http` – its client
-* `tries` – one held try: pipes, kill, end; `logs` and `masking` – its log; `zygotes` – the agent's side of the fork server
+* `tries` – one held try: pipes, kill, end; `logs` – its log (see `core.masking`); `zygotes` – the agent's side of the fork server
 * `forkserver` – the fork server and its zygotes (processes that have imported one DAG file); `procs` – trees of processes
 * `child` – what runs in the process of the try; `client` – its way to the server; `channel` – frames between all of these
 

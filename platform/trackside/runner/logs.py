@@ -14,9 +14,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from trackside.core.masking import Masker
 from trackside.runner.http import AnswerLost, ConnectFailed, Connection
 from trackside.runner.jsonio import dumps, loads
-from trackside.runner.masking import Masker
 
 MAX_LINE = 1 << 20
 """Longer lines are split (bytes)."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
+from trackside.core.masking import Masker
 from trackside.sdk.execution import current
 
 SENSITIVE_NAMES = frozenset(
@@ -29,7 +30,7 @@ _DEEP = 50
 """What lies deeper is hidden as a whole: it cannot be looked through."""
 
 _secrets: set[str] = set()
-_pattern: re.Pattern[str] | None = None
+_masker = Masker()
 
 
 def is_sensitive(name: object) -> bool:
@@ -64,20 +65,24 @@ def mask_secret(secret: Any, name: str | None = None) -> None:
 
 
 def _add(secret: str) -> None:
-    global _pattern
     if len(secret) < MIN_LENGTH or secret in _secrets:
         return
     _secrets.add(secret)
-    _pattern = None
+    _masker.add(secret)
     if active := current.comms():
         active.mask(secret)
 
 
 def forget_secrets() -> None:
     """Start with an empty list (tests; a fork server's children inherit none)."""
-    global _pattern
+    global _masker
     _secrets.clear()
-    _pattern = None
+    _masker = Masker()
+
+
+def hide_in(value: Any) -> Any:
+    """`value` (JSON) with known secrets, and passwords in URLs, in its texts replaced by ***; names of fields do not matter here."""
+    return _masker.hide_in(value)
 
 
 def redact(value: Any, name: str | None = None, max_depth: int | None = None, replacement: str = HIDDEN) -> Any:
@@ -89,7 +94,7 @@ def _redact(value: Any, name: str | None, depth: int, replacement: str, hide_res
     if name is not None and is_sensitive(name) and not isinstance(value, bool | None):
         return _all_hidden(value, replacement)
     if isinstance(value, str):
-        return _redact_text(value, replacement)
+        return _masker.hide_known(value, replacement)
     if depth <= 0:
         return replacement if hide_rest and isinstance(value, dict | list | set | tuple) else value
     if isinstance(value, dict):
@@ -107,16 +112,6 @@ def _all_hidden(value: Any, replacement: str) -> Any:
     if isinstance(value, list | tuple):
         return [_all_hidden(item, replacement) for item in value]
     return replacement if value not in (None, "") else value
-
-
-def _redact_text(text: str, replacement: str) -> str:
-    global _pattern
-    if not _secrets:
-        return text
-    if _pattern is None:
-        longest_first = sorted(_secrets, key=len, reverse=True)
-        _pattern = re.compile("|".join(re.escape(secret) for secret in longest_first))
-    return _pattern.sub(replacement, text)
 
 
 class LoggingMixin:

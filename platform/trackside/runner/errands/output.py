@@ -6,7 +6,7 @@ import io
 import logging
 import sys
 
-from trackside.runner.masking import Masker
+from trackside.core.masking import Masker
 
 masker = Masker()
 

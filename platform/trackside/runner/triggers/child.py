@@ -16,15 +16,15 @@ import threading
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
+from trackside.core.masking import Masker
 from trackside.runner import jsonio, procs
-from trackside.runner.masking import Masker
 from trackside.runner.triggers import logs
 from trackside.runner.triggers.streams import SharedStreams
 from trackside.runner.triggers.voice import Voice
 from trackside.runner.triggers.watch import Watch
 from trackside.sdk import serde
 from trackside.sdk.assets import Asset
-from trackside.sdk.execution import current
+from trackside.sdk.execution import current, hiding
 from trackside.sdk.execution.logs import error_line
 from trackside.sdk.execution.state_stores import AssetStateStoreAccessors
 from trackside.sdk.plugins import loading as plugins
@@ -157,7 +157,10 @@ class Triggers:
     def _say_event(self, number: int, event: TriggerEvent) -> None:
         if isinstance(event, BaseTaskEndEvent):
             xcoms = {key: serde.serialize(value) for key, value in (event.xcoms or {}).items()}
-            self.voice.say(**{"is": "event", "id": number, "kind": event.task_instance_state, "payload": None, "xcoms": xcoms})
+            shown = {key: masked for key, value in xcoms.items() if (masked := hiding.shown(value)) is not None}
+            self.voice.say(**{
+                "is": "event", "id": number, "kind": event.task_instance_state, "payload": None, "xcoms": xcoms, "shown": shown,
+            })  # fmt: skip
         else:
             self.voice.say(**{"is": "event", "id": number, "kind": "event", "payload": serde.serialize(event.payload), "xcoms": None})
 

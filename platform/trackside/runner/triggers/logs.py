@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from trackside.runner.masking import Masker
+from trackside.core.masking import Masker
 from trackside.sdk.execution import logs
 
 CURRENT: ContextVar[int | None] = ContextVar("trigger", default=None)

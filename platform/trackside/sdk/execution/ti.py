@@ -18,7 +18,7 @@ from urllib.parse import quote
 from trackside.core.environment import SITE_URL
 from trackside.core.messages import StartOrder, XComRecord
 from trackside.sdk.exceptions import AirflowNotFoundException
-from trackside.sdk.execution import xcom, xcom_backend
+from trackside.sdk.execution import hiding, xcom, xcom_backend
 from trackside.sdk.execution.comms import Comms, call, quoted
 from trackside.sdk.execution.records import DagFacts, DagRun, PreviousTaskInstance, TaskInstanceKey, moment, to_wire
 from trackside.sdk.execution.xcom import XCOM_RETURN_KEY
@@ -120,7 +120,8 @@ class RuntimeTaskInstance:
 
     def xcom_push_at_end(self, key: str, value: Any, length: int | None = None) -> None:
         """Publish a value together with the end of the try."""
-        record = XComRecord(key=key, value=self._stored(key, value), map_index=self.map_index, length=length)
+        stored = self._stored(key, value)
+        record = XComRecord(key=key, value=stored, map_index=self.map_index, length=length, shown=hiding.shown(stored))
         self.final_xcoms.append(record.to_dict())
 
     def xcom_pull(
@@ -208,7 +209,7 @@ class RuntimeTaskInstance:
     def _prefetched(self) -> dict[str, list[XComRecord]]:
         found: dict[str, list[XComRecord]] = {}
         for item in self.order.xcoms:
-            record = XComRecord.from_dict(item)
+            record = xcom.record(item)
             if record.key == XCOM_RETURN_KEY and record.task_id:
                 found.setdefault(record.task_id, []).append(record)
         for records in found.values():

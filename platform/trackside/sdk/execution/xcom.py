@@ -10,7 +10,7 @@ from typing import Any
 from trackside.core.messages import XComRecord
 from trackside.sdk import serde
 from trackside.sdk.exceptions import AirflowRuntimeError
-from trackside.sdk.execution import current
+from trackside.sdk.execution import current, hiding
 from trackside.sdk.execution.comms import Comms, call, quoted
 
 XCOM_RETURN_KEY = "return_value"
@@ -32,7 +32,15 @@ def fetch(
     if include_prior_dates:
         params["include_prior_dates"] = True
     answer = call(comms, "GET", "/xcoms", params=params)
-    return [XComRecord.from_dict(item) for item in answer.get("xcoms", ())]
+    return [record(item) for item in answer.get("xcoms", ())]
+
+
+def record(item: dict[str, Any]) -> XComRecord:
+    """An XCom off the wire; what it hides from people, this process hides from now on."""
+    found = XComRecord.from_dict(item)
+    if found.shown is not None:
+        hiding.learn(found.value, found.shown)
+    return found
 
 
 def push(comms: Comms, key: str, value: Any, map_index: int = -1) -> None:
@@ -45,6 +53,8 @@ def push_stored(comms: Comms, key: str, value: Any, map_index: int = -1) -> None
     if not key:
         raise ValueError("The key of an XCom must not be empty")
     body = {"key": key, "value": value, "map_index": map_index}
+    if (shown := hiding.shown(value)) is not None:
+        body["shown"] = shown
     call(comms, "POST", "/xcoms", body=body)
 
 

@@ -1,4 +1,4 @@
-"""Hiding secrets in the log of a try before anything is kept or sent.
+"""Hiding known secrets in text: in the log of a try before anything is kept or sent, in rendered fields and XComs.
 
 Source of the rule: reliability.md S11. A secret is hidden in the forms in which it usually turns up: as it is, URL-encoded,
 in JSON strings, in base64 (at each of the three alignments inside a longer text), and each longer line of a secret of
@@ -45,11 +45,16 @@ class Masker:
         self._forms = sorted(forms, key=len, reverse=True)
         self.longest = len(self._forms[0]) if forms else 0
 
-    def hide(self, text: str) -> str:
-        """`text` with every known form replaced by ***."""
+    def hide_known(self, text: str, replacement: str = HIDDEN) -> str:
+        """`text` with every known form replaced."""
         for form in self._forms:
             if form in text:
-                text = text.replace(form, HIDDEN)
+                text = text.replace(form, replacement)
+        return text
+
+    def hide(self, text: str) -> str:
+        """`text` with every known form, and passwords in URLs, replaced by ***."""
+        text = self.hide_known(text)
         if "://" in text and "@" in text:
             text = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
         return text
