@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections import Counter
@@ -31,9 +32,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _echo(self) -> dict:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        credentials = self.headers.get("Authorization") or ""
         return {
             "path": self.path, "body": body, "run": self.headers.get("X-Run"), "extra": self.headers.get("X-Extra"),
-            "authorization": self.headers.get("Authorization"),
+            "authorization": credentials, "sha256": hashlib.sha256(credentials.encode()).hexdigest(),
         }  # fmt: skip
 
     def _answer(self, status: int, value: dict) -> None:

@@ -41,7 +41,7 @@ def provider_http():
     @task
     def hook():
         response = HttpHook(method="GET", http_conn_id=CONN).run("echo")
-        return response.json()["authorization"]
+        return response.json()["sha256"]
 
     get >> post >> later
     ready >> awaited
