@@ -1,6 +1,6 @@
 # Trackside: the verbs. `make` or `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up test lint fuzz docs shots cluster cluster-down bench bridge-report build clean
+.PHONY: help up test lint fuzz docs shots cluster cluster-down bench bridge-report lock build clean
 BIN := .venv/bin
 # Settings make their keys where they are loaded: checks and tests leave your own home alone.
 test lint: export TRACKSIDE_HOME = $(CURDIR)/test-artifacts/home
@@ -46,6 +46,9 @@ bench: .venv/ready ## time Trackside against its budgets (docs/performance.md)
 bridge-report: .venv/ready-dev ## names of Airflow that published provider packages import, and which of them the bridge lacks
 	@$(BIN)/python tools/bridge_report.py $(ARGS)
 
+lock: ## write requirements*.lock, the hashes of what requirements*.txt pin (needs uv)
+	@tools/lock
+
 build: .venv/ready-dev ## the front end into static/dist, the wheel for workers and pods into dist/
 	@tools/frontend
 	@cd platform && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
@@ -54,10 +57,10 @@ clean: ## remove what was built or cached; .venv and the homes of instances stay
 	@rm -rf dist build static/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artifacts
 	@find apps platform tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/ready: requirements.txt platform/pyproject.toml
+.venv/ready: requirements.lock requirements-build.lock platform/pyproject.toml
 	@tools/environment requirements.txt
 	@touch $@
 
-.venv/ready-dev: requirements-dev.txt .venv/ready
+.venv/ready-dev: requirements-dev.lock .venv/ready
 	@tools/environment requirements-dev.txt
 	@touch $@

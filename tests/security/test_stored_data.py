@@ -4,11 +4,15 @@ of a broker are references in JSON; what is installed is what was listed.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,12 +165,53 @@ def test_s5_a_message_that_names_no_queued_try_of_its_executor_starts_nothing(fo
 
 
 def test_s29_every_package_is_pinned_and_none_comes_from_elsewhere():
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-build.txt"):
         lines = [x.strip() for x in (ROOT / name).read_text(encoding="utf-8").splitlines()]
         wishes = [x for x in lines if x and not x.startswith(("#", "-e ./platform", "-r requirements"))]
-        assert len(wishes) > 10
+        assert len(wishes) > 5
         assert [x for x in wishes if not re.match(r"^[A-Za-z0-9._-]+(\[[A-Za-z0-9._,-]+\])?==[A-Za-z0-9.+!]+(\s*;.*)?(\s+#.*)?$", x)] == []
         assert not re.search(r"--(extra-)?index-url|--trusted-host|git\+|https?://", "\n".join(wishes))
+
+
+def test_s29_every_pin_has_the_hashes_of_its_files_and_nothing_is_installed_without():
+    for name in ("requirements", "requirements-dev", "requirements-build"):
+        pins = {
+            x.split(";")[0].strip() for x in (ROOT / f"{name}.txt").read_text(encoding="utf-8").splitlines() if re.match(r"[\w.-]+==", x)
+        }
+        locked = re.findall(
+            r"^([\w.-]+==\S+)[^\n\\]*\\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", (ROOT / f"{name}.lock").read_text(), re.M
+        )
+        assert {pin for pin, _hashes in locked} == pins, f"{name}.txt was changed: `make lock` writes {name}.lock anew"
+    installs = [line for line in (ROOT / "tools/environment").read_text().splitlines() if "pip install" in line]
+    assert installs and all("--require-hashes" in line or '"${project[@]}"' in line for line in installs)
+
+
+def test_s29_a_package_with_another_hash_is_not_installed(tmp_path: Path):
+    """The attack: the index hands out another file under a pinned version."""
+    wheel = tmp_path / "index" / "harmless-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as made:
+        made.writestr("harmless.py", "")
+        made.writestr("harmless-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: harmless\nVersion: 1.0\n")
+        made.writestr("harmless-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        made.writestr("harmless-1.0.dist-info/RECORD", "")
+    tools = tmp_path / "checkout" / "tools"
+    tools.mkdir(parents=True)
+    shutil.copy(ROOT / "tools/environment", tools)
+    (tools.parent / "requirements-build.lock").write_text("")
+    settings = {"UV_FIND_LINKS": str(wheel.parent), "PIP_FIND_LINKS": str(wheel.parent), "UV_NO_INDEX": "1", "PIP_NO_INDEX": "1"}
+
+    def installed(digest: str) -> tuple[bool, str]:
+        (tools.parent / "requirements.lock").write_text(f"harmless==1.0 --hash=sha256:{digest}\n")
+        command = [tools / "environment", "requirements.txt"]
+        done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode != 0  # at the latest for want of the project itself
+        return bool(list(tools.parent.glob(".venv/lib/python*/site-packages/harmless.py"))), done.stdout + done.stderr
+
+    there, said = installed("0" * 64)
+    assert not there and "harmless" in said and "hash" in said.lower()
+    there, said = installed(hashlib.sha256(wheel.read_bytes()).hexdigest())
+    assert there, said
 
 
 def test_s29_the_bill_of_materials_names_every_package_with_the_hashes_that_are_known():
