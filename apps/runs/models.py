@@ -152,6 +152,8 @@ class TaskInstance(models.Model):
             ),
             # scheduler: deferrals and questions whose time has run out
             models.Index(fields=("next_at",), name="ti_timeout", condition=Q(state__in=("deferred", "awaiting_input"))),
+            # home: what failed in these runs, however large they are
+            models.Index(fields=("run",), name="ti_failed", condition=Q(state="failed")),
             # depends_on_past, state of a task over runs
             models.Index(fields=("dag_id", "task_id", "run"), name="ti_of_task"),
         )

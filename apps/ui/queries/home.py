@@ -1,4 +1,4 @@
-"""Home: what fails, what waits, what runs now, what does not load, and whether the machine is well."""
+"""Home: what fails or is stuck by cause, what runs now, what does not load, whether the machine is well, and the lanes of the day."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from apps.dags.models import ImportProblem
 from apps.runs.models import Process, Run
 from apps.ui import words
 from apps.ui.queries import dags as dag_queries
+from apps.ui.queries import lanes
+from apps.ui.queries.causes import causes
 
 KINDS = (
     ("scheduler", lazy("Scheduler"), lazy("decides what runs")),
@@ -27,11 +29,10 @@ SHOWN = 12
 
 
 def board(user: Any) -> dict[str, Any]:
-    """Everything on the page: ten statements."""
+    """Everything on the page: fourteen statements."""
     now = timezone.now()
+    known = lanes.look(user, now)
     visible = Run.objects.filter(policy.visible_dags(user, "dag"))
-    failing = _failing(user)
-    notes = dag_queries.telling_tasks([r.pk for r in failing])
     running = list(visible.filter(state__in=("running", "queued")).select_related("dag").order_by("state", "start_date", "id")[:SHOWN])
     progress = _progress([r.pk for r in running])
     waiting = dag_queries.telling_tasks([r.pk for r in running])
@@ -40,21 +41,13 @@ def board(user: Any) -> dict[str, Any]:
         total=Count("id"), failed=Count("id", filter=Q(state="failed")), going=Count("id", filter=Q(state="running"))
     )
     return {
-        "failing": [
-            {"run": r, "task": notes.get(r.pk, ("", ""))[0], "why": notes.get(r.pk, ("", ""))[1] or r.reason or ""} for r in failing
-        ],
+        "causes": causes(known.values(), now),
         "running": [{"run": r, "done": progress.get(r.pk, (0, 0)), "why": waiting.get(r.pk, ("", r.reason or ""))} for r in running],
         "problems": problems,
         "health": _health(len(problems)),
         "day": day,
+        **lanes.board(user, now, known),
     }
-
-
-def _failing(user: Any) -> list[Run]:
-    """Newest runs of DAGs that are not paused and whose newest finished run failed."""
-    dags = list(dag_queries.visible(user).filter(last_state="failed", is_paused=False).values_list("dag_id", flat=True)[:200])
-    found = Run.objects.filter(dag__in=dags).order_by("dag_id", "-run_after", "-id").distinct("dag_id").select_related("dag")
-    return sorted(found, key=lambda r: r.end_date or r.run_after, reverse=True)[:SHOWN]
 
 
 def _progress(run_pks: list[int]) -> dict[int, tuple[int, int]]:

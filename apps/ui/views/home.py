@@ -12,14 +12,13 @@ from apps.ui import rights, words
 from apps.ui.live import cursor
 from apps.ui.page import page, show
 from apps.ui.queries import home as queries
-from apps.ui.queries import lanes
 
 
 @page()
 def home(request: HttpRequest) -> HttpResponse:
     """What needs somebody, what runs, whether the machine is well."""
     position = cursor.take()
-    board = {**queries.board(request.user), **lanes.board(request.user)}
+    board = queries.board(request.user)
     return show(
         request, "ui/home.html", {"cursor": position, **board, **_verdict(board)}, nav="home", title=_("Home"), crumbs=[(_("Home"), "")]
     )
@@ -27,7 +26,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _verdict(board: dict[str, Any]) -> dict[str, str]:
     """The page's answer in one line."""
-    failing, problems = len(board["failing"]), len(board["problems"])
+    failing, stuck, problems = board["causes"].failing, board["causes"].stuck, len(board["problems"])
     stopped = [str(h["name"]) for h in board["health"] if h["state"] == "failed" and h["name"] != _("DAG files")]
     parts = []
     if stopped:
@@ -38,6 +37,8 @@ def _verdict(board: dict[str, Any]) -> dict[str, str]:
         )
     if failing:
         parts.append(words.plural(failing, "DAG fails", "DAGs fail"))
+    if stuck:
+        parts.append(words.plural(stuck, "task is stuck", "tasks are stuck"))
     if problems:
         parts.append(words.plural(problems, "file does not load", "files do not load"))
     if board["late"]:
