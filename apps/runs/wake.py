@@ -60,6 +60,11 @@ class _Sender:
         self._thread: threading.Thread | None = None
         self._connection: psycopg.Connection | None = None
         self._parameters: dict[str, object] | None = None
+        self._busy = False
+
+    def flush(self, seconds: float) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: not self._wanted and not self._busy, timeout=seconds)
 
     def send(self, channels: tuple[str, ...]) -> None:
         with self._condition:
@@ -77,7 +82,7 @@ class _Sender:
                     self._close()
                     self._thread = None
                     return
-                wanted, self._wanted = self._wanted, set()
+                wanted, self._wanted, self._busy = self._wanted, set(), True
             try:
                 self._notify(wanted)
             except psycopg.Error as e:
@@ -85,6 +90,9 @@ class _Sender:
                 logger.warning("wake-up not sent: %s", e)
                 self._close()
                 time.sleep(0.2)
+            with self._condition:
+                self._busy = False
+                self._condition.notify_all()
             time.sleep(MIN_GAP)
 
     def _notify(self, channels: set[str]) -> None:
@@ -105,6 +113,11 @@ _local: dict[str, list[Callable[[], None]]] = {c: [] for c in CHANNELS}
 def send(*channels: str) -> None:
     """Wake the listeners of `channels` in all processes, soon; callable from any thread, outside transactions."""
     _sender.send(channels)
+
+
+def flush(seconds: float = 2.0) -> None:
+    """For a process that is about to end: until what was sent is out, but not longer than this."""
+    _sender.flush(seconds)
 
 
 def send_on_commit(*channels: str) -> None:

@@ -96,3 +96,42 @@ def test_the_client_says_who_refused_and_why_and_shows_tables(trackside: Server)
             return [row["name"] for row in (await other.call("GET", "/api/v2/pools"))["pools"]]
 
     assert "default_pool" in asyncio.run(versions())
+
+
+def test_beside_the_server_no_address_and_no_token_is_needed(trackside: Server, tmp_path: Path) -> None:
+    """`config.here`: the same words act on the installation of this machine; the trail names who did it and how."""
+    (Path(trackside.dags_folder) / "beside.py").write_text(DAG.replace('"said"', '"beside"'))
+    trackside.wait_dag("beside")
+    mine = {k: v for k, v in os.environ.items() if not k.startswith("TRACKSIDE_") and k != "DATABASE_URL"}
+    mine |= {"TRACKSIDE_HOME": str(trackside.home / "data"), "TRACKSIDE_DAGS_FOLDER": str(trackside.dags_folder), "LOGNAME": "olga"}
+    mine |= {"TRACKSIDE_PROFILES": str(tmp_path / "none.toml")}
+
+    def here(*words: str, code: int = 0) -> str:
+        argv = [sys.executable, "-m", "trackside.cli", *words]
+        done = subprocess.run(argv, env=mine, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == code and "Traceback" not in done.stderr, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    assert "unpaused" in here("dags", "unpause", "beside")
+    run = json.loads(here("dags", "trigger", "beside", "-c", '{"n": 8}', "--wait", "-o", "json"))
+    assert run["state"] == "success"
+    assert "the number is 8" in here("logs", "beside", run["dag_run_id"], "say")
+    here("variables", "set", "beside key/ü", "a value")
+    assert json.loads(here("variables", "get", "beside key/ü", "-o", "json"))["value"] == "a value"
+    assert trackside.get("/variables/beside key%2Fü")["value"] == "a value"
+    assert "healthy" in here("health")
+    assert "not found" in here("runs", "show", "beside", "none", code=1)
+    found = trackside.get("/eventLogs", dag_id="beside", order_by="-when")["event_logs"]
+    assert {entry["owner"] for entry in found} == {"olga"}
+    named = here("pools", "list", "--server", trackside.url, code=1)  # a server that is named behind the words, without a token
+    assert "Not authenticated" in named
+
+
+def test_without_a_server_that_answers_the_command_says_what_to_do(tmp_path: Path) -> None:
+    mine = {k: v for k, v in os.environ.items() if not k.startswith("TRACKSIDE_") and k != "DATABASE_URL"}
+    mine |= {"TRACKSIDE_HOME": str(tmp_path), "TRACKSIDE_PROFILES": str(tmp_path / "none.toml")}
+    done = subprocess.run(
+        [sys.executable, "-m", "trackside.cli", "runs", "list"], env=mine, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
+    assert "does not answer" in done.stderr and "trackside standalone" in done.stderr and "--server URL" in done.stderr

@@ -50,7 +50,7 @@ class Call:
     @property
     def actor(self) -> Actor:
         """Who acts, for domain calls."""
-        return Actor(self.user.get_username() if self.user else "anonymous", "rest")
+        return Actor(self.user.get_username() if self.user else "anonymous", getattr(self.user, "acts_by", "rest"))
 
     @property
     def person(self) -> User:

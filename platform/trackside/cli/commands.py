@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code: 0 done, 1 could not be done (one line says why), 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        words = remote_options.take(words)
+        words = remote_options.take(words, {*processes.PASSED_ON, "import", "run-file"})
     except Problem as error:
         print(f"trackside: {error}", file=sys.stderr)
         return 2
@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser(first: str | None = None) -> argparse.ArgumentParser:
     """The parser for a command that begins with `first`; with the words of every part when that is nobody's word."""
     parser = argparse.ArgumentParser(prog="trackside", description="Trackside: workflows, seen while they run.")
+    parser.add_argument("--server", metavar="URL", help="the server that is meant; none: the installation on this machine")
+    parser.add_argument("--profile", metavar="NAME", help="the same by a name of `trackside profiles`")
     verbs = parser.add_subparsers(metavar="command")
     parts = [part for part, words in PARTS.items() if first in words] or list(PARTS)
     for part in parts:

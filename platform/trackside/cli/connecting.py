@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from trackside.cli import output
+from trackside.cli import output, server
 from trackside.cli.words import Problem, Verb, Verbs, add
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def connected() -> Iterator[Client]:
         raise Problem(f"this command needs httpx ({error}); `pip install 'trackside[cli]'` brings it") from None
     try:
         profile = find(os.environ.get("TRACKSIDE_SERVER"), os.environ.get("TRACKSIDE_PROFILE"))
-        if profile is None:
-            raise Problem("which server? Write --server URL or --profile NAME before the command, or set TRACKSIDE_SERVER")
-        with Client.of(profile) as client:
+        if profile is None and not server.is_installed():
+            raise Problem("which server? Write --server URL or --profile NAME, or set TRACKSIDE_SERVER")
+        with Client.of(profile) if profile else Client(server.HERE, transport=server.here()) as client:
             yield client
     except (ApiError, Unreachable, NoProfile, TimeoutError) as error:
         raise Problem(str(error)) from error

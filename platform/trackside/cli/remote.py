@@ -219,7 +219,7 @@ def add_to(verbs: Verbs) -> None:
         one.add_argument(option)
     one.add_argument("--wait", action="store_true", help="until it has ended; its end is the exit code")
     one.add_argument("--timeout", type=float, metavar="SECONDS")
-    runs = group(verbs, "runs", "runs of a server")
+    runs = group(verbs, "runs", "runs: of this installation, or of a server that is named")
     one = remote_word(runs, "list", runs_list, "newest runs", "dag_id?")
     one.add_argument("--state")
     one.add_argument("--type", help="manual, scheduled, backfill …")
@@ -228,7 +228,7 @@ def add_to(verbs: Verbs) -> None:
     one = remote_word(runs, "wait", runs_wait, "wait for the end of a run; it is the exit code", "dag_id", "run_id")
     one.add_argument("--timeout", type=float, metavar="SECONDS")
     tasks = group(verbs, "tasks", "tasks: of a folder here, or of a server")
-    remote_word(dags, "details", dags_details, "a DAG of the server with all its settings", "dag_id")
+    remote_word(dags, "details", dags_details, "a DAG with all its settings", "dag_id")
     one = remote_word(tasks, "get", tasks_get, "a task instance of a run", "dag_id", "run_id", "task_id")
     one.add_argument("--map-index", type=int, default=-1)
     for of in (tasks, verbs):  # `trackside logs` is short for `trackside tasks logs`
@@ -238,7 +238,7 @@ def add_to(verbs: Verbs) -> None:
         one.add_argument("-f", "--follow", action="store_true", help="until the task has ended")
     for kind in KINDS:
         words: dict[str, Callable[..., int]] = _settings(kind)
-        of = group(verbs, kind, f"{kind} of a server")
+        of = group(verbs, kind, f"{kind}: of this installation, or of a server that is named")
         remote_word(of, "list", words["list"], f"all {kind}")
         for name in ("get", "delete"):
             remote_word(of, name, words[name], f"{name} one", "name")
@@ -246,4 +246,4 @@ def add_to(verbs: Verbs) -> None:
         one.add_argument("--description")
         for name in ("import", "export"):
             remote_word(of, name, words[name], f"{name} {kind} {'from' if name == 'import' else 'to'} a file", "file")
-    remote_word(verbs, "health", health, "how the parts of a server are")
+    remote_word(verbs, "health", health, "how the parts of an installation are")

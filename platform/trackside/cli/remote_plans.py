@@ -77,7 +77,7 @@ def assets_materialize(given: argparse.Namespace, rest: list[str]) -> int:
 
 def add_to(verbs: Verbs) -> None:
     """The words of these commands."""
-    backfill = group(verbs, "backfill", "backfills of a server: runs for past days")
+    backfill = group(verbs, "backfill", "backfills: runs for past days")
     one = remote_word(backfill, "create", backfill_create, "make the runs of a range of days", "dag_id")
     one.add_argument("--from-date", required=True, help="first moment, such as 2026-01-01T00:00:00Z")
     one.add_argument("--to-date", required=True, help="last moment")
@@ -91,7 +91,7 @@ def add_to(verbs: Verbs) -> None:
         one = remote_word(backfill, name, backfill_change, f"{name} a backfill")
         one.add_argument("id", type=int)
         one.set_defaults(change=name)
-    assets = group(verbs, "assets", "assets of a server")
+    assets = group(verbs, "assets", "assets")
     one = remote_word(assets, "list", assets_list, "all assets")
     one.add_argument("--pattern", help="part of the name; %% and _ are wildcards")
     remote_word(assets, "show", assets_show, "an asset with its producers and consumers").add_argument("id", type=int)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from trackside.cli.words import Problem
 
 ENTRY = "config.manage"
 """The server's own entry point; it comes with a checkout, not with the wheel."""
@@ -33,6 +36,19 @@ def become(module: str, argv: Sequence[str]) -> NoReturn:
 def manage(*argv: str) -> NoReturn:
     """Becomes the management command. Raises NoServer."""
     become(ENTRY, argv)
+
+
+HERE = "http://localhost"
+"""What the client is told to call when `here` answers it; nothing is listening."""
+
+
+def here() -> Any:
+    """A transport for `trackside.client` that asks the installation on this machine itself (`config.here`). Raises Problem."""
+    door = importlib.import_module("config.here")
+    try:
+        return door.Here()
+    except door.NotReady as error:
+        raise Problem(str(error)) from error
 
 
 def is_installed() -> bool:
