@@ -74,6 +74,7 @@ urlpatterns = [
     path("dags/<str:dag_id>/star", bulk.star, name="dag_star"),
     path("dags/<str:dag_id>/trigger", dialogs.trigger, name="dag_trigger"),
     # one run
+    path("r/<int:run_pk>", run.short, name="run_short"),
     path(_RUN, run.run, name="run"),
     path(f"{_RUN}/panel", run.panel, name="run_panel"),
     path(f"{_RUN}/compare", compare.compare, name="run_compare"),

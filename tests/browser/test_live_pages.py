@@ -146,6 +146,26 @@ def test_the_list_and_the_run_show_a_failure_as_it_happens(page: Any) -> None:
     page.wait_for_selector("tr[data-task='load'] :text('Disk full.')", timeout=15_000)
 
 
+def test_bars_of_the_list_lead_to_their_runs_by_mouse_and_keyboard_and_live_changes_keep_the_focus(page: Any) -> None:
+    dag = factories.dag()
+    old, new = factories.run(dag, state="failed", at=now() - timedelta(hours=2)), factories.run(dag, state="running")
+    page.goto("/dags")
+    bars = page.locator(".bars a")
+    bars.nth(0).hover(position={"x": 3, "y": 2})  # above the bar itself: the whole height leads there
+    page.wait_for_selector(".tip:has-text('Failed, run of')")
+    bars.nth(1).focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == f"/r/{old.pk}"
+    page.wait_for_selector('.live[data-live="connected"]')
+    factories.move(TaskInstance.objects.filter(run=new).first(), "running")
+    Run.objects.filter(pk=new.pk).update(state="failed", end_date=now())
+    wake.send(wake.LIVE)
+    page.wait_for_selector("[data-dag=orders] .lr :text('Failed')")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == f"/r/{old.pk}"
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/dags/orders/runs/{old.run_id}")
+
+
 def test_a_page_whose_shell_comes_late_says_that_it_is_live(page: Any) -> None:
     run = factories.run(factories.dag(), state="running")
     held: list[Any] = []

@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from apps.runs.errors import NotFound
 from apps.runs.models import Event, Run
-from apps.ui import words
+from apps.ui import rights, words
 from apps.ui.crumbs import Crumb, of_dag, of_run
 from apps.ui.live import cursor
 from apps.ui.page import page, show
@@ -60,6 +61,15 @@ def run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
         of_run(found, tab=tab if tab != "tasks" else ""),
     ]
     return show(request, "ui/run.html", context, nav="runs", title=f"{dag_id} {words.moment(found.run_after)}", crumbs=crumbs)
+
+
+@page()
+def short(request: HttpRequest, run_pk: int) -> HttpResponse:
+    """The run of that number: a short address for lists that link thousands of runs. It leads to the run's page."""
+    found = Run.objects.filter(pk=run_pk).only("dag_id", "run_id").first()
+    if found is None or not rights.allowed(request.user, "read", "run", found.dag_id):
+        raise NotFound(_("That run is gone."))  # the same words for both: numbers can be guessed, names of DAGs must not come back
+    return redirect("run", found.dag_id, found.run_id)
 
 
 def summary(found: Run) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 import { $, $$, again, fragment, getHtml, glyph, h, throttled } from "../lib/dom";
 import { live, type LiveEvent } from "../lib/live";
 import { label } from "../lib/states";
+import { bars, refocus } from "./bars";
 import { newest as newestOf } from "./changes";
 import { trn, tr } from "../lib/text";
 
+bars();
 for (const box of $$("[data-live-topic]")) (box.dataset.rows ? rows : regions)(box);
 
 /** The list of DAGs: rows of DAGs with news are replaced. */
@@ -20,7 +22,7 @@ function rows(box: HTMLElement): void {
       later.fine();
       for (const row of $$("tr[data-dag]", fragment(html))) {
         const old = $(`[data-dag="${CSS.escape(row.dataset.dag ?? "")}"]`, box);
-        if (old && !old.contains(document.activeElement)) keepChoice(old, row);
+        if (old && (!old.contains(document.activeElement) || refocus(old))) keepChoice(old, row);
       }
     }, () => {
       ids.forEach((id) => dirty.add(id));
@@ -44,7 +46,9 @@ function rows(box: HTMLElement): void {
 function keepChoice(old: HTMLElement, row: HTMLElement): void {
   const [was, box] = [old, row].map((el) => $<HTMLInputElement>("input[name=dag]", el));
   if (was && box) box.checked = was.checked;
+  const back = refocus(old);
   old.replaceWith(row);
+  back?.(row);
 }
 
 const counter = (): void => {
