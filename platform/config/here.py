@@ -30,7 +30,7 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest  # noqa: E402
-from django.db import DatabaseError, IntegrityError, connection  # noqa: E402
+from django.db import DatabaseError, connection  # noqa: E402
 from django.db.migrations.executor import MigrationExecutor  # noqa: E402
 from rest_framework.authentication import BaseAuthentication  # noqa: E402
 from rest_framework.request import Request  # noqa: E402
@@ -40,11 +40,6 @@ from apps.access.models import User  # noqa: E402
 from apps.access.rest.routes import OperationView  # noqa: E402
 from apps.runs import wake  # noqa: E402
 from apps.runs.metrics import health  # noqa: E402
-
-ADDRESS = "http://localhost"
-_NO_ACCOUNT = (
-    "This belongs to an account, and the operator of the machine has none: name a server (--server URL) with a token of yours."
-)
 
 
 class NotReady(Exception):
@@ -92,10 +87,7 @@ class Here(httpx.BaseTransport):
         if request.url.path == "/health":  # answered before Django in a web process, too
             well, parts = health.whole()
             return httpx.Response(200 if well else 503, headers={"content-type": "application/json"}, content=orjson.dumps(parts))
-        try:
-            answered = self._handler.get_response(WSGIRequest(_environ(request)))
-        except IntegrityError:
-            return httpx.Response(409, json={"detail": _NO_ACCOUNT})
+        answered = self._handler.get_response(WSGIRequest(_environ(request)))
         content = b"".join(getattr(answered, "streaming_content", None) or [getattr(answered, "content", b"")])
         return httpx.Response(answered.status_code, headers=dict(answered.items()), content=content)
 

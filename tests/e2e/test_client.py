@@ -74,6 +74,27 @@ def test_settings_are_set_shown_exported_imported_and_deleted(trackside: Server,
     assert "small" in command(trackside, "pools", "list")
 
 
+def test_what_was_exported_comes_in_again_and_never_stores_a_mask(trackside: Server, tmp_path: Path) -> None:
+    variables, connections = str(tmp_path / "v.json"), str(tmp_path / "c.json")
+    command(trackside, "variables", "set", "round_plain", '{"a": 1}', "--description", "about it")
+    command(trackside, "variables", "set", "round_password", "sw0rdfish")
+    command(trackside, "connections", "set", "round_conn", "postgresql://u:p4ssw0rd@db/x?token=tok123")
+    command(trackside, "variables", "export", variables)
+    command(trackside, "connections", "export", connections)
+    command(trackside, "variables", "delete", "round_plain")
+    command(trackside, "variables", "import", variables)
+    again = trackside.get("/variables/round_plain")
+    assert (again["value"], again["description"]) == ('{"a": 1}', "about it")
+    command(trackside, "connections", "import", connections)
+    kept = trackside.http.get("/api/v2/connections/round_conn").json()
+    assert kept["login"] == "u"
+    command(trackside, "variables", "delete", "round_password")
+    said = command(trackside, "variables", "import", variables, code=1)
+    assert "round_password" in said and "not stored" in said
+    assert trackside.http.get("/api/v2/variables/round_password").status_code == 404
+    command(trackside, "backfill", "create", "none", "--from-date", "2026-11-01", "--to-date", "yesterday-ish", code=1)
+
+
 def test_a_backfill_is_previewed_made_and_listed(trackside: Server) -> None:
     (Path(trackside.dags_folder) / "planned.py").write_text(PLANNED)
     trackside.wait_dag("planned")

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DataError, IntegrityError, OperationalError
+from psycopg.errors import ForeignKeyViolation
 from pydantic import ValidationError
 from rest_framework.exceptions import APIException, NotAuthenticated
 
@@ -55,6 +56,8 @@ def flaws_of(error: ValidationError, place: Sequence[str | int]) -> list[dict[st
 def conflict_of(error: IntegrityError) -> Problem:
     """409 in the shape clients of Airflow parse: an object. SQL and values stay hidden."""
     constraint = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+    if isinstance(error.__cause__, ForeignKeyViolation):
+        return Problem(409, "This belongs to something that does not exist (any more): look what is there, and try again.")
     return Problem(
         409,
         {

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 KINDS = {"pools": "name", "variables": "key", "connections": "connection_id"}
 """Settings of a server and the field with their name."""
+EXPORTED = {
+    "pools": ("slots", "description", "include_deferred", "team_name"),
+    "variables": ("value", "description", "team_name"),
+    "connections": ("conn_type", "description", "host", "login", "password", "schema", "port", "extra", "team_name"),
+}
+"""What a file of them says: what can be brought in again."""
+MASK = "***"
+"""What a server answers in the place of a secret."""
 
 
 def list_dags(given: argparse.Namespace) -> int:
@@ -35,7 +43,8 @@ def trigger(given: argparse.Namespace, rest: list[str]) -> int:
     """Make a run; with --wait its end is the exit code."""
     with connected() as client:
         conf = values.as_object(given.conf, "--conf")
-        run = client.trigger(given.dag_id, conf, logical_date=given.logical_date, run_id=given.run_id, note=given.note)
+        date = values.moment(given.logical_date).isoformat() if given.logical_date else None
+        run = client.trigger(given.dag_id, conf, logical_date=date, run_id=given.run_id, note=given.note)
         if given.wait:
             return _wait(client, given, run["dag_run_id"])
         output.show_one(run if given.output in ("json", "yaml") else _short(run), given.output)
@@ -147,19 +156,29 @@ def _settings(kind: str) -> dict[str, Verb]:
 
     def import_(given: argparse.Namespace, rest: list[str]) -> int:
         found = _from_file(kind, given.file)
+        masked = {name for name, values in found.items() if MASK in "\n".join(str(value) for value in values.values())}
         with connected() as client:
+            there = {row[key] for row in getattr(client, kind)()} if masked else set()
             for number, (name, values) in enumerate(found.items(), 1):
-                client.put(kind, key, name, values)
+                if name not in masked:
+                    client.put(kind, key, name, values)
                 output.progress(number, len(found), kind)
         if found and sys.stderr.isatty():
             print(file=sys.stderr)
-        print(f"{len(found)} {kind} are stored")
+        print(f"{len(found) - len(masked)} {kind} are stored")
+        if masked & there:
+            print(f"kept as they are, for the file only has {MASK} for their secrets: {', '.join(sorted(masked & there))}", file=sys.stderr)
+        if masked - there:
+            missing = ", ".join(sorted(masked - there))
+            raise Problem(f"not stored, for the file only has {MASK} for their secrets: {missing}. Write these into it, or `set` them")
         return 0
 
     def export(given: argparse.Namespace, rest: list[str]) -> int:
         with connected() as client:
-            rows = {row[key]: {name: value for name, value in row.items() if name != key} for row in getattr(client, kind)()}
+            rows = {row[key]: {name: row[name] for name in EXPORTED[kind] if row.get(name) is not None} for row in getattr(client, kind)()}
         text = json.dumps(rows, indent=2)
+        if hidden := sorted(name for name, row in rows.items() if MASK in "\n".join(str(value) for value in row.values())):
+            print(f"secrets are written as {MASK}: {', '.join(hidden)}", file=sys.stderr)
         if given.file == "-":
             print(text)
         else:
@@ -187,15 +206,21 @@ def _values(kind: str, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _from_file(kind: str, path: str) -> dict[str, dict[str, Any]]:
-    from trackside.sdk.inprocess.files import UnreadableFile, entries, read_connections, read_variables
+    from trackside.sdk.inprocess.files import UnreadableFile, entries, read_connections, read_variable_rows
 
     try:
+        rows = entries(Path(path))
         if kind == "connections":
-            return {name: {k: v for k, v in values.items() if v is not None} for name, values in read_connections(path).items()}
-        if kind == "variables":
-            return {name: {"value": value} for name, value in read_variables(path).items()}
-        fields = ("slots", "description", "include_deferred")
-        return {name: {k: value[k] for k in fields if k in value} for name, value in entries(Path(path)).items()}
+            found = {name: {k: v for k, v in values.items() if v is not None} for name, values in read_connections(path).items()}
+        elif kind == "variables":
+            found = read_variable_rows(path)
+        else:
+            fields = ("slots", "description", "include_deferred")
+            found = {name: {k: value[k] for k in fields if k in value} for name, value in rows.items()}
+        for name, row in rows.items():
+            if isinstance(row, dict) and row.get("team_name") and (kind != "variables" or "value" in row):
+                found[name]["team_name"] = row["team_name"]
+        return found
     except (UnreadableFile, TypeError) as error:
         raise Problem(str(error)) from error
 

@@ -18,8 +18,8 @@ def backfill_create(given: argparse.Namespace, rest: list[str]) -> int:
     """Runs for a range of days; with --dry-run only which ones."""
     body = {
         "dag_id": given.dag_id,
-        "from_date": given.from_date,
-        "to_date": given.to_date,
+        "from_date": values.moment(given.from_date).isoformat(),
+        "to_date": values.moment(given.to_date).isoformat(),
         "run_backwards": given.backwards,
         "reprocess_behavior": given.reprocess,
         "max_active_runs": given.max_active_runs,
@@ -79,7 +79,7 @@ def add_to(verbs: Verbs) -> None:
     """The words of these commands."""
     backfill = group(verbs, "backfill", "backfills: runs for past days")
     one = remote_word(backfill, "create", backfill_create, "make the runs of a range of days", "dag_id")
-    one.add_argument("--from-date", required=True, help="first moment, such as 2026-01-01T00:00:00Z")
+    one.add_argument("--from-date", required=True, help="first moment, such as 2026-01-01 or 2026-01-01T06:00+01:00 (UTC)")
     one.add_argument("--to-date", required=True, help="last moment")
     one.add_argument("-c", "--conf", help="a JSON object, or @file")
     one.add_argument("--reprocess", choices=("none", "failed", "completed"), default="none", help="runs there are already that run again")

@@ -28,6 +28,15 @@ def read_variables(path: str | Path) -> dict[str, str]:
     return {key: variable(value) for key, value in entries(Path(path)).items()}
 
 
+def read_variable_rows(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Key → `value` as text and, where the file has one, `description`. Raises UnreadableFile."""
+    found = {}
+    for key, value in entries(Path(path)).items():
+        described = value.get("description") if _is_row(value) else None
+        found[key] = {"value": variable(value), **({"description": described} if described else {})}
+    return found
+
+
 def connection(value: Any, where: str) -> dict[str, Any]:
     """The fields of one connection, written as URI, JSON text or object. Raises UnreadableFile."""
     if isinstance(value, list) and len(value) == 1:
@@ -47,10 +56,15 @@ def connection(value: Any, where: str) -> dict[str, Any]:
 
 
 def variable(value: Any) -> str:
-    """A variable's text; Airflow's exports write {"value": …, "description": …} since 2.10."""
-    if isinstance(value, dict) and "value" in value and set(value) <= {"value", "description"}:
+    """A variable's text; Airflow's exports write {"value": …, "description": …} since 2.10, ours some columns more."""
+    if _is_row(value):
         value = value["value"]
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_row(value: Any) -> bool:
+    """Whether this is a variable with what is said about it, and not an object that is the value itself."""
+    return isinstance(value, dict) and "value" in value and set(value) <= {"key", "value", "description", "is_encrypted", "team_name"}
 
 
 def entries(path: Path) -> dict[str, Any]:
