@@ -43,6 +43,8 @@ def connection(value: Any, where: str) -> dict[str, Any]:
         value = value[0]
     try:
         if isinstance(value, str) and not value.lstrip().startswith("{"):
+            if "://" not in value:
+                raise UnreadableFile(f"{where}: write it as type://login:password@host:port/schema or as JSON with conn_type")
             found = Connection.from_uri(value)
         elif isinstance(value, str | dict):
             found = Connection.from_json(value)
