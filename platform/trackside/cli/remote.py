@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from trackside.cli.connecting import connected, remote_word, table
 from trackside.cli.words import Problem, Verb, Verbs, group
 
 if TYPE_CHECKING:
-    from trackside.client import Client, Table
+    from trackside.client import Client
 
 KINDS = {"pools": "name", "variables": "key", "connections": "connection_id"}
 """Settings of a server and the field with their name."""
@@ -107,21 +106,9 @@ def tasks_logs(given: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _wait(client: Client, given: argparse.Namespace, run_id: str) -> int:
-    run = client.wait(given.dag_id, run_id, timeout=given.timeout, progress=_progress)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+    run = client.wait(given.dag_id, run_id, timeout=given.timeout, progress=True)
     output.show_one(run if given.output in ("json", "yaml") else _short(run), given.output)
     return 0 if run["state"] == "success" else 1
-
-
-def _progress(run: dict[str, Any], tasks: Table) -> None:
-    counts = Counter(task["state"] or "waiting" for task in tasks)
-    done = sum(counts[state] for state in ("success", "failed", "skipped", "upstream_failed", "removed"))
-    words = f"{run['state']} ({', '.join(f'{n} {state}' for state, n in sorted(counts.items()))})"
-    if sys.stderr.isatty():
-        output.progress(done, len(tasks), words)
-    else:
-        print(f"{run['state']}: {done}/{len(tasks)} done, {words}", file=sys.stderr, flush=True)
 
 
 def _short(run: dict[str, Any]) -> dict[str, Any]:

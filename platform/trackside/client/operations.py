@@ -16,6 +16,7 @@ from trackside.client.calls import q
 from trackside.client.http import ApiError, Unreachable, answer, given
 from trackside.client.people import People
 from trackside.client.profiles import Profile
+from trackside.client.progress import Shown
 from trackside.client.tables import Table
 
 ENDED = ("success", "failed")
@@ -126,9 +127,20 @@ class Client(Actions, People):
         return found
 
     def wait(
-        self, dag_id: str, run_id: str, *, timeout: float | None = None, progress: Progress | None = None, pause: float = 1.0
+        self, dag_id: str, run_id: str, *, timeout: float | None = None, progress: Progress | bool | None = None, pause: float = 1.0
     ) -> dict[str, Any]:
-        """The run when it has ended. Raises TimeoutError when that takes longer than `timeout` seconds."""
+        """The run when it has ended. Raises TimeoutError when that takes longer than `timeout` seconds.
+
+        `progress`: True shows how far it is, in the notebook's cell or on standard error; a function is told instead.
+        """
+        shown = Shown() if progress is True else None
+        try:
+            return self._wait(dag_id, run_id, timeout, shown or progress or None, pause)
+        finally:
+            if shown is not None:
+                shown.close()
+
+    def _wait(self, dag_id: str, run_id: str, timeout: float | None, progress: Any, pause: float) -> dict[str, Any]:
         until = None if timeout is None else time.monotonic() + timeout
         seen: Any = None
         while True:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from trackside.client.operations import ENDED, Client
+from trackside.client.operations import ENDED, Client, Progress
+from trackside.client.progress import Shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,12 +36,34 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.sync.close)
 
-    async def wait(self, dag_id: str, run_id: str, *, timeout: float | None = None, pause: float = 1.0) -> dict[str, Any]:  # noqa: ASYNC109 - as Client.wait
+    async def wait(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as Client.wait
+        progress: Progress | bool | None = None,
+        pause: float = 1.0,
+    ) -> dict[str, Any]:
         """See `Client.wait`; waiting itself holds no thread."""
-        async with asyncio.timeout(timeout):
-            while (run := await self.run(dag_id, run_id))["state"] not in ENDED:  # noqa: ASYNC110 - the event is at the server
-                await asyncio.sleep(pause)
-        return run
+        shown = Shown() if progress is True else None
+        told: Any = shown or progress or None
+        seen: Any = None
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    run = await self.run(dag_id, run_id)
+                    if told is not None:
+                        tasks = await self.tasks(dag_id, run_id)
+                        if (now := (run["state"], [(t["task_id"], t["map_index"], t["state"]) for t in tasks])) != seen:
+                            seen = now
+                            told(run, tasks)
+                    if run["state"] in ENDED:
+                        return run
+                    await asyncio.sleep(pause)
+        finally:
+            if shown is not None:
+                shown.close()
 
     call = _awaited(Client.call)
     dags = _awaited(Client.dags)
