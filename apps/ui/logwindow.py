@@ -174,6 +174,17 @@ def search(
     return _found(hits, None, shown)
 
 
+def passages(row: Try, numbers: list[int], text: str, around: int = 120) -> list[tuple[int, str]]:
+    """(number, the line of that record that holds the text, cut to what is around it)."""
+    low, found = text.lower(), []
+    for number, raw in zip(numbers, logindex.of(row.pk).lines(numbers), strict=False):
+        line = next((line for line in _texts(logs.parse(raw)) if low in line.lower()), "")
+        at = max(0, line.lower().find(low) - around)
+        cut = line[at : at + len(text) + 2 * around]
+        found.append((number, ("…" if at else "") + cut + ("…" if at + len(cut) < len(line) else "")))
+    return found
+
+
 def errors(row: Try, view: View = EVERYTHING, *, after: int = 0, limit: int = 1) -> dict[str, Any]:
     """Where errors begin, as `search` answers: the first record of a row of errors, and each with an exception."""
     index = logindex.of(row.pk)

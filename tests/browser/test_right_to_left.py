@@ -45,7 +45,7 @@ def test_texts_of_the_islands_come_in_the_language_of_the_page(page: Any, web: s
     page.keyboard.press("Escape")
     page.locator("[data-live-text]").get_by_text("Live").wait_for()
     page.keyboard.press("Control+k")
-    page.get_by_role("combobox", name="DAGs, Läufe, Assets, Seiten suchen").wait_for()
+    page.get_by_role("combobox", name="DAGs, Tasks, Läufe, Assets, Logs suchen").wait_for()
     page.goto(f"{web}/dags")
     page.get_by_label("Sprache").select_option("en")
     page.get_by_role("heading", name="DAGs").wait_for()

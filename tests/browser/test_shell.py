@@ -50,3 +50,19 @@ def test_the_breadcrumb_leads_to_another_run_and_another_dag_by_keyboard_and_sta
     page.click(".crumbs [data-from*='switch']")
     page.click("dialog.palette [role=option]:has-text('stock')")
     page.wait_for_url("**/dags/stock/calendar")
+
+
+def test_the_palette_leads_to_a_task_and_to_the_logs_for_what_was_typed(page: Any) -> None:
+    run = factories.run(factories.dag("orders", ["extract", "load_orders"]))
+    page.goto("/runs")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("load_o")
+    page.wait_for_selector("dialog.palette [role=option][aria-selected=true]:has-text('task of orders')")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/runs/{run.run_id}/tasks/load_orders")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("connection refused")
+    page.wait_for_selector("dialog.palette [role=option][aria-selected=true]:has-text('Search logs for “connection refused”')")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/logs?q=connection+refused")
+    page.wait_for_selector("h2:has-text('Nothing found')")

@@ -1,8 +1,12 @@
-"""The command palette's answers: saved views, pages, DAGs and their trigger, assets, runs. Its other half is `shell/palette.ts`."""
+"""The command palette's answers: saved views, pages, DAGs and their trigger, tasks, assets, runs, the search in logs.
+
+Its other half is `shell/palette.ts`.
+"""
 
 from __future__ import annotations
 
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -15,6 +19,7 @@ from apps.dags.models import Asset, Dag
 from apps.runs.models import Run
 from apps.ui import rights, words
 from apps.ui.page import page
+from apps.ui.queries import tasknames
 from apps.ui.views import saved
 from apps.ui.views.data import answer
 
@@ -24,6 +29,7 @@ FEW = 4
 """Of everything else."""
 PAGES = (
     ("home", lazy("Home"), ""), ("dags", "DAGs", ""), ("runs", lazy("Runs"), ""), ("tasks", lazy("Task instances"), ""),
+    ("logs", lazy("Search logs"), ""),
     ("assets", lazy("Assets"), "asset"), ("data_status", lazy("Data status"), "asset"), ("required_actions", lazy("Required actions"), ""),
     ("import_errors", lazy("Import errors"), ""), ("processes", lazy("Processes"), "monitor"), ("audit", lazy("Audit"), "audit"),
 )  # fmt: skip
@@ -32,11 +38,11 @@ PAGES = (
 
 @page()
 def find(request: HttpRequest) -> HttpResponse:
-    """What has `?q=` in its name: [{kind (an icon), text, more, href}], best first. Without `q` DAGs only. Four statements at most."""
-    q, person = request.GET.get("q", "").strip(), cast(User, request.user)
+    """What has `?q=` in its name: [{kind (an icon), text, more, href}], best first. Without `q` DAGs only. Seven statements at most."""
+    q, person = request.GET.get("q", "").replace("\0", "").strip(), cast(User, request.user)
     if not q:
         return answer(_dags(person, ""))
-    return answer([*_places(person, q), *_dags(person, q), *_assets(person, q), *_runs(person, q)])
+    return answer([*_places(person, q), *_dags(person, q), *_tasks(person, q), *_assets(person, q), *_runs(person, q), *_logs(q)])
 
 
 def _hit(kind: str, text: str, more: str, href: str) -> dict[str, Any]:
@@ -56,6 +62,24 @@ def _dags(person: User, q: str) -> list[dict[str, Any]]:
     if q and len(found) == 1 and rights.allowed(person, "trigger", "run", found[0][0]):
         hits.append(_hit("play", _("Trigger %(dag_id)s") % {"dag_id": found[0][0]}, "", reverse("dag_trigger", args=[found[0][0]])))
     return hits
+
+
+def _tasks(person: User, q: str) -> list[dict[str, Any]]:
+    if len(q) < 2:
+        return []
+    hits = []
+    for dag_id, task_id, run_id, index in tasknames.matching(person, q, MOST):
+        page = reverse("task", args=[dag_id, run_id, task_id]) if run_id else reverse("dag_tasks", args=[dag_id])
+        query = f"?map_index={index}" if index >= 0 else ""
+        hits.append(_hit("list", task_id, _("task of %(dag_id)s") % {"dag_id": dag_id}, page + query))
+    return hits
+
+
+def _logs(q: str) -> list[dict[str, Any]]:
+    """Always offered, as the last: what was typed may stand in a log."""
+    if len(q) < 3:
+        return []
+    return [_hit("log", _("Search logs for “%(words)s”") % {"words": q}, "", f"{reverse('logs')}?{urlencode({'q': q})}")]
 
 
 def _assets(person: User, q: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-/* Search: DAGs, runs, assets, pages and saved views by name. Results come from the server as you type. */
+/* Search: DAGs, tasks, runs, assets, pages and saved views by name, and what was typed in the logs. Results come from the server as you type. */
 import { $, $$, getJson, h, icon } from "../lib/dom";
 import { tr } from "../lib/text";
 
@@ -21,7 +21,7 @@ export function openPalette(source = "/ui/find?"): void {
 }
 
 function build(): HTMLDialogElement {
-  const input = h("input", { class: "in", role: "combobox", "aria-expanded": "true", "aria-controls": "pal", "aria-label": tr("Search DAGs, runs, assets, pages"), placeholder: tr("Search DAGs, runs, assets, pages"), autocomplete: "off" });
+  const input = h("input", { class: "in", role: "combobox", "aria-expanded": "true", "aria-controls": "pal", "aria-label": tr("Search DAGs, tasks, runs, assets, logs"), placeholder: tr("Search DAGs, tasks, runs, assets, logs"), autocomplete: "off" });
   const list = h("div", { class: "list", id: "pal", role: "listbox", "aria-label": tr("Results") });
   const made = h("dialog", { class: "palette", "aria-label": tr("Search") }, input, list);
   input.oninput = () => void ask(input.value.trim());
