@@ -12,6 +12,7 @@ from typing import Any
 from axes.models import AccessAttempt
 from axes.signals import user_locked_out
 from django.conf import settings
+from django.contrib.auth.signals import user_login_failed
 from django.db.models import Max
 from django.http import HttpRequest
 from django.utils.timezone import now
@@ -47,6 +48,16 @@ def _note(*, username: str | None = None, request: HttpRequest | None = None, **
         audit.record("locked_out", audit.SYSTEM, object_type="user", object_id=(username or "")[:150].replace("\x00", ""))
 
 
+def _failed(*, credentials: dict[str, Any] | None = None, request: HttpRequest | None = None, **_signal: Any) -> None:
+    """A wrong password, at the page or for a token. Not for names that are locked: that was noted when it began."""
+    if request is None or getattr(request, "axes_locked_out", False):
+        return
+    username = str((credentials or {}).get("username") or "")
+    means = "rest" if request.path.startswith("/auth/") else "ui"
+    audit.record_failed_sign_in(username, means, failures=getattr(request, "axes_failures_since_start", None))
+
+
 def connect() -> None:
     """Called once when the app is ready."""
+    user_login_failed.connect(_failed, dispatch_uid="access.failed")
     user_locked_out.connect(_note, dispatch_uid="access.lockout")

@@ -132,6 +132,7 @@ def _user_of_api_token(token: str) -> User:
         ApiToken.objects.filter(pk=found.pk).update(last_used_at=at)
     user.token_scopes = frozenset(found.scopes)  # type: ignore[attr-defined]
     user.token_pk = found.pk  # type: ignore[attr-defined]
+    user.token_name = str(found)  # type: ignore[attr-defined]
     return user
 
 

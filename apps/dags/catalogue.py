@@ -112,7 +112,7 @@ def set_paused(dag_ids: Collection[str], paused: bool, *, actor: Actor, now: dat
         for dag in dags:
             dag.save(update_fields=_switch(dag, paused, now))
             audit.record("paused", actor, dag_id=dag.dag_id, object_type="dag", object_id=dag.dag_id,
-                         extra={"is_paused": paused})  # fmt: skip
+                         extra={"before": {"is_paused": not paused}, "after": {"is_paused": paused}})  # fmt: skip
         changed = [dag.dag_id for dag in dags]
         hooks.dag_changed(changed, "paused" if paused else "unpaused")
     return changed

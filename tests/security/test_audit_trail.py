@@ -16,10 +16,14 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
-from apps.access import actions, audit
+from apps.access import actions, audit, people
 from apps.access.models import AuditEvent, Connection, User, Variable
 from apps.access.tests.resthelp import Api, person
-from apps.runs.models import Pool
+from apps.dags.models import Dag
+from apps.runs.actions import clearing, creation, deletion, marking, notes
+from apps.runs.models import Pool, Run
+from apps.runs.tests.restworld import make_dag, make_run, make_ti, task
+from apps.runs.tests.statements import statements
 
 pytestmark = pytest.mark.django_db
 ACTOR = audit.Actor("ada", "rest")
@@ -147,6 +151,107 @@ def test_s21_a_group_and_a_connection_in_the_admin_say_before_and_after():
     client.post(url, {"conn_type": "http", "host": "b", "new_password": "new-canary"})
     told = last("patch_connection").extra
     assert told["before"] == {"host": "a"} and told["after"] == {"host": "b"} and "Password" in told["fields"]
+    assert "canary" not in json.dumps(list(AuditEvent.objects.values()), default=str)
+
+
+# What is done to runs and DAGs ----------------------------------------------------------------------------------------
+def wide_run(tasks: int, state: str = "failed") -> Run:
+    dag = make_dag("wide", tasks=(task("t"),))
+    run = make_run(dag, "r", tis=False)
+    for index in range(tasks):
+        make_ti(run, "t", map_index=index, state=state if index % 2 else "success")
+    return run
+
+
+def test_s21_clearing_says_which_tasks_were_in_which_state():
+    run = wide_run(6)
+    clearing.clear_run(run, actor=ACTOR)
+    told = last("clear_task_instances").extra
+    assert told["count"] == 6 and told["before"] == {"success": ["t [0]", "t [2]", "t [4]"], "failed": ["t [1]", "t [3]", "t [5]"]}
+
+
+def test_s21_a_large_clear_names_the_first_ones_and_counts_all():
+    run = wide_run(230)
+    clearing.clear_run(run, actor=ACTOR)
+    told = last("clear_task_instances").extra
+    assert told["count"] == 230 and sum(map(len, (told["before"]["success"], told["before"]["failed"]))) == 200
+    assert told["before"]["and more"] == {"success": 15, "failed": 15}
+
+
+def test_s21_marking_leaves_an_event_for_every_task_in_the_same_number_of_statements():
+    counts = []
+    for size in (2, 600):
+        Run.objects.all().delete()
+        Dag.objects.all().delete()
+        run = wide_run(size)
+        with statements() as made:
+            marking.mark(marking.MarkRequest(run, ["t"], "success"), actor=ACTOR)
+        counts.append(len(made))
+        events = AuditEvent.objects.filter(action="patch_task_instance")
+        assert set(events.values_list("extra__before", flat=True)) == {"failed"}
+        assert events.count() == sum(1 for n in range(size) if n % 2) + (0 if size == 2 else 1)
+    assert counts[0] == counts[1]
+
+
+def test_s21_what_is_done_to_a_run_says_what_it_was_and_masks_its_conf():
+    dag = make_dag("wide")
+    run = make_run(dag, "r", state="failed", conf={"day": "monday", "password": "conf-canary"}, note="old")
+    notes.set_run_note(run, "new", actor=ACTOR)
+    assert last("patch_dag_run").extra == {"before": {"note": "old"}, "after": {"note": "new"}}
+    notes.set_task_note(list(run.task_instances.select_related("run")), "look", actor=ACTOR)
+    assert last("patch_task_instance").extra == {"before": {"note": None}, "after": {"note": "look"}}
+    marking.mark_run(run, "success", actor=ACTOR)
+    told = last("patch_dag_run").extra
+    assert (told["before"]["state"], told["after"]) == ("failed", {"state": "success"})
+    deletion.delete_run(run, actor=ACTOR)
+    before = last("delete_dag_run").extra["before"]
+    assert (before["state"], before["conf"], before["note"]) == ("success", {"day": "monday", "password": "***"}, "new")
+    assert before["tasks"] == {"failed": 2}
+    creation.trigger("wide", actor=ACTOR, conf={"token": "conf-canary", "n": 1}, note="go")
+    after = last("trigger_dag_run").extra["after"]
+    assert (after["conf"], after["note"], after["run_type"]) == ({"token": "***", "n": 1}, "go", "manual")
+    deletion.delete_dag(dag, actor=ACTOR)
+    assert last("delete_dag").extra["before"] == {"runs": 1, "task_instances": 2, "is_paused": False, "file": "wide.py"}
+    assert "canary" not in json.dumps(list(AuditEvent.objects.values()), default=str)
+
+
+def test_s21_a_switch_says_how_it_stood():
+    make_dag("wide")
+    assert Api("Op")("PATCH", "/dags/wide", {"is_paused": True})[0] == 200
+    told = last("paused").extra
+    assert (told["before"], told["after"]) == ({"is_paused": False}, {"is_paused": True})
+
+
+# Who, with which token, and who could not --------------------------------------------------------------------------------
+def test_s21_the_trail_names_the_token_of_a_script_and_none_for_a_sign_in():
+    user = person("Op")
+    text = people.create_token(user.username, "nightly job", actor=ACTOR)
+    assert Api(token=text)("POST", "/pools", {"name": "by_script", "slots": 1})[0] == 201
+    assert last("post_pool").extra["token"].startswith("nightly job (") and text.split("_")[2] not in str(last("post_pool").extra)
+    assert Api(user=user)("POST", "/pools", {"name": "by_hand", "slots": 1})[0] == 201
+    assert "token" not in last("post_pool").extra
+    assert (last("post_pool").actor, last("post_pool").means) == (user.username, "rest")
+
+
+def test_s21_signing_in_over_rest_is_in_the_trail_and_so_are_wrong_passwords_but_not_each_of_many():
+    person("Viewer", username="ada", password="correct horse battery")
+    client = Client()
+
+    def sign_in(name: str, password: str) -> int:
+        body = json.dumps({"username": name, "password": password})
+        return client.post("/auth/token", body, content_type="application/json").status_code
+
+    assert sign_in("ada", "correct horse battery") == 201
+    assert (last("login").actor, last("login").means, last("login").address) == ("ada", "rest", "127.0.0.1")
+    for _ in range(3):
+        assert sign_in("ada", "wrong-canary") == 401
+    failed = AuditEvent.objects.filter(action="login_failed")
+    assert [(e.object_id, e.means, e.actor, e.address) for e in failed] == [("ada", "rest", "anonymous", "127.0.0.1")]
+    client.post(reverse("login"), {"username": "bob", "password": "wrong-canary"})
+    assert failed.get(object_id="bob").means == "ui"
+    for number in range(audit.FAILURES_A_MINUTE + 5):
+        audit.record_failed_sign_in(f"name{number}", "rest")
+    assert failed.all().count() == audit.FAILURES_A_MINUTE
     assert "canary" not in json.dumps(list(AuditEvent.objects.values()), default=str)
 
 

@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import Field as Constraint
 
-from apps.access import lockout, tokens
+from apps.access import audit, lockout, tokens
 from apps.access.models import User
 from apps.access.rest.body import Body, check, read_body
 from apps.access.rest.errors import Problem, bad_request, problem_of
@@ -46,6 +46,7 @@ def _sign_in(request: HttpRequest, lifetime: timedelta | None) -> HttpResponse:
             raise Problem(429, lockout.sentence(wait), {"Retry-After": str(wait)})
         raise Problem(401, "Invalid credentials")
     lockout.forget(request, body.username)
+    audit.record("login", audit.Actor(user.get_username(), "rest"), object_type="user", object_id=user.get_username())
     return json_answer({"access_token": tokens.issue(user, lifetime=lifetime)}, 201, {"Cache-Control": "no-store"})
 
 

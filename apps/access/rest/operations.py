@@ -50,7 +50,8 @@ class Call:
     @property
     def actor(self) -> Actor:
         """Who acts, for domain calls."""
-        return Actor(self.user.get_username() if self.user else "anonymous", getattr(self.user, "acts_by", "rest"))
+        name = self.user.get_username() if self.user else "anonymous"
+        return Actor(name, getattr(self.user, "acts_by", "rest"), getattr(self.user, "token_name", None))
 
     @property
     def person(self) -> User:

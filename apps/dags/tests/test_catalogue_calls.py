@@ -47,7 +47,8 @@ def test_pausing_tells_listeners_and_the_audit_trail_about_what_changed_only() -
     assert catalogue.set_paused(["a", "b"], True, actor=ANN) == []
     assert heard == [(["a"], "paused")]
     event = AuditEvent.objects.get()
-    assert (event.action, event.actor, event.means, event.dag_id, event.extra) == ("paused", "ann", "rest", "a", {"is_paused": True})
+    assert (event.action, event.actor, event.means, event.dag_id) == ("paused", "ann", "rest", "a")
+    assert event.extra == {"before": {"is_paused": False}, "after": {"is_paused": True}}
 
 
 def test_a_schedule_that_cannot_be_computed_does_not_stop_anybody(caplog) -> None:

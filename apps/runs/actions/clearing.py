@@ -16,7 +16,7 @@ from django.db import transaction
 
 from apps.access import audit
 from apps.runs import brain, claims, compiled, instances, sql, transitions, wake
-from apps.runs.actions import creation, selection
+from apps.runs.actions import creation, selection, trail
 from apps.runs.actions.selection import TaskChoice
 from apps.runs.errands import deadlines
 from apps.runs.errors import Conflict
@@ -183,7 +183,7 @@ def _audit(chosen: Sequence[TaskInstance], actor: audit.Actor) -> None:
             actor,
             dag_id=tis[0].dag_id,
             run_id=tis[0].run.run_id,
-            extra={"count": len(tis), "tasks": sorted({ti.task_id for ti in tis})[:100]},
+            extra={"count": len(tis), "tasks": sorted({ti.task_id for ti in tis})[:100], "before": trail.states_of(tis)},
         )
 
 

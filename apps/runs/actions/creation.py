@@ -13,6 +13,7 @@ from django.db import transaction
 from apps.access import audit, prepared
 from apps.dags.models import Dag, DagVersion
 from apps.runs import compiled, instances, sql, wake
+from apps.runs.actions import trail
 from apps.runs.errands import asking, deadlines
 from apps.runs.errors import ActionRefused, Conflict, Invalid, NotFound
 from apps.runs.models import Event, Run
@@ -115,7 +116,7 @@ def trigger(
             dag_id=dag_id,
             run_id=run.run_id,
             logical_date=logical_date,
-            extra={"conf_keys": sorted(conf), "dag_id": dag_id},
+            extra={"after": {"run_type": run_type, "conf": trail.conf_of(conf), "note": note, "run_after": run_after.isoformat()}},
         )
         wake.send_on_commit(wake.SCHEDULER, wake.LIVE)
     return run

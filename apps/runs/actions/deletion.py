@@ -10,6 +10,7 @@ from django.db import transaction
 from apps.access import audit
 from apps.dags.models import Dag
 from apps.runs import claims, logs, wake
+from apps.runs.actions import trail
 from apps.runs.errors import Conflict
 from apps.runs.models import Event, Run, TaskInstance, Try
 from trackside.core.states import OCCUPYING, RunState
@@ -50,7 +51,8 @@ def delete_run(run: Run, *, actor: audit.Actor) -> Plan:
     with transaction.atomic():
         claims.lock_runs([run.pk])
         plan = plan_run(run)
-        audit.record("delete_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, logical_date=run.logical_date)
+        before = {"before": trail.run_of(run)}
+        audit.record("delete_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, logical_date=run.logical_date, extra=before)
         Event.objects.create(kind="run", verb="delete", dag_id=run.dag_id, run_pk=run.pk, run_id=run.run_id)
         run.delete()
         transaction.on_commit(lambda: logs.delete(plan.tries))
@@ -66,7 +68,10 @@ def delete_task_instance(ti: TaskInstance, *, actor: audit.Actor) -> None:
         if ti.state in OCCUPYING:
             raise Conflict(f"The task instance {ti.task_id} is {ti.state}. Wait until it ends, or mark it failed first.")
         tries = list(Try.objects.filter(ti=ti).values_list("id", flat=True))
-        audit.record("delete_task_instance", actor, dag_id=ti.dag_id, run_id=ti.run.run_id, task_id=ti.task_id, map_index=ti.map_index)
+        before = {"before": {"state": ti.state, "try_number": ti.try_number, "note": ti.note}}
+        audit.record(
+            "delete_task_instance", actor, dag_id=ti.dag_id, run_id=ti.run.run_id, task_id=ti.task_id, map_index=ti.map_index, extra=before
+        )
         Event.objects.create(kind="run", verb="delete_task", dag_id=ti.dag_id, run_pk=ti.run_id, run_id=ti.run.run_id)
         ti.delete()
         transaction.on_commit(lambda: logs.delete(tries))
@@ -78,7 +83,8 @@ def delete_dag(dag: Dag, *, actor: audit.Actor) -> Plan:
     with transaction.atomic():
         claims.lock_runs(Run.objects.filter(dag=dag, state=RunState.RUNNING).values_list("pk", flat=True))
         plan = plan_dag(dag)
-        audit.record("delete_dag", actor, dag_id=dag.dag_id)
+        before = {"runs": plan.runs, "task_instances": plan.instances, "is_paused": dag.is_paused, "file": dag.relative_fileloc}
+        audit.record("delete_dag", actor, dag_id=dag.dag_id, extra={"before": before})
         Event.objects.create(kind="dag", verb="delete", dag_id=dag.dag_id)
         Dag.objects.filter(pk=dag.pk).delete()
         transaction.on_commit(lambda: logs.delete(plan.tries))

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from apps.access import audit
 from apps.runs import brain, claims, sql, transitions, wake
-from apps.runs.actions import clearing, selection
+from apps.runs.actions import clearing, selection, trail
 from apps.runs.actions.selection import TaskChoice
 from apps.runs.errands import callbacks
 from apps.runs.errors import Invalid
@@ -88,11 +88,14 @@ def _decide_downstream_anew(request: MarkRequest) -> None:
 
 
 def _audit(chosen: Sequence[TaskInstance], state: str, actor: audit.Actor) -> None:
-    for ti in chosen[:500]:
-        audit.record(
-            "patch_task_instance", actor, dag_id=ti.dag_id, run_id=ti.run.run_id, task_id=ti.task_id, map_index=ti.map_index,
-            try_number=ti.try_number, extra={"before": ti.state, "after": state},
-        )  # fmt: skip
+    audit.record_each(
+        "patch_task_instance", actor,
+        (
+            {"dag_id": ti.dag_id, "run_id": ti.run.run_id, "task_id": ti.task_id, "map_index": ti.map_index, "try_number": ti.try_number,
+             "extra": {"before": ti.state, "after": state}}
+            for ti in chosen
+        ),
+    )  # fmt: skip
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------------
@@ -150,7 +153,8 @@ def mark_run(run: Run, state: str, *, actor: audit.Actor, note: Any = UNSET) -> 
                 callbacks.run_changed(transitions.move_run(f"mark_{state}", [run.pk], now), RunState(state), f"marked {state}")
         if note is not UNSET:
             Run.objects.filter(pk=run.pk).update(note=note or None, note_user=actor.name)
-        audit.record("patch_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"before": plan.before, "after": state})
+        told = {"before": {"state": plan.before, **trail.states_of([*plan.ended, *plan.skipped])}, "after": {"state": state}}
+        audit.record("patch_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra=told)
         wake.send_on_commit(wake.SCHEDULER, wake.WORK, wake.LIVE, wake.TRIGGER)
     run.refresh_from_db()
     return run

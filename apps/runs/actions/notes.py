@@ -25,6 +25,7 @@ def set_run_note(run: Run, text: str | None, *, actor: audit.Actor) -> Run:
     """Set, or with an empty text or None delete, the note of a run. Raises Invalid."""
     note = _checked(text)
     with transaction.atomic():
+        before = Run.objects.select_for_update(no_key=True).values_list("note", flat=True).get(pk=run.pk)
         Run.objects.filter(pk=run.pk).update(note=note, note_user=actor.name if note else None)
         Event.objects.create(
             kind="run",
@@ -35,7 +36,7 @@ def set_run_note(run: Run, text: str | None, *, actor: audit.Actor) -> Run:
             payload={"state": run.state},
             at=sql.now(),
         )
-        audit.record("patch_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"note": note is not None})
+        audit.record("patch_dag_run", actor, dag_id=run.dag_id, run_id=run.run_id, extra=audit.change({"note": before}, {"note": note}))
         wake.send_on_commit(wake.LIVE)
     run.note, run.note_user = note, actor.name if note else None
     return run
@@ -47,20 +48,16 @@ def set_task_note(tis: Sequence[TaskInstance], text: str | None, *, actor: audit
     if not tis:
         return
     with transaction.atomic():
-        TaskInstance.objects.filter(pk__in=[ti.pk for ti in tis]).update(
-            note=note, note_user=actor.name if note else None
-        )
-        for ti in tis:
-            audit.record(
-                "patch_task_instance",
-                actor,
-                dag_id=ti.dag_id,
-                run_id=ti.run.run_id,
-                task_id=ti.task_id,
-                map_index=ti.map_index,
-                try_number=ti.try_number,
-                extra={"note": note is not None},
-            )
+        before = dict(TaskInstance.objects.filter(pk__in=[ti.pk for ti in tis]).values_list("pk", "note"))
+        TaskInstance.objects.filter(pk__in=list(before)).update(note=note, note_user=actor.name if note else None)
+        audit.record_each(
+            "patch_task_instance", actor,
+            (
+                {"dag_id": ti.dag_id, "run_id": ti.run.run_id, "task_id": ti.task_id, "map_index": ti.map_index,
+                 "try_number": ti.try_number, "extra": audit.change({"note": before.get(ti.pk)}, {"note": note})}
+                for ti in tis
+            ),
+        )  # fmt: skip
         wake.send_on_commit(wake.LIVE)
     for ti in tis:
         ti.note = note

@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from apps.access import audit
 from apps.dags.models import Dag
 from apps.runs import claims, sql, transitions, wake
-from apps.runs.actions import clearing, creation
+from apps.runs.actions import clearing, creation, trail
 from apps.runs.backfills import slots
 from apps.runs.backfills.models import Backfill
 from apps.runs.errors import ActionRefused, Conflict, Invalid, NotFound
@@ -86,7 +86,11 @@ def create(request: Request, *, actor: audit.Actor) -> Backfill:
             _make(backfill, dag, slot, order, actor, now)
         audit.record(
             "create_backfill", actor, dag_id=dag.dag_id, object_type="backfill", object_id=str(backfill.pk),
-            extra={"from_date": request.from_date.isoformat(), "to_date": request.to_date.isoformat(), "runs": len(found)},
+            extra={"after": {
+                "from_date": request.from_date.isoformat(), "to_date": request.to_date.isoformat(), "runs": len(found),
+                "again": sum(slot.existing is not None for slot in found), "reprocess_behavior": request.reprocess_behavior,
+                "max_active_runs": request.max_active_runs, "conf": trail.conf_of(request.dag_run_conf),
+            }},
         )  # fmt: skip
         wake.send_on_commit(wake.SCHEDULER, wake.LIVE)
     return backfill
@@ -157,7 +161,8 @@ def set_paused(backfill_id: int, paused: bool, *, actor: audit.Actor) -> Backfil
             backfill.is_paused, backfill.updated_at = paused, sql.now()
             backfill.save(update_fields=["is_paused", "updated_at"])
             action = "pause_backfill" if paused else "unpause_backfill"
-            audit.record(action, actor, dag_id=backfill.dag_id, object_type="backfill", object_id=str(backfill.pk))
+            told = audit.change({"is_paused": not paused}, {"is_paused": paused})
+            audit.record(action, actor, dag_id=backfill.dag_id, object_type="backfill", object_id=str(backfill.pk), extra=told)
             wake.send_on_commit(wake.SCHEDULER, wake.LIVE)
     return backfill
 
@@ -172,9 +177,10 @@ def cancel(backfill_id: int, *, actor: audit.Actor) -> Backfill:
         # one that began while we waited for it goes on
         waiting = list(Run.objects.filter(pk__in=locked, state=RunState.QUEUED).values_list("pk", flat=True))
         transitions.move_run("mark_failed", waiting, now, Reason("backfill_cancelled", "Its backfill was cancelled before it began."))
+        told = {"before": {"is_paused": backfill.is_paused}, "after": {"cancelled": True, "runs_that_will_not_begin": len(waiting)}}
         backfill.is_paused, backfill.completed_at, backfill.updated_at = True, now, now
         backfill.save(update_fields=["is_paused", "completed_at", "updated_at"])
-        audit.record("cancel_backfill", actor, dag_id=backfill.dag_id, object_type="backfill", object_id=str(backfill.pk))
+        audit.record("cancel_backfill", actor, dag_id=backfill.dag_id, object_type="backfill", object_id=str(backfill.pk), extra=told)
         wake.send_on_commit(wake.SCHEDULER, wake.LIVE)
     return backfill
 

@@ -13,6 +13,7 @@ import orjson
 from django.db import transaction
 
 from apps.access import audit
+from apps.access.masking import mask
 from apps.runs import brain, claims, sql, transitions
 from apps.runs.errors import ActionRefused, Conflict
 from apps.runs.execution import exchange
@@ -44,7 +45,7 @@ def respond(detail: HITLDetail, chosen: Sequence[str], params_input: Mapping[str
         transitions.resume([_go_on(detail)], now, parked=TaskState.AWAITING_INPUT)
         ti = detail.ti
         audit.record("update_hitl_detail", actor, dag_id=ti.dag_id, run_id=ti.run.run_id, task_id=ti.task_id, map_index=ti.map_index,
-                     extra={"chosen_options": list(chosen)})  # fmt: skip
+                     extra={"after": {"chosen_options": list(chosen), "params_input": mask(dict(params_input))}})  # fmt: skip
         done = exchange.advance_now({ti.run_id}, now)
         transaction.on_commit(lambda: wake_after(done))
     return detail
