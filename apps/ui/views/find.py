@@ -42,7 +42,7 @@ def find(request: HttpRequest) -> HttpResponse:
     q, person = request.GET.get("q", "").replace("\0", "").strip(), cast(User, request.user)
     if not q:
         return answer(_dags(person, ""))
-    return answer([*_places(person, q), *_dags(person, q), *_tasks(person, q), *_assets(person, q), *_runs(person, q), *_logs(q)])
+    return answer([*_places(person, q), *_dags(person, q), *_tasks(person, q), *_assets(person, q), *_runs(person, q), *_logs(person, q)])
 
 
 def _hit(kind: str, text: str, more: str, href: str) -> dict[str, Any]:
@@ -75,9 +75,9 @@ def _tasks(person: User, q: str) -> list[dict[str, Any]]:
     return hits
 
 
-def _logs(q: str) -> list[dict[str, Any]]:
-    """Always offered, as the last: what was typed may stand in a log."""
-    if len(q) < 3:
+def _logs(person: User, q: str) -> list[dict[str, Any]]:
+    """The last offer to whoever may read a log: what was typed may stand in one."""
+    if len(q) < 3 or not policy.sees_a_dag(person):
         return []
     return [_hit("log", _("Search logs for “%(words)s”") % {"words": q}, "", f"{reverse('logs')}?{urlencode({'q': q})}")]
 
@@ -90,7 +90,7 @@ def _assets(person: User, q: str) -> list[dict[str, Any]]:
 
 
 def _runs(person: User, q: str) -> list[dict[str, Any]]:
-    if len(q) < 3:
+    if len(q) < 3 or not policy.sees_a_dag(person):
         return []
     found = Run.objects.filter(policy.visible_dags(person, "dag"), run_id__icontains=q).order_by("-run_after")[:MOST]
     return [_hit("runs", f"{r.dag_id} {r.run_id}", words.label(r.state), reverse("run", args=[r.dag_id, r.run_id])) for r in found]
