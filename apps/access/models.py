@@ -247,6 +247,20 @@ class SavedView(models.Model):
         return self.name
 
 
+class DefaultView(models.Model):
+    """The view that a list opens with, for one person: one of their own, or a shared one. See `savedviews`."""
+
+    person = models.ForeignKey(User, on_delete=models.CASCADE, related_name="default_views")
+    page = models.CharField(max_length=10)
+    view = models.ForeignKey(SavedView, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("person", "page"), name="default_view_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.page} of {self.person_id}"
+
+
 class AuditEvent(models.Model):
     """One thing that somebody (or the system) changed. Append-only; REST shows it as an event log."""
 

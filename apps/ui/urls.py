@@ -57,6 +57,7 @@ urlpatterns = [
     path("ui/switch/<str:dag_id>", switch.run, name="switch_run"),
     path("views/<str:name>", saved.views, name="saved_views"),
     path("views/<str:name>/<int:view_pk>/delete", saved.delete, name="saved_view_delete"),
+    path("views/<str:name>/<int:view_pk>/default", saved.make_default, name="saved_view_default"),
     path("undo/<uuid:undo_pk>", actions.undo, name="undo"),
     # one DAG
     path("dags/<str:dag_id>", dag.grid, name="dag"),

@@ -8,6 +8,7 @@ MODULES = (
     "apps.access.api.people",
     "apps.access.api.tokens",
     "apps.access.api.variables",
+    "apps.access.api.views",
     "apps.dags.api.dags",
     "apps.dags.api.problems",
     "apps.dags.api.tags",

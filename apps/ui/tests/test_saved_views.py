@@ -121,3 +121,43 @@ def test_without_scripts_the_dialog_is_a_page_and_saving_leads_to_the_list() -> 
     answer = vera.post(reverse("saved_views", args=["tasks"]) + "?here=state%3Dqueued", {"name": "Stuck"})
     assert (answer.status_code, answer["Location"]) == (302, "/tasks?state=queued")
     assert 'href="/views/tasks?here=state%3Dqueued"' in vera.get("/tasks?state=queued").content.decode()
+
+
+def make_default(client: Client, pk: int, page: str = "tasks", on: str = "1") -> Any:
+    return client.post(reverse("saved_view_default", args=[page, pk]), {"on": on}, headers=HX)
+
+
+@pytest.mark.parametrize(
+    ("page", "here"), [("tasks", "state=queued"), ("runs", "state=failed"), ("dags", "view=paused"), ("audit", "who=x")]
+)
+def test_a_list_opens_with_the_persons_default_view_and_everything_is_one_visible_link_away(page: str, here: str) -> None:
+    ada, otto = person("ada", "Admin"), person("otto", "Admin")
+    save(ada, page, "Mine", here)
+    view = SavedView.objects.get()
+    assert ada.get(f"/{page}").status_code == 200
+    assert make_default(ada, view.pk, page).json()["href"] == f"/{page}?{here}" and 'aria-pressed="true"' in dialog(ada, page)
+    opened = ada.get(f"/{page}")
+    assert (opened.status_code, opened["Location"]) == (302, f"/{page}?{here}")
+    told = ada.get(opened["Location"]).content.decode()
+    assert "which this list opens with" in told and 'href="?all=1"' in told
+    everything = ada.get(f"/{page}?all=1")
+    assert everything.status_code == 200 and "which this list opens with" not in everything.content.decode()
+    assert 'name="all" value="1"' in everything.content.decode(), "filters that are emptied again do not lead to the default"
+    assert ada.get(f"/{page}", headers={"HX-Request": "false"}).status_code == 200, "a page that is open stays what it is"
+    assert otto.get(f"/{page}").status_code == 200, "it is the person's own"
+    make_default(ada, view.pk, page, on="0")
+    assert ada.get(f"/{page}").status_code == 200
+    assert list(AuditEvent.objects.order_by("pk").values_list("extra__after__default", flat=True))[-2:] == ["Mine", None]
+
+
+def test_a_shared_view_may_be_a_default_until_it_is_gone_or_no_longer_shared() -> None:
+    vera, olga = person("vera", "Viewer"), person("olga", "Op")
+    save(olga, name="All", shared="on")
+    save(olga, name="Own")
+    shared, own = (SavedView.objects.get(name=name).pk for name in ("All", "Own"))
+    assert make_default(vera, own).status_code == 422 and make_default(vera, shared).status_code == 200
+    assert vera.get("/tasks").status_code == 302
+    save(olga, name="All")  # replaced, and no longer shared
+    assert vera.get("/tasks").status_code == 200
+    olga.post(reverse("saved_view_delete", args=["tasks", shared]), headers=HX)
+    assert vera.get("/tasks").status_code == 200

@@ -10,13 +10,17 @@ from django.utils.translation import gettext as _
 
 from apps.ui.page import page, show
 from apps.ui.queries import audit as queries
+from apps.ui.views import saved
 from apps.ui.views.dag import get_dag, show_tab
 
 
 @page(read="audit")
 def trail(request: HttpRequest) -> HttpResponse:
     """Everything that was changed, by whom."""
-    return show(request, "ui/audit.html", _context(request), nav="audit", title=_("Audit"), crumbs=[(_("Audit"), "")])
+    elsewhere, default = saved.at_first(request, "audit")
+    if elsewhere is not None:
+        return elsewhere
+    return show(request, "ui/audit.html", {**_context(request), **default}, nav="audit", title=_("Audit"), crumbs=[(_("Audit"), "")])
 
 
 @page(read="audit")

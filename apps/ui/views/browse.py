@@ -8,12 +8,16 @@ from django.utils.translation import gettext as _
 from apps.ui.live import cursor
 from apps.ui.page import page, show
 from apps.ui.queries import browse as queries
+from apps.ui.views import saved
 from trackside.core.states import TaskState
 
 
 @page()
 def tasks(request: HttpRequest) -> HttpResponse:
     """`?state=`, `?dag=` (with `*` a part of the id), `?pool=`, `?operator=` (a part of it), `?days=`."""
+    elsewhere, default = saved.at_first(request, "tasks")
+    if elsewhere is not None:
+        return elsewhere
     position = cursor.take()
     get = request.GET.get
     before, days = get("before", ""), get("days", queries.USUAL_DAYS)
@@ -24,6 +28,6 @@ def tasks(request: HttpRequest) -> HttpResponse:
     rows, following = queries.task_instances(request.user, wanted)
     context = {
         "rows": rows, "next": following, "wanted": wanted, "filtered": bool(wanted), "cursor": position, "pools": queries.pools(),
-        "states": [str(s) for s in TaskState], "days": queries.DAYS.items(),
+        "states": [str(s) for s in TaskState], "days": queries.DAYS.items(), **default,
     }  # fmt: skip
     return show(request, "ui/tasks.html", context, nav="tasks", title=_("Task instances"), crumbs=[(_("Task instances"), "")])

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from apps.ui.live import cursor
 from apps.ui.page import page, show
 from apps.ui.queries import dags as queries
+from apps.ui.views import saved
 
 MAX_ROWS = 50
 
@@ -16,6 +17,9 @@ MAX_ROWS = 50
 @page()
 def dags(request: HttpRequest) -> HttpResponse:
     """Search, view and tag live in the URL; the whole list is a handful of statements."""
+    elsewhere, default = saved.at_first(request, "dags")
+    if elsewhere is not None:
+        return elsewhere
     position = cursor.take()
     view = request.GET.get("view", "all")
     offset = int(request.GET.get("offset", "0")) if request.GET.get("offset", "0").isdigit() else 0
@@ -24,7 +28,7 @@ def dags(request: HttpRequest) -> HttpResponse:
     more = offset + queries.PAGE
     context = {
         "list": found, "view": view, "q": q, "tag": tag, "cursor": position, "dags_folder": settings.DAGS_FOLDER,
-        "prev_offset": max(0, offset - queries.PAGE), "next_offset": more if more < found.total else None,
+        "prev_offset": max(0, offset - queries.PAGE), "next_offset": more if more < found.total else None, **default,
     }  # fmt: skip
     return show(request, "ui/dags.html", context, nav="dags", title="DAGs", crumbs=[("DAGs", "")])
 

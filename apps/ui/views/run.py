@@ -19,6 +19,7 @@ from apps.ui.page import page, show
 from apps.ui.queries import dags as dag_queries
 from apps.ui.queries import runs as queries
 from apps.ui.queries import usercode, why
+from apps.ui.views import saved
 from apps.ui.views.dag import run_list
 
 TABS = ("tasks", "gantt", "events")
@@ -27,7 +28,11 @@ TABS = ("tasks", "gantt", "events")
 @page()
 def runs(request: HttpRequest) -> HttpResponse:
     """Runs of all DAGs, newest first."""
-    return show(request, "ui/runs.html", run_list(request, None), nav="runs", title=_("Runs"), crumbs=[(_("Runs"), "")])
+    elsewhere, default = saved.at_first(request, "runs")
+    if elsewhere is not None:
+        return elsewhere
+    context = {**run_list(request, None), **default}
+    return show(request, "ui/runs.html", context, nav="runs", title=_("Runs"), crumbs=[(_("Runs"), "")])
 
 
 @page(read="run")
