@@ -6,6 +6,7 @@ call; they are kept beside what the domain call itself says, under the key `requ
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,11 +15,13 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils.timezone import now
 
 from apps.access.models import AuditEvent
 from apps.access.prepared import insert
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +144,58 @@ def _same(old: Any, new: Any) -> bool:
     return bool(old == new) or (old in (None, "") and new in (None, ""))
 
 
+# --- months ---------------------------------------------------------------------------------------------------------------
+_PARTITIONS = """
+SELECT c.relname, (regexp_match(pg_get_expr(c.relpartbound, c.oid), $$TO \\('([^']+)'\\)$$))[1]::timestamptz
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'access_auditevent'::regclass
+"""
+PATIENCE = "2s"
+"""How long making or dropping a partition waits for whoever reads: it needs the table for a moment, and comes again later."""
+
+
+def make_room() -> None:
+    """The partitions of this month and the next, if they are not there yet. For housekeeping."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
+            cursor.execute("SELECT access_audit_month(now()), access_audit_month(now() + interval '1 month')")
+    except OperationalError as e:  # until then the default takes what comes
+        logger.info("no partition for the audit trail yet: %s", e)
+
+
 def prune(days: int, bite: int = 20_000) -> int:
-    """Retention: the only way events go. Deletes those older than `days` (at least 1; 0 keeps everything); how many went."""
+    """Retention: the only way events go. Months that lie whole before `days` ago are dropped, the rest of what is older is deleted
+    row by row (`days` is at least 1; 0 keeps everything); how many events went."""
+    if days <= 0:
+        return 0
+    return _drop_months(days) + _delete_older(days, bite)
+
+
+def _drop_months(days: int) -> int:
     total = 0
-    while days > 0:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH known(name, upto) AS ({_PARTITIONS}) SELECT name FROM known WHERE"  # noqa: S608 - a constant
+            " upto <= clock_timestamp() - make_interval(days => %s) AND upto <= now() - interval '1 day' ORDER BY upto",
+            [days],
+        )
+        for (name,) in cursor.fetchall():
+            try:
+                with transaction.atomic():
+                    cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
+                    cursor.execute(f'SELECT count(*) FROM "{name}"')  # noqa: S608 - PostgreSQL's own name of a partition
+                    gone = cursor.fetchone()[0]
+                    cursor.execute(f'DROP TABLE "{name}"')
+            except OperationalError as e:
+                logger.info("%s is read just now, it is dropped later: %s", name, e)
+                continue
+            total += gone
+    return total
+
+
+def _delete_older(days: int, bite: int) -> int:
+    total = 0
+    while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL trackside.audit_retention = 'on'")
             cursor.execute(

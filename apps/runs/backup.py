@@ -72,7 +72,7 @@ def _write(file: Any, session: psycopg.Connection[Any]) -> dict[str, Any]:
         for table, columns in _tables(session).items():
             kept = [c for c in columns if c not in _NEW.get(table, ())]
             with archive.open(f"tables/{table}", "w", force_zip64=True) as member, session.cursor() as cursor:
-                with cursor.copy(_copy(table, kept, "TO STDOUT")) as rows:
+                with cursor.copy(_copy_out(table, kept)) as rows:
                     for data in rows:
                         member.write(data)
                 manifest["tables"][table] = {"columns": kept, "rows": cursor.rowcount}
@@ -127,7 +127,7 @@ def _read(session: psycopg.Connection[Any], archive: zipfile.ZipFile, manifest: 
         for table, told in manifest["tables"].items():
             if table not in have:
                 raise BackupProblem(f"The backup has a table {table}, which this version does not know. Restore it with version {manifest['version']}.")
-            with session.cursor() as cursor, cursor.copy(_copy(table, told["columns"], "FROM STDIN")) as rows, archive.open(f"tables/{table}") as member:
+            with session.cursor() as cursor, cursor.copy(_copy_in(table, told["columns"])) as rows, archive.open(f"tables/{table}") as member:
                 while data := member.read(_CHUNK):
                     rows.write(data)
         _set_sequences(session, have)
@@ -164,9 +164,15 @@ def _migrations(session: psycopg.Connection[Any]) -> list[str]:
     return [f"{app}.{name}" for app, name in session.execute("SELECT app, name FROM django_migrations ORDER BY app, name").fetchall()]
 
 
-def _copy(table: str, columns: list[str], what: str) -> sql.Composed:
+def _copy_out(table: str, columns: list[str]) -> sql.Composed:
+    """Of a query: a partitioned table by itself has nothing to copy."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    return sql.SQL("COPY {} ({}) " + what).format(sql.Identifier(table), names)  # type: ignore[arg-type]
+    return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(names, sql.Identifier(table))
+
+
+def _copy_in(table: str, columns: list[str]) -> sql.Composed:
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), names)
 
 
 def _one(session: psycopg.Connection[Any], statement: Any, parameters: Any = None) -> Any:

@@ -19,6 +19,7 @@ def run_once() -> int:
     sql.run("DELETE FROM runs_errand WHERE ended_at < clock_timestamp() - make_interval(days => %s)", [settings.EVENT_RETENTION_DAYS])
     store.clean()
     rates.prune()
+    audit.make_room()
     audit.prune(settings.AUDIT_RETENTION_DAYS)
     total = 0
     while True:

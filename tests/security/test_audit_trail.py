@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 from datetime import timedelta
@@ -47,7 +48,7 @@ def last(action: str) -> AuditEvent:
         "UPDATE access_auditevent SET extra = '{}' WHERE false OR id > 0",
         "DELETE FROM access_auditevent",
         "INSERT INTO access_auditevent (id, at, action, actor, means, extra)"
-        " SELECT id, at, action, 'x', means, extra FROM access_auditevent ON CONFLICT (id) DO UPDATE SET actor = 'x'",
+        " SELECT id, at, action, 'x', means, extra FROM access_auditevent ON CONFLICT (id, at) DO UPDATE SET actor = 'x'",
     ],
 )
 def test_s21_postgresql_refuses_to_change_or_delete_an_event(statement):
@@ -76,6 +77,71 @@ def test_s21_retention_is_the_only_way_out_and_spares_what_is_younger():
     with pytest.raises(ProgrammingError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL trackside.audit_retention = 'on'")
         cursor.execute("DELETE FROM access_auditevent WHERE action = '0'")
+
+
+def partitions() -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text, count(*) FROM access_auditevent GROUP BY 1")
+        return dict(cursor.fetchall())
+
+
+def test_s21_no_partition_lets_itself_be_changed_or_emptied_either():
+    AuditEvent.objects.create(action="early", at=now() - timedelta(days=900))
+    AuditEvent.objects.create(action="now")
+    AuditEvent.objects.create(action="far", at=now() + timedelta(days=900))
+    audit.make_room()
+    found = partitions()
+    assert set(found) == {"access_auditevent_early", f"access_auditevent_{now():%Y_%m}", "access_auditevent_default"}
+    for name in found:
+        for statement in (f"UPDATE {name} SET actor = 'x'", f"DELETE FROM {name}"):
+            with pytest.raises(ProgrammingError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(statement)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM pg_trigger WHERE tgrelid = '{name}'::regclass AND tgname = 'access_audit_not_emptied'")
+            assert cursor.fetchone() == (1,)
+
+
+def test_s21_retention_drops_a_month_that_is_old_as_a_whole_and_deletes_the_rest_by_rows():
+    with connection.cursor() as cursor:  # as if it had been installed a year ago
+        cursor.execute("DROP TABLE access_auditevent_early")
+        for age in range(2, 8):
+            cursor.execute("SELECT access_audit_month(now() - make_interval(days => %s))", [age * 31])
+    for age in range(1, 8):
+        AuditEvent.objects.create(action=str(age), at=now() - timedelta(days=age * 31))
+    before = partitions()
+    with statements() as made:
+        assert audit.prune(100) == 4
+    assert set(AuditEvent.objects.values_list("action", flat=True)) == {"1", "2", "3"}
+    dropped = [s for s in made if s.startswith("DROP TABLE")]
+    assert 3 <= len(dropped) <= 4 and len(before) - len(partitions()) == 4
+    assert not audit.prune(100)
+
+
+def test_s21_a_month_is_made_once_and_not_where_its_events_are_elsewhere_already():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT access_audit_month('2050-01-15'), access_audit_month('2050-01-31')")
+        assert cursor.fetchone() == (True, False)
+        AuditEvent.objects.create(action="x", at="2051-05-05T00:00:00Z")
+        cursor.execute("SELECT access_audit_month('2051-05-15'), access_audit_month('1999-05-15')")
+        assert cursor.fetchone() == (False, False)
+
+
+def test_s21_months_can_be_taken_back_and_made_again_without_losing_an_event():
+    migration = importlib.import_module("apps.access.migrations.0010_audit_by_month")
+    for days in (-400, 0, 1, 400):
+        AuditEvent.objects.create(action=str(days), at=now() - timedelta(days=days), extra={"n": days})
+    kept = list(AuditEvent.objects.order_by("pk").values())
+    for statement, kind in ((migration.ONE_TABLE, "r"), (migration.MONTHS, "p")):
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            cursor.execute("SELECT relkind FROM pg_class WHERE oid = 'access_auditevent'::regclass")
+            assert cursor.fetchone() == (kind,)
+        assert list(AuditEvent.objects.order_by("pk").values()) == kept
+        made = audit.record("next", ACTOR)
+        assert made.pk > kept[-1]["id"]
+        kept.append(AuditEvent.objects.values().get(pk=made.pk))
+        with pytest.raises(ProgrammingError, match="append-only"), transaction.atomic():
+            AuditEvent.objects.all().delete()
 
 
 def test_s21_a_change_that_fails_leaves_no_event_and_an_event_that_fails_no_change(monkeypatch):
