@@ -55,13 +55,15 @@ ACTIONS: dict[str, Any] = {
     "patch_variable": lazy("changed a variable"),
     "delete_variable": lazy("deleted a variable"),
     "login": lazy("signed in"),
+    "login_failed": lazy("could not sign in"),
     "locked_out": lazy("was locked out"),
     "password_changed": lazy("changed a password"),
     "sign_out_everywhere": lazy("ended all sessions"),
 }
 """Actions that people look for, in words; others are shown by their name."""
 
-MEANS = {"ui": lazy("on the pages"), "rest": lazy("over REST"), "admin": lazy("in the administration"), "cli": lazy("on the command line")}
+MEANS = {"ui": lazy("on the pages"), "rest": lazy("over REST"), "admin": lazy("in the administration"), "cli": lazy("on the command line"),
+         "scheduler": lazy("by the scheduler"), "worker": lazy("by a task"), "system": lazy("by Trackside itself")}  # fmt: skip
 _ADMIN = {
     "pool": "admin:runs_pool_changelist",
     "connection": "admin:access_connection_changelist",
