@@ -66,3 +66,16 @@ def test_the_palette_leads_to_a_task_and_to_the_logs_for_what_was_typed(page: An
     page.keyboard.press("Enter")
     page.wait_for_url("**/logs?q=connection+refused")
     page.wait_for_selector("h2:has-text('Nothing found')")
+
+
+def test_the_brackets_walk_runs_on_the_same_tab_and_tasks_of_the_runs_beside(page: Any) -> None:
+    dag = factories.dag("orders")
+    old, new = factories.run(dag, at=now() - timedelta(days=2)), factories.run(dag)
+    page.goto(f"/dags/orders/runs/{new.run_id}?tab=gantt")
+    page.keyboard.press("[")
+    page.wait_for_url(f"**/runs/{old.run_id}?tab=gantt")
+    page.keyboard.press("]")
+    page.wait_for_url(f"**/runs/{new.run_id}?tab=gantt")
+    page.goto(f"/dags/orders/runs/{new.run_id}/tasks/load?tab=details")
+    page.keyboard.press("[")
+    page.wait_for_url(f"**/runs/{old.run_id}/tasks/load?tab=details")

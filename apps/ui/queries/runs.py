@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from apps.access import policy
@@ -179,6 +179,26 @@ def version_structure(run: Run) -> Structure | None:
 def events(run: Run, limit: int = 60) -> list[Event]:
     """What happened to this run, newest first. Sentences that changed are for live pages only."""
     return list(Event.objects.filter(run_pk=run.pk).exclude(verb="explain").order_by("-id")[:limit])
+
+
+LOOKED = 20
+"""Runs beside one that are looked through for the same task; a DAG that lost the task longer ago has no neighbour."""
+
+
+def neighbours_with(run: Run, task_id: str, map_index: int) -> list[tuple[str, bool] | None]:
+    """Of the previous and the next run that have the task: (run id, whether it has that map index, too). Two statements."""
+    here = TaskInstance.objects.filter(run=OuterRef("pk"), task_id=task_id)
+    same = Run.objects.filter(dag_id=run.dag_id).annotate(has=Exists(here), exact=Exists(here.filter(map_index=map_index)))
+    found: list[tuple[str, bool] | None] = []
+    before = Q(run_after__lt=run.run_after) | Q(run_after=run.run_after, pk__lt=run.pk)
+    after = Q(run_after__gt=run.run_after) | Q(run_after=run.run_after, pk__gt=run.pk)
+    sides = (
+        (before, Q(run_after__lte=run.run_after), ("-run_after", "-id")), (after, Q(run_after__gte=run.run_after), ("run_after", "id")),
+    )  # fmt: skip
+    for rest, bound, order in sides:  # the bound is what the index knows
+        beside = same.filter(bound, rest).order_by(*order).values_list("run_id", "has", "exact")[:LOOKED]
+        found.append(next(((run_id, exact) for run_id, has, exact in beside if has), None))
+    return found
 
 
 def neighbours(run: Run) -> tuple[str | None, str | None]:

@@ -53,6 +53,7 @@ def run(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
         gantt["bars"] = gantt["bars"][offset:end]
     context = {
         **summary(found), "cursor": position, "tab": tab, "lines": lines, "shown": lines[offset:end], "older": older, "newer": newer,
+        "same_tab": f"?tab={tab}" if tab != "tasks" else "",
         "chain": why.chain(lines, structure) if found.state != "success" else [],
         "seconds": (found.end_date - found.start_date).total_seconds() if found.start_date and found.end_date else None,
         "gantt": gantt, "offset": offset, "prev_offset": max(0, offset - queries.TASKS_SHOWN), "end": min(end, len(lines)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -83,7 +84,7 @@ def task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpRe
         "log": logview.first(chosen) if chosen and tab == "log" else None,
         "rendered": queries.rendered(ti, chosen) if tab == "rendered" else [],
         "details": _details(ti, chosen) if tab == "details" else [],
-        "pod": pod,
+        "pod": pod, "beside": _beside(request, run, ti, facts["tries"], chosen),
     }  # fmt: skip
     name = task_id + (f" [{ti.map_index}]" if ti.map_index >= 0 else "")
     crumbs = [
@@ -91,6 +92,26 @@ def task(request: HttpRequest, dag_id: str, run_id: str, task_id: str) -> HttpRe
         of_run(run, task=task_id, map_index=ti.map_index if ti.map_index >= 0 else "", tab=tab if tab != "log" else ""), Crumb(name),
     ]  # fmt: skip
     return show(request, "ui/task.html", context, nav="dags", title=f"{name} log" if tab == "log" else name, crumbs=crumbs)
+
+
+def _beside(request: HttpRequest, run: Run, ti: TaskInstance, tries: list[Try], chosen: Try | None) -> dict[str, tuple[str, str]]:
+    """Where `[` and `]` lead: (address, name) of the older and newer try, or else of the same task in the run before and after."""
+    numbers = [t.number for t in tries]
+    at = numbers.index(chosen.number) if chosen else -1
+    around: dict[str, tuple[str, str]] = {}
+    tab = {"tab": tab} if (tab := request.GET.get("tab", "")) else {}
+    names = (
+        ("older", at - 1, _("Older try"), _("The task in the run before")),
+        ("newer", at + 1, _("Newer try"), _("The task in the run after")),
+    )  # fmt: skip
+    for (where, k, try_name, run_name), beside in zip(names, run_queries.neighbours_with(run, ti.task_id, ti.map_index), strict=True):
+        index = {"map_index": str(ti.map_index)} if ti.map_index >= 0 else {}
+        if chosen and 0 <= k < len(numbers):
+            around[where] = (f"?{urlencode({**index, **tab, 'try': numbers[k]})}", try_name)
+        elif beside is not None:
+            query = urlencode({**(index if beside[1] else {}), **tab})
+            around[where] = (reverse("task", args=[run.dag_id, beside[0], ti.task_id]) + (f"?{query}" if query else ""), run_name)
+    return around
 
 
 def _details(ti: TaskInstance, chosen: Try | None) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import { tr } from "../lib/text";
 const HELP: [string, string][] = [
   ["Ctrl K", tr("search")], ["/", tr("search field of the page")], ["G H", tr("home")], ["G D", tr("DAGs")], ["G R", tr("runs")], ["← ↑ ↓ →", tr("move in grid and lists")],
   ["Enter", tr("open")], ["Space", tr("fold a group")], ["Esc", tr("close")], ["T", tr("trigger")], ["C", tr("clear")], ["M", tr("mark")], ["L", tr("log")], ["F", tr("next failure; in a log: follow")],
-  ["N", tr("next error in a log")], ["[ ]", tr("older, newer run")], ["U D", tr("graph: upstream, downstream")], ["0 + -", tr("graph: fit, zoom")], ["Z", tr("time zone")],
+  ["N", tr("next error in a log")], ["[ ]", tr("older, newer run or try")], ["U D", tr("graph: upstream, downstream")], ["0 + -", tr("graph: fit, zoom")], ["Z", tr("time zone")],
 ];
 
 export function keys(): void {
