@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
@@ -70,21 +71,42 @@ class PolicyAdmin(admin.ModelAdmin):
     show_full_result_count = False
     save_on_top = False
 
+    def may(self, request: HttpRequest, action: str, obj: Any = None) -> bool:
+        """Everywhere, or on this object (without one: on any) by a role in the team that owns it."""
+        user: Any = request.user
+        if self.kind not in policy.OWNED_KINDS or policy.allowed(user, action, self.kind):
+            return policy.allowed(user, action, self.kind)
+        mine = policy.teams_for(user, action, self.kind)
+        return bool(mine) if obj is None else obj.team_name in mine
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """May read this kind."""
-        return policy.allowed(request.user, policy.READ, self.kind)  # type: ignore[arg-type]
+        return self.may(request, policy.READ, obj)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """May edit this kind."""
-        return policy.allowed(request.user, policy.EDIT, self.kind)  # type: ignore[arg-type]
+        return self.may(request, policy.EDIT)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """May edit this kind."""
-        return policy.allowed(request.user, policy.EDIT, self.kind)  # type: ignore[arg-type]
+        return self.may(request, policy.EDIT, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """May delete this kind."""
-        return policy.allowed(request.user, policy.DELETE, self.kind)  # type: ignore[arg-type]
+        return self.may(request, policy.DELETE, obj)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """Of what teams own, what the person may see."""
+        found = super().get_queryset(request)
+        user: Any = request.user
+        return found.filter(policy.owned(user, policy.READ, self.kind)) if self.kind in policy.OWNED_KINDS else found
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Who acts by a role in teams keeps things for these teams only."""
+        if db_field.name == "team_name" and self.kind in policy.OWNED_KINDS and not policy.allowed(request.user, policy.EDIT, self.kind):
+            mine = sorted(policy.teams_for(request.user, policy.EDIT, self.kind))
+            return forms.ChoiceField(label="Team", choices=[(team, team) for team in mine])
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """The heading shows when something below it may be seen."""
@@ -93,7 +115,8 @@ class PolicyAdmin(admin.ModelAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """What goes along is not registered one by one: the right to delete the object is what counts."""
         to_delete, counts, _needed, protected = super().get_deleted_objects(objs, request)
-        return to_delete, counts, set(), protected
+        refused = any(not self.has_delete_permission(request, obj) for obj in objs)
+        return to_delete, counts, {str(self.model._meta.verbose_name)} if refused else set(), protected
 
     # Audit
 

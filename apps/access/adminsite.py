@@ -37,8 +37,8 @@ class TracksideAdmin(AdminSite):
     """Only for an installation without the pages: theirs is the usual door."""
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Anyone with a role; each model then asks the policy for itself."""
-        return policy.rank_of(request.user) > 0
+        """Anyone with a role, here or in a team; each model then asks the policy for itself."""
+        return policy.has_a_role(request.user)
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -9,7 +9,8 @@ Roles are Django groups with Airflow's meaning: each one may do what the one bef
 
 A DAG file may give further rights on its DAG: `access_control={"group": {"can_read", "can_edit", "can_delete"}}` names
 Django groups of your own. Keys are compared whole and typed (kind, id): no DAG id can be mistaken for a right.
-A member of a team has a role on the DAGs that the team owns (`membership`); their files have no say in that.
+A member of a team has a role on the DAGs that the team owns (`membership`); their files have no say in that. The same role holds on the
+connections, variables and pools that are the team's (`allowed_on`, `owned`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ DAG_KINDS = frozenset(
 SHARED_KINDS = frozenset({"asset", "pool", "view"})
 """A `view` is the filters of a list under a name, shared with all."""
 SECRET_KINDS = frozenset({"connection", "variable"})
+OWNED_KINDS = frozenset({"connection", "variable", "pool"})
+"""Things that a team may own (`team_name`): a role in the team gives on them what it gives everywhere else."""
 VIEW_KINDS = frozenset({"config", "monitor", "audit"})
 ADMIN_KINDS = frozenset({"user", "role", "token", "team"})
 """People and what gives them rights. A token that is limited by scopes never changes these: it could lift its own limits."""
@@ -69,6 +72,11 @@ def rank_of(user: Any) -> int:
     return max((_RANKS.get(name, 0) for name in groups_of(user)), default=0)
 
 
+def has_a_role(user: Any) -> bool:
+    """Whether the person has a role everywhere, or in a team."""
+    return rank_of(user) > 0 or bool(getattr(user, "is_active", False) and user.is_authenticated and membership.roles_of(user))
+
+
 def _needed(action: str, kind: str) -> int:
     """The least role that may do this everywhere."""
     if kind in DAG_KINDS:
@@ -99,6 +107,29 @@ def allowed(user: User | None, action: str, kind: str, dag_id: str | None = None
     if dag_id is None or kind not in DAG_KINDS:
         return False
     return _granted_by_team(user, _needed(action, kind), dag_id) or _granted_by_file(user, action, dag_id)
+
+
+def allowed_on(user: User | None, action: str, kind: str, team: str | None) -> bool:
+    """May this user do this to a thing of OWNED_KINDS that is this team's? None or empty: to one that is nobody's."""
+    return allowed(user, action, kind) or bool(team and team in teams_for(user, action, kind))
+
+
+def teams_for(user: User | None, action: str, kind: str) -> frozenset[str]:
+    """The teams whose things of this kind the person may do this to, though not to everybody's. Raises ValueError as `allowed`."""
+    if action not in ACTIONS or kind not in KINDS:
+        raise ValueError(f"no such right: {action!r} on {kind!r}")
+    if kind not in OWNED_KINDS or user is None or not user.is_active:
+        return frozenset()
+    scopes = getattr(user, "token_scopes", None)
+    return frozenset() if scopes and action not in scopes else _teams_with(user, _needed(action, kind))
+
+
+def owned(user: User | None, action: str, kind: str) -> Q:
+    """Filter that keeps the things of this kind (rows with `team_name`) to which the person may do this."""
+    if allowed(user, action, kind):
+        return Q()
+    found = teams_for(user, action, kind)
+    return Q(team_name__in=sorted(found)) if found else NONE
 
 
 def _granted_by_team(user: User, needed: int, dag_id: str) -> bool:

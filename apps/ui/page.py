@@ -91,7 +91,8 @@ def show(
 
 def shell(user: Any) -> dict[str, Any]:
     """Counts beside the navigation and whether a scheduler lives (one statement), and which pages are for this person."""
-    return {**numbers.counts(user), **{f"may_{kind}": rights.allowed(user, "read", kind) for kind in ("audit", "monitor")}}
+    kinds = ("audit", "monitor", "connection", "pool", "variable")
+    return {**numbers.counts(user), **{f"may_{kind}": rights.somewhere(user, "read", kind) for kind in kinds}}
 
 
 def zone_label() -> str:

@@ -18,3 +18,10 @@ def allowed(user: Any, action: str, kind: str, dag_id: str | None = None) -> boo
     from apps.access import policy
 
     return bool(policy.allowed(user, action, kind, dag_id=dag_id))
+
+
+def somewhere(user: Any, action: str, kind: str) -> bool:
+    """`allowed`, or to those things of the kind that are a team's in which the person has a role."""
+    from apps.access import policy
+
+    return allowed(user, action, kind) or (user.is_authenticated and bool(policy.teams_for(user, action, kind)))

@@ -68,8 +68,8 @@ OF_A_DAG = {"dag", "run", "task", "log", "xcom", "version", "source", "warning",
 def may(who: str, action: str, kind: str, dag: str | None) -> bool:
     if who == "guest":
         return dag == "own" and action == "read" and kind in OF_A_DAG
-    if who == "member":
-        return dag == "own" and kind in OF_A_DAG
+    if who == "member":  # pools: of the team, if it has any
+        return (dag == "own" and kind in OF_A_DAG) or (action, kind) == ("read", "pool")
     return ROLES.index(who) >= ROLES.index(least(action, kind))
 
 

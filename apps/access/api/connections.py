@@ -18,12 +18,14 @@ from apps.access.rest.errors import Problem, bad_request, not_found
 from apps.access.rest.fields import text, whole
 from apps.access.rest.filters import Pattern
 from apps.access.rest.operations import Call, operation
+from apps.access.rest.owned import Owned
 from apps.access.rest.params import Param
 from apps.access.rest.resources import Resource
 
+OWNED = Owned("connection", Connection, "conn_id", "The Connection with connection_id: `{}` was not found")
 CONNECTIONS = Resource(
     "connections",
-    rows=lambda call: Connection.objects.all(),
+    rows=OWNED.rows,
     fields=(
         text("connection_id", "conn_id"),
         text("conn_type"),
@@ -99,8 +101,10 @@ def get_connections(call: Call) -> dict[str, Any]:
 def post_connection(call: Call) -> dict[str, Any]:
     """Create a connection."""
     body: ConnectionBody = call.body
+    values = body.values(all_fields=True)
     try:
-        connection = actions.create_connection(body.connection_id, body.values(all_fields=True), actor=call.actor)
+        with OWNED.held(call, "edit", body.connection_id, values, new=True):
+            connection = actions.create_connection(body.connection_id, values, actor=call.actor)
     except Exists as e:
         raise _as_conflict(e) from e
     return CONNECTIONS.one(connection, call)
@@ -121,24 +125,29 @@ def _as_conflict(e: Exists) -> Problem:
 def bulk_connections(call: Call) -> dict[str, Any]:
     """Create, change and delete connections in one call."""
     actor = call.actor
-    kind = bulk_by_name(
-        "connections",
-        "connection_id",
-        Connection.objects.all(),
-        "conn_id",
-        create=lambda name, body: actions.create_connection(name, body.values(all_fields=True), actor=actor),
-        update=lambda name, body, mask: actions.update_connection(name, body.values(mask), actor=actor),
-        delete=lambda name: actions.delete_connection(name, actor=actor),
-    )
+
+    def create(name: str, body: ConnectionBody) -> None:
+        with OWNED.held(call, "edit", name, values := body.values(all_fields=True), new=True):
+            actions.create_connection(name, values, actor=actor)
+
+    def update(name: str, body: ConnectionBody, mask: list[str] | None) -> None:
+        with OWNED.held(call, "edit", name, values := body.values(mask)):
+            actions.update_connection(name, values, actor=actor)
+
+    def delete(name: str) -> None:
+        with OWNED.held(call, "delete", name):
+            actions.delete_connection(name, actor=actor)
+
+    kind = bulk_by_name("connections", "connection_id", OWNED.rows(call), "conn_id", create=create, update=update, delete=delete)
     return run_bulk(kind, call.body)
 
 
 @operation("GET /connections/{connection_id}", may=("read", "connection"), returns=CONNECTIONS.schema)
 def get_connection(call: Call, connection_id: str) -> dict[str, Any]:
     """One connection."""
-    connection = Connection.objects.filter(conn_id=connection_id).first()
+    connection = OWNED.rows(call).filter(conn_id=connection_id).first()
     if connection is None:
-        raise not_found(f"The Connection with connection_id: `{connection_id}` was not found")
+        raise not_found(OWNED.missing.format(connection_id))
     return CONNECTIONS.one(connection, call)
 
 
@@ -154,13 +163,15 @@ def patch_connection(call: Call, connection_id: str) -> dict[str, Any]:
     if call.body.connection_id != connection_id:
         raise bad_request("The connection_id in the request body does not match the URL parameter")
     values = call.body.values(call.query["update_mask"])
-    return CONNECTIONS.one(actions.update_connection(connection_id, values, actor=call.actor), call)
+    with OWNED.held(call, "edit", connection_id, values):
+        return CONNECTIONS.one(actions.update_connection(connection_id, values, actor=call.actor), call)
 
 
 @operation("DELETE /connections/{connection_id}", may=("delete", "connection"), status=204)
 def delete_connection(call: Call, connection_id: str) -> None:
     """Delete a connection."""
-    actions.delete_connection(connection_id, actor=call.actor)
+    with OWNED.held(call, "delete", connection_id):
+        actions.delete_connection(connection_id, actor=call.actor)
 
 
 # Connection tests are off: they reach other systems with somebody's secrets. The paths exist, so that clients get a clear answer.

@@ -16,12 +16,14 @@ from apps.access.rest.errors import bad_request, not_found
 from apps.access.rest.fields import constant, text
 from apps.access.rest.filters import Pattern
 from apps.access.rest.operations import Call, operation
+from apps.access.rest.owned import Owned
 from apps.access.rest.params import Param
 from apps.access.rest.resources import Resource
 
+OWNED = Owned("variable", Variable, "key", "The Variable with key: `{}` was not found")
 VARIABLES = Resource(
     "variables",
-    rows=lambda call: Variable.objects.all(),
+    rows=OWNED.rows,
     fields=(
         text("key"),
         text("value", lambda v: mask_text(v.value, v.key), null=True),
@@ -65,7 +67,8 @@ def get_variables(call: Call) -> dict[str, Any]:
 @operation("POST /variables", may=("edit", "variable"), body=VariableBody, status=201, returns=VARIABLES.schema)
 def post_variable(call: Call) -> dict[str, Any]:
     """Create a variable."""
-    variable = actions.create_variable(call.body.key, call.body.values(all_fields=True), actor=call.actor)
+    with OWNED.held(call, "edit", call.body.key, values := call.body.values(all_fields=True), new=True):
+        variable = actions.create_variable(call.body.key, values, actor=call.actor)
     return VARIABLES.one(variable, call)
 
 
@@ -73,25 +76,29 @@ def post_variable(call: Call) -> dict[str, Any]:
 def bulk_variables(call: Call) -> dict[str, Any]:
     """Create, change and delete variables in one call."""
     actor = call.actor
-    kind = bulk_by_name(
-        "variables",
-        "key",
-        Variable.objects.all(),
-        "key",
-        create=lambda name, body: actions.create_variable(name, body.values(all_fields=True), actor=actor),
-        update=lambda name, body, mask: actions.update_variable(name, body.values(mask), actor=actor),
-        delete=lambda name: actions.delete_variable(name, actor=actor),
-        sees_own_work=True,
-    )
+
+    def create(name: str, body: VariableBody) -> None:
+        with OWNED.held(call, "edit", name, values := body.values(all_fields=True), new=True):
+            actions.create_variable(name, values, actor=actor)
+
+    def update(name: str, body: VariableBody, mask: list[str] | None) -> None:
+        with OWNED.held(call, "edit", name, values := body.values(mask)):
+            actions.update_variable(name, values, actor=actor)
+
+    def delete(name: str) -> None:
+        with OWNED.held(call, "delete", name):
+            actions.delete_variable(name, actor=actor)
+
+    kind = bulk_by_name("variables", "key", OWNED.rows(call), "key", create=create, update=update, delete=delete, sees_own_work=True)
     return run_bulk(kind, call.body)
 
 
 @operation("GET /variables/{variable_key:path}", may=("read", "variable"), returns=VARIABLES.schema)
 def get_variable(call: Call, variable_key: str) -> dict[str, Any]:
     """One variable."""
-    variable = Variable.objects.filter(key=variable_key).first()
+    variable = OWNED.rows(call).filter(key=variable_key).first()
     if variable is None:
-        raise not_found(f"The Variable with key: `{variable_key}` was not found")
+        raise not_found(OWNED.missing.format(variable_key))
     return VARIABLES.one(variable, call)
 
 
@@ -110,10 +117,12 @@ def patch_variable(call: Call, variable_key: str) -> dict[str, Any]:
     if mask and "key" in mask:
         raise bad_request("Update not allowed: the key of a variable cannot be changed. Take it out of update_mask.")
     values = call.body.values(mask)
-    return VARIABLES.one(actions.update_variable(variable_key, values, actor=call.actor), call)
+    with OWNED.held(call, "edit", variable_key, values):
+        return VARIABLES.one(actions.update_variable(variable_key, values, actor=call.actor), call)
 
 
 @operation("DELETE /variables/{variable_key:path}", may=("delete", "variable"), status=204)
 def delete_variable(call: Call, variable_key: str) -> None:
     """Delete a variable."""
-    actions.delete_variable(variable_key, actor=call.actor)
+    with OWNED.held(call, "delete", variable_key):
+        actions.delete_variable(variable_key, actor=call.actor)

@@ -143,6 +143,8 @@ class Operation:
                 return  # the rows are filtered by policy.visible_dags
             if self.filtered and policy.sees_a_dag(user):
                 return
+            if policy.teams_for(user, action, kind):
+                return  # whose each one is, is looked at where it is known: `owned`, and the filter of the rows
             raise Problem(403, "Forbidden")
 
     def _answer(self, value: Any) -> HttpResponseBase:

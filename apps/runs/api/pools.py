@@ -14,6 +14,7 @@ from apps.access.rest.errors import bad_request, flaw, invalid, not_found
 from apps.access.rest.fields import flag, text, whole
 from apps.access.rest.filters import Pattern
 from apps.access.rest.operations import Call, operation
+from apps.access.rest.owned import Owned
 from apps.access.rest.params import Param
 from apps.access.rest.resources import Resource
 from apps.runs.actions import pools as actions
@@ -50,9 +51,10 @@ def _open(pool: Any) -> int:
     return -1 if pool.slots == -1 else pool.slots - _occupied(pool)
 
 
+OWNED = Owned("pool", Pool, "name", "The Pool with name: `{}` was not found")
 POOLS = Resource(
     "pools",
-    rows=lambda call: Pool.objects.all(),
+    rows=OWNED.rows,
     fields=(
         text("name"),
         whole("slots"),
@@ -110,31 +112,37 @@ def get_pools(call: Call) -> dict[str, Any]:
 @operation("POST /pools", may=("create", "pool"), body=PoolBody, status=201, returns=POOLS.schema)
 def post_pool(call: Call) -> dict[str, Any]:
     """Create a pool."""
-    return POOLS.one(actions.create(call.body.name, call.body.values(), actor=call.actor), call)
+    with OWNED.held(call, "create", call.body.name, values := call.body.values(), new=True):
+        return POOLS.one(actions.create(call.body.name, values, actor=call.actor), call)
 
 
 @operation("PATCH /pools", may=("edit", "pool"), body=BulkBody[PoolBody], returns=BULK_SCHEMA)
 def bulk_pools(call: Call) -> dict[str, Any]:
     """Create, change and delete pools in one call."""
     actor = call.actor
-    kind = bulk_by_name(
-        "pools",
-        "name",
-        Pool.objects.all(),
-        "name",
-        create=lambda name, body: actions.create(name, body.values(), actor=actor),
-        update=lambda name, body, mask: actions.update(name, body.values(mask), actor=actor),
-        delete=lambda name: actions.delete(name, actor=actor),
-    )
+
+    def create(name: str, body: PoolBody) -> None:
+        with OWNED.held(call, "create", name, values := body.values(), new=True):
+            actions.create(name, values, actor=actor)
+
+    def update(name: str, body: PoolBody, mask: list[str] | None) -> None:
+        with OWNED.held(call, "edit", name, values := body.values(mask)):
+            actions.update(name, values, actor=actor)
+
+    def delete(name: str) -> None:
+        with OWNED.held(call, "delete", name):
+            actions.delete(name, actor=actor)
+
+    kind = bulk_by_name("pools", "name", OWNED.rows(call), "name", create=create, update=update, delete=delete)
     return run_bulk(kind, call.body)
 
 
 @operation("GET /pools/{pool_name:path}", may=("read", "pool"), returns=POOLS.schema)
 def get_pool(call: Call, pool_name: str) -> dict[str, Any]:
     """One pool."""
-    pool = Pool.objects.filter(name=pool_name).first()
+    pool = OWNED.rows(call).filter(name=pool_name).first()
     if pool is None:
-        raise not_found(f"The Pool with name: `{pool_name}` was not found")
+        raise not_found(OWNED.missing.format(pool_name))
     return POOLS.one(pool, call)
 
 
@@ -150,17 +158,19 @@ def patch_pool(call: Call, pool_name: str) -> dict[str, Any]:
     body, mask = call.body, call.query["update_mask"]
     if pool_name == actions.DEFAULT_POOL and not (mask and set(mask) <= {"slots", "include_deferred"}):
         raise bad_request("Only slots and include_deferred can be modified on Default Pool")
-    if not Pool.objects.filter(name=pool_name).exists():
-        raise not_found(f"The Pool with name: `{pool_name}` was not found")
+    if not OWNED.rows(call).filter(name=pool_name).exists():
+        raise not_found(OWNED.missing.format(pool_name))
     missing = [n for n in ("pool", "slots", "include_deferred") if getattr(body, n) is None]
     if missing and pool_name != actions.DEFAULT_POOL:
         raise invalid(*(flaw((n,), "Input should be given", "missing") for n in missing))
     values = {("name" if n == "pool" else n): getattr(body, n) for n in body.model_fields_set if not mask or n in mask}
     values = {n: v for n, v in values.items() if v is not None or n in ("description", "team_name")}
-    return POOLS.one(actions.update(pool_name, values, actor=call.actor), call)
+    with OWNED.held(call, "edit", pool_name, values):
+        return POOLS.one(actions.update(pool_name, values, actor=call.actor), call)
 
 
 @operation("DELETE /pools/{pool_name:path}", may=("delete", "pool"), status=204)
 def delete_pool(call: Call, pool_name: str) -> None:
     """Delete a pool; not the default one."""
-    actions.delete(pool_name, actor=call.actor)
+    with OWNED.held(call, "delete", pool_name):
+        actions.delete(pool_name, actor=call.actor)
