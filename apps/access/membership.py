@@ -26,6 +26,25 @@ def roles_of(user: Any) -> dict[str, str]:
     return dict(known)
 
 
+def highest_in_team_of(dag_id: str) -> str | None:
+    """The highest role that anybody has in the team that owns the DAG; None for a DAG of nobody, or of a team without members.
+
+    Three statements at most, one where there are no teams.
+    """
+    rules = teams.rules()
+    if not rules:
+        return None
+    found = apps.get_model("dags", "Dag").objects.filter(pk=dag_id).annotate(own_tags=_OWN_TAGS)
+    codes = [teams.Code(bundle, path or "", frozenset(own)) for bundle, path, own in found.values_list(*_CODE)]
+    owner = rules.team_of(codes[0]) if codes else None
+    roles = set(TeamMember.objects.filter(team__name=owner).values_list("role", flat=True)) if owner else set()
+    return next((str(role) for role in reversed(TeamMember.Role.values) if role in roles), None)
+
+
+_OWN_TAGS = ArrayAgg("tags__name", filter=Q(tags__name__isnull=False), default=[])
+_CODE = ("bundle_name", "file__relative_path", "own_tags")
+
+
 def dags_of(names: Collection[str], dag_id: str | None = None) -> list[str]:
     """The DAGs that these teams own; with `dag_id` that one, if it is among them. Two statements at most, none without names."""
     rules = teams.rules() if names else teams.Rules()
@@ -39,9 +58,8 @@ def dags_of(names: Collection[str], dag_id: str | None = None) -> list[str]:
             maybe |= below & Q(bundle_name=bundle) if bundle else below
     dags = apps.get_model("dags", "Dag").objects
     found = dags.filter(pk__in=dags.filter(maybe, **({} if dag_id is None else {"pk": dag_id})).values("pk"))
-    own_tags = ArrayAgg("tags__name", filter=Q(tags__name__isnull=False), default=[])
     return [
         pk
-        for pk, bundle, path, own in found.annotate(own_tags=own_tags).values_list("pk", "bundle_name", "file__relative_path", "own_tags")
+        for pk, bundle, path, own in found.annotate(own_tags=_OWN_TAGS).values_list("pk", *_CODE)
         if rules.team_of(teams.Code(bundle, path or "", frozenset(own))) in names
     ]

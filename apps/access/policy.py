@@ -8,7 +8,8 @@ Roles are Django groups with Airflow's meaning: each one may do what the one bef
 * Admin may do everything, as do superusers.
 
 A DAG file may give further rights on its DAG: `access_control={"group": {"can_read", "can_edit", "can_delete"}}` names
-Django groups of your own. Keys are compared whole and typed (kind, id): no DAG id can be mistaken for a right.
+Django groups of your own. It gives no more than somebody in the DAG's team may do, if the DAG has a team with members: where its
+members only read, `can_edit` in its files is nothing. Keys are compared whole and typed (kind, id): no DAG id can be mistaken for a right.
 A member of a team has a role on the DAGs that the team owns (`membership`); their files have no say in that. The same role holds on the
 connections, variables and pools that are the team's (`allowed_on`, `owned`).
 """
@@ -147,7 +148,11 @@ def _granted_by_file(user: User, action: str, dag_id: str) -> bool:
         return False
     dags = apps.get_model("dags", "Dag").objects.filter(pk=dag_id)
     control = dags.values_list("current_version__spec__access_control", flat=True).first()
-    return any(_grants(control.get(name), action) for name in own) if isinstance(control, dict) else False
+    if not isinstance(control, dict) or not any(_grants(control.get(name), action) for name in own):
+        return False
+    # an author gives no more than the author's team may do; to read is the least that any of them may
+    most = None if action == READ else membership.highest_in_team_of(dag_id)
+    return most is None or _RANKS[most] >= _needed(action, "dag")
 
 
 def _grants(rights: Any, action: str) -> bool:

@@ -120,3 +120,33 @@ def test_the_database_knows_each_member_once_and_only_roles_of_teams(site):
     for role in ("User", "Admin"):
         with pytest.raises(IntegrityError), transaction.atomic():
             TeamMember.objects.create(team=red, user=user if role == "User" else person(None), role=role)
+
+
+# What a file of a team may give ------------------------------------------------------------------------------------------
+def test_a_file_gives_no_more_than_somebody_of_its_team_may_do(site):
+    """S7: an author of a team that only reads writes `can_edit` for a group of theirs into the file."""
+    control = {"access_control": {"friends": ["can_read", "can_edit", "can_delete"]}}
+    for dag_id, tags in (("bounded", ("reds",)), ("unbounded", ())):
+        make_dag(dag_id, tags=tags, spec=control)
+    friend = person(None)
+    friend.groups.add(Group.objects.create(name="friends"))
+
+    def may(action: str, dag_id: str) -> bool:
+        return policy.allowed(User.objects.get(pk=friend.pk), action, "dag", dag_id)
+
+    everything = ("read", "edit", "trigger", "delete")
+    assert all(may(action, dag_id) for action in everything for dag_id in ("bounded", "unbounded")), "a team without members says nothing"
+    reader = member("Viewer")
+    assert [may(action, "bounded") for action in everything] == [True, False, False, False]
+    assert all(may(action, "unbounded") for action in everything), "a DAG of nobody"
+    assert Api(user=User.objects.get(pk=friend.pk))("PATCH", "/dags/bounded", {"is_paused": True})[0] == 403
+    TeamMember.objects.filter(user=reader).update(role="User")
+    assert all(may(action, "bounded") for action in everything)
+
+
+def test_a_file_gives_nothing_on_other_dags_whatever_it_says(site):
+    make_dag("mine", tags=("reds",), spec={"access_control": {"friends": ["can_edit"], "of-blue": ["can_edit"], "*": ["can_edit"]}})
+    friend = person(None)
+    friend.groups.add(Group.objects.create(name="friends"), Group.objects.create(name="of-blue"))
+    assert policy.allowed(friend, "edit", "dag", "mine")
+    assert not any(policy.allowed(friend, action, "dag", "of-blue") for action in ("read", "edit", "delete"))
