@@ -16,6 +16,8 @@ from django.contrib.auth.signals import user_login_failed
 from django.db.models import Max
 from django.http import HttpRequest
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from apps.access import audit
 
@@ -31,10 +33,14 @@ def locked_seconds(request: HttpRequest, username: str) -> int:
 
 
 def sentence(seconds: int) -> str:
-    """What the person is told; the same whether the name exists or not."""
+    """What the person is told, on the page in their language; the same whether the name exists or not."""
     minutes = math.ceil(seconds / 60)
-    when = f"{minutes} minutes" if minutes > 1 else "a minute"
-    return f"Too many failed sign-ins with this name from your address. Try again in {when}, or ask an administrator for a new password."
+    again = ngettext(
+        "Try again in %(n)s minute, or ask an administrator for a new password.",
+        "Try again in %(n)s minutes, or ask an administrator for a new password.",
+        minutes,
+    )
+    return f"{_('Too many failed sign-ins with this name from your address.')} {again % {'n': minutes}}"
 
 
 def forget(request: HttpRequest, username: str) -> None:

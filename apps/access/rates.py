@@ -21,6 +21,8 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -86,9 +88,14 @@ buckets = Buckets()
 
 
 def sentence(seconds: int, of: str) -> str:
-    """What the caller is told."""
-    when = "a second" if seconds == 1 else f"{seconds} seconds"
-    return f"Too many requests by this {of}. Try again in {when}, or ask an administrator to raise the limit."
+    """What the caller is told: on pages in their language."""
+    who = _("Too many requests by this token.") if of == "token" else _("Too many requests by this person.")
+    again = ngettext(
+        "Try again in %(n)s second, or ask an administrator to raise the limit.",
+        "Try again in %(n)s seconds, or ask an administrator to raise the limit.",
+        seconds,
+    )
+    return f"{who} {again % {'n': seconds}}"
 
 
 class PersonThrottle(BaseThrottle):

@@ -22,6 +22,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
@@ -103,7 +105,7 @@ class NewPasswordForm(SetPasswordForm):
         """Not the same again."""
         password: str = self.cleaned_data["new_password1"]
         if self.user.check_password(password):
-            raise ValidationError("This is the password you were given. Choose one that only you know.")
+            raise ValidationError(_("This is the password you were given. Choose one that only you know."))
         return password
 
 
@@ -134,7 +136,7 @@ class OwnPasswordForm(PasswordChangeForm):
     """The old password once, the new one twice."""
 
     field_order = ("old_password", "new_password1", "new_password2")
-    old_password = forms.CharField(label="Password now", strip=False)
+    old_password = forms.CharField(label=lazy("Password now"), strip=False)
 
 
 @never_cache
@@ -151,7 +153,7 @@ def account(request: HttpRequest) -> HttpResponse:
             name = user.get_username()
             audit.record("password_changed", audit.Actor(name, "ui"), object_type="user", object_id=name)
         update_session_auth_hash(request, user)
-        messages.success(request, "Your password is changed. All other sign-ins and your tokens have ended.")
+        messages.success(request, _("Your password is changed. All other sign-ins and your tokens have ended."))
         return redirect("account")
     alive = ApiToken.objects.filter(user=user, revoked_at=None).count()
     roles = sorted(policy.groups_of(user)) or (["superuser"] if user.is_superuser else [])

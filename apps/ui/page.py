@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 
 from apps.access.audit import Actor
 from apps.runs.errors import ActionRefused
-from apps.ui import rights, words
+from apps.ui import rights, sentences, words
 from apps.ui.crumbs import Crumb
 from apps.ui.queries import shell as numbers
 
@@ -42,7 +42,7 @@ def page(*, read: str = "dag", action: str = "read") -> Callable[[Callable[..., 
                     return view(request, *args, **kwargs)
                 except ActionRefused as e:
                     if e.status == 404:
-                        return missing(request, str(e.detail))
+                        return missing(request, sentences.told(str(e.detail)))
                     raise
 
         inner.needs = (action, read)  # type: ignore[attr-defined]  # the permission matrix is made from it
@@ -102,9 +102,12 @@ def zone_label() -> str:
 
 def refuse(request: HttpRequest, action: str, kind: str, dag_id: str | None) -> HttpResponse:
     """403: what is not allowed, and who can allow it."""
-    of = f" of {dag_id}" if dag_id else ""
-    what = f"{action} {kind.replace('_', ' ')}s{of}"
-    text = _("You may not %(what)s. An administrator can give you a role that allows it.") % {"what": what}
+    named = {"action": words.action(action), "things": words.things(kind), "dag": dag_id}
+    text = (
+        _("You may not %(action)s %(things)s of %(dag)s. An administrator can give you a role that allows it.") % named
+        if dag_id
+        else _("You may not %(action)s %(things)s. An administrator can give you a role that allows it.") % named
+    )
     if request.path.startswith("/ui/"):
         return JsonResponse({"detail": text}, status=403)
     return show(

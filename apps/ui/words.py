@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.utils import dates, timezone
 from django.utils.functional import Promise
-from django.utils.translation import get_language, ngettext, pgettext
+from django.utils.translation import get_language, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 LABELS: dict[str, str | Promise] = {
@@ -52,6 +52,31 @@ RUN_TYPES: dict[str, str | Promise] = {
 }
 
 
+ACTIONS: dict[str, str | Promise] = {
+    "read": pgettext_lazy("what one may do", "read"),
+    "edit": pgettext_lazy("what one may do", "edit"),
+    "create": pgettext_lazy("what one may do", "create"),
+    "trigger": pgettext_lazy("what one may do", "trigger"),
+    "delete": pgettext_lazy("what one may do", "delete"),
+}
+"""Rights of `policy`, within a sentence."""
+THINGS: dict[str, str | Promise] = {
+    "dag": pgettext_lazy("what a right is about", "DAGs"),
+    "run": pgettext_lazy("what a right is about", "runs"),
+    "task": pgettext_lazy("what a right is about", "tasks"),
+    "log": pgettext_lazy("what a right is about", "logs"),
+    "xcom": pgettext_lazy("what a right is about", "XComs"),
+    "version": pgettext_lazy("what a right is about", "versions"),
+    "source": pgettext_lazy("what a right is about", "sources"),
+    "hitl": pgettext_lazy("what a right is about", "questions"),
+    "backfill": pgettext_lazy("what a right is about", "backfills"),
+    "asset": pgettext_lazy("what a right is about", "assets"),
+    "audit": pgettext_lazy("what a right is about", "audits"),
+    "monitor": pgettext_lazy("what a right is about", "monitors"),
+}
+"""Kinds of things that pages ask a right for; a kind without an entry is named as the policy does."""
+
+
 MARKS = {"en": (",", "."), "de": (".", ",")}
 """Thousands separator and decimal mark by language; English's where a language is missing."""
 
@@ -71,6 +96,16 @@ def said(state: str | None) -> str:
 def run_type(name: str) -> str:
     """How a run came to be."""
     return str(RUN_TYPES.get(name, name))
+
+
+def action(name: str) -> str:
+    """What one may or may not do."""
+    return str(ACTIONS.get(name, name))
+
+
+def things(kind: str) -> str:
+    """To what."""
+    return str(THINGS.get(kind, kind.replace("_", " ") + "s"))
 
 
 def glyph(state: str | None) -> str:

@@ -60,7 +60,7 @@ def _check(detail: HITLDetail, chosen: Sequence[str], params_input: Mapping[str,
     if detail.responded_at is not None:
         raise Conflict(f"The question of {who} has been answered already; the first answer counts.")
     if ti.state != TaskState.AWAITING_INPUT or ti.try_id != detail.try_id:
-        raise Conflict(f"{who} does not wait for an answer any more.".capitalize())
+        raise Conflict(f"The {who} does not wait for an answer any more.")
     unknown = [o for o in chosen if o not in detail.options]
     if unknown:
         raise ActionRefused(f"{unknown} are not among the options {detail.options}.")

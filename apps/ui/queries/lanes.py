@@ -14,6 +14,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 from apps.dags.models import Dag, DagFavorite
 from apps.ui import words
@@ -71,10 +72,10 @@ class Lane:
     @property
     def spoken(self) -> str:
         """The lane in words."""
-        told = words.plural(len(self.bars), "run")
+        parts = [words.plural(len(self.bars), "run")]
         if self.failed:
-            told += f", {self.failed} failed"
-        return f"{told}; {len(self.planned)} planned"
+            parts.append(_("%(n)s failed") % {"n": self.failed})
+        return ", ".join(parts) + "; " + _("%(n)s planned") % {"n": len(self.planned)}
 
 
 def look(user: Any, now: datetime) -> dict[str, Newest]:
@@ -125,7 +126,7 @@ def _runs(dag_ids: list[str], now: datetime) -> list[tuple[Any, ...]]:
 
 
 def _add(lane: Lane, row: tuple[Any, ...], now: datetime, moment: Callable[[datetime], str]) -> None:
-    _, run_id, state, start, end, run_after = row
+    _dag_id, run_id, state, start, end, run_after = row
     if start > now:
         return
     x = _x(start, now)

@@ -36,13 +36,17 @@ class Place:
     @property
     def summary(self) -> str:
         """One line: running, waiting, room, nodes."""
-        parts = [f"{words.number(self.running)} running", f"{words.number(self.queued)} waiting"]
+        parts = [
+            _("%(n)s running") % {"n": words.number(self.running)},
+            _("%(n)s waiting") % {"n": words.number(self.queued)},
+        ]
         if self.unsent:
             parts.append(_("%(unsent)s of them not brought there yet") % {"unsent": words.number(self.unsent)})
         if self.limit is not None:
-            parts.append(f"{words.number(self.running + self.queued - self.unsent)} of {words.plural(self.limit, 'pod')} used")
+            used = words.number(self.running + self.queued - self.unsent)
+            parts.append(_("%(used)s of %(pods)s used") % {"used": used, "pods": words.plural(self.limit, "pod")})
         if self.nodes:
-            parts.append("on " + ", ".join(f"{node} ({n})" for node, n in self.nodes))
+            parts.append(_("on %(nodes)s") % {"nodes": ", ".join(f"{node} ({n})" for node, n in self.nodes)})
         return ", ".join(parts) + "."
 
 

@@ -19,7 +19,7 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from apps.ui import assets, copyas, languages, outside, words
+from apps.ui import assets, copyas, languages, outside, sentences, words
 
 register = template.Library()
 EMPTY: SafeString = mark_safe("")
@@ -108,6 +108,12 @@ def label(state: str | None) -> str:
 @register.filter
 def said(state: str | None) -> str:
     return words.said(state)
+
+
+@register.filter
+def told(text: str | None) -> str:
+    """A reason, an error or a refusal in the reader's language, as far as its sentences are known."""
+    return sentences.told(text)
 
 
 @register.filter

@@ -18,7 +18,7 @@ from apps.dags.models import DagFile
 from apps.runs.actions import undo as undoing
 from apps.runs.errors import ActionRefused
 from apps.runs.models import Undo
-from apps.ui import rights
+from apps.ui import rights, sentences
 from apps.ui.page import actor_of, page, refuse, tell, wants_fragment
 
 
@@ -44,9 +44,9 @@ def back_to(request: HttpRequest, fallback: str) -> str:
 
 
 def words_of(error: ActionRefused) -> str:
-    """A refusal as one sentence."""
+    """A refusal as one sentence, in the reader's language."""
     detail = error.detail
-    return str(detail.get("message") or detail.get("reason") or detail) if isinstance(detail, dict) else str(detail)
+    return sentences.told(str(detail.get("message") or detail.get("reason") or detail) if isinstance(detail, dict) else str(detail))
 
 
 @require_POST

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from apps.runs.errors import NotFound
 from apps.runs.models import Run
-from apps.ui import words
+from apps.ui import sentences, words
 from apps.ui.page import page, show
 from apps.ui.queries import comparison as queries
 from apps.ui.queries import runs as run_queries
@@ -27,7 +27,7 @@ def compare(request: HttpRequest, dag_id: str, run_id: str) -> HttpResponse:
         try:
             then = run_queries.get(dag_id, wanted)
         except NotFound as e:
-            lacking = str(e.detail)
+            lacking = sentences.told(str(e.detail))
     if then is None:
         then = queries.previous_success(now)
     context: dict[str, Any] = {

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from apps.dags.models import Dag, DagVersion
 from apps.runs.errors import NotFound
 from apps.runs.models import Run, TaskInstance
-from apps.ui import rights, words
+from apps.ui import rights, sentences, words
 from apps.ui.live import cursor
 from apps.ui.page import page
 from apps.ui.queries import grid as grid_queries
@@ -73,7 +73,7 @@ def graph(request: HttpRequest, dag_id: str) -> HttpResponse:
             "id": row.id, "label": row.label, "parent": rows[row.parent].id if row.parent >= 0 else None, "group": row.is_group,
             "mapped": row.mapped,
             "op": row.operator, "count": line.count if line else 0, "state": line.state if line else None,
-            "took": words.duration(line.seconds) if line and line.start else "", "reason": line.reason if line else "",
+            "took": words.duration(line.seconds) if line and line.start else "", "reason": sentences.told(line.reason) if line else "",
         })  # fmt: skip
     edges = [[a, b, structure.edge_labels.get((a, b), "")] for a, b in structure.edges] if structure else []
     if structure and request.GET.get("around") != "0":
@@ -107,7 +107,7 @@ def tip(request: HttpRequest, run_pk: int, task_id: str) -> HttpResponse:
     """What the tooltip of one tile says: state, reason, how long."""
     run = Run.objects.filter(pk=run_pk).only("dag_id", "run_after").first()
     if run is None or not rights.allowed(request.user, "read", "run", run.dag_id):
-        raise NotFound("That run is gone.")  # the same words for both: ids can be guessed, names of DAGs must not come back
+        raise NotFound(_("That run is gone."))  # the same words for both: ids can be guessed, names of DAGs must not come back
     rows = list(
         TaskInstance.objects.filter(run_id=run_pk, task_id=task_id).values_list("state", "reason", "start_date", "end_date", "try_number")[
             :1000
@@ -121,4 +121,4 @@ def tip(request: HttpRequest, run_pk: int, task_id: str) -> HttpResponse:
     took = words.duration((end - row[2]).total_seconds()) if row[2] else ""
     counts = {s: sum(r[0] == s for r in rows) for s in {r[0] for r in rows}} if len(rows) > 1 else {}
     more = ", ".join(f"{n} {words.said(s)}" for s, n in sorted(counts.items()))
-    return answer({"state": state, "text": row[1] or more, "took": took, "more": more, "try": row[4]})
+    return answer({"state": state, "text": sentences.told(row[1]) or more, "took": took, "more": more, "try": row[4]})

@@ -19,7 +19,7 @@ from django.utils.translation import pgettext
 from apps.dags import catalogue
 from apps.runs.errors import ActionRefused, Invalid
 from apps.runs.models import Run
-from apps.ui import params, prefill, previews, words
+from apps.ui import params, prefill, previews, sentences, words
 from apps.ui.page import actor_of, page, show, wants_fragment
 from apps.ui.queries import runs as run_queries
 from apps.ui.queries import tasks as task_queries
@@ -115,7 +115,7 @@ def _at_field(error: ActionRefused, form: list[params.ParamField]) -> dict[str, 
     name = error.field or ""
     for f in form:
         if name in (f"conf.{f.name}", f"params.{f.name}", f.name):
-            f.error = words_of(error).removeprefix(f"Invalid input for param {f.name}: ")
+            f.error = sentences.told(str(error.detail).removeprefix(f"Invalid input for param {f.name}: "))
             return {"error": ""}
     bad = "run_id" if name in ("run_id", "dag_run_id") else name
     return {"error": words_of(error), "bad_field": bad, "advanced_open": bad in ("run_id", "logical_date", "conf")}

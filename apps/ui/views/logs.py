@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 
 from apps.runs.errors import NotFound
 from apps.runs.models import Try
-from apps.ui import logview, logwindow, rights
+from apps.ui import logview, logwindow, rights, sentences
 from apps.ui.page import missing, page
 from apps.ui.views.data import answer
 
@@ -64,7 +64,7 @@ def search(request: HttpRequest, try_id: Any) -> HttpResponse:
     try:
         return answer(logwindow.search(row, text, view, regex=request.GET.get("regex") == "1", after=after))
     except logwindow.BadPattern as e:
-        return JsonResponse({"detail": f"Not a regular expression: {e}"}, status=422)
+        return JsonResponse({"detail": sentences.told(f"Not a regular expression: {e}")}, status=422)
 
 
 @page()
@@ -73,7 +73,7 @@ def log_text(request: HttpRequest, try_id: Any) -> HttpResponse | StreamingHttpR
     try:
         row = _try(request, try_id)
     except NotFound:
-        return missing(request, "There is no such try.")
+        return missing(request, sentences.told("There is no such try."))
     text = logview.stream_text(row) if isinstance(request, ASGIRequest) else logview.as_text(row)
     response = StreamingHttpResponse(text, content_type="text/plain; charset=utf-8")
     response["Content-Disposition"] = f'inline; filename="{row.ti.task_id}-try-{row.number}.log"'

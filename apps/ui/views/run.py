@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from apps.runs.errors import NotFound
 from apps.runs.models import Event, Run
-from apps.ui import rights, words
+from apps.ui import rights, sentences, words
 from apps.ui.crumbs import Crumb, of_dag, of_run
 from apps.ui.live import cursor
 from apps.ui.page import page, show
@@ -103,7 +103,7 @@ def told(event: Event) -> Event:
     elif tis:
         name = str(tis[0][1]) + (f" [{tis[0][2]}]" if tis[0][2] >= 0 else "")
         event.text = f"{name} {verb}" if len(tis) == 1 else f"{words.plural(len(tis), 'task')} {verb}"  # type: ignore[attr-defined]
-        event.more = ", ".join(str(t[1]) for t in tis[:5]) + (f" and {len(tis) - 5} more" if len(tis) > 5 else "") if len(tis) > 1 else ""  # type: ignore[attr-defined]
+        event.more = sentences.listed([str(t[1]) for t in tis], 5) if len(tis) > 1 else ""  # type: ignore[attr-defined]
     else:
         event.text = f"{event.kind} {verb}"  # type: ignore[attr-defined]
     return event
