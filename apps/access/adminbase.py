@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from apps.access import audit, masking, policy
+from apps.access import audit, masking, policy, teams
 
 PAGE = 50
 
@@ -102,11 +102,15 @@ class PolicyAdmin(admin.ModelAdmin):
         return found.filter(policy.owned(user, policy.READ, self.kind)) if self.kind in policy.OWNED_KINDS else found
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
-        """Who acts by a role in teams keeps things for these teams only."""
-        if db_field.name == "team_name" and self.kind in policy.OWNED_KINDS and not policy.allowed(request.user, policy.EDIT, self.kind):
+        """Teams are chosen from those there are; who acts by a role in teams keeps things for these teams only."""
+        if db_field.name != "team_name" or self.kind not in policy.OWNED_KINDS:
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        if not policy.allowed(request.user, policy.EDIT, self.kind):
             mine = sorted(policy.teams_for(request.user, policy.EDIT, self.kind))
             return forms.ChoiceField(label="Team", choices=[(team, team) for team in mine])
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
+        known = {*teams.rules().names, *self.model._default_manager.exclude(team_name=None).values_list("team_name", flat=True)}
+        choices = [("", "nobody's: every DAG may use it"), *((team, team) for team in sorted(known - {""}))]
+        return forms.TypedChoiceField(label="Team", choices=choices, required=False, empty_value=None)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """The heading shows when something below it may be seen."""

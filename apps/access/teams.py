@@ -40,8 +40,16 @@ class Rules:
     """(bundle, None for any; parts of the path; team), the deepest first."""
     tags: dict[str, set[str]] = field(default_factory=dict)
 
+    known: set[str] = field(default_factory=set)
+    """Teams that have a row, whether they own something or not."""
+
     def __bool__(self) -> bool:
         return bool(self.bundles or self.folders or self.tags)
+
+    @property
+    def names(self) -> set[str]:
+        """All teams."""
+        return self.known | set(self.bundles.values())
 
     def team_of(self, code: Code | None) -> str | None:
         """The team of this code; None: of nobody. Tags of two teams are those of none."""
@@ -61,6 +69,7 @@ def rules() -> Rules:
     """What is configured now: one statement."""
     made = Rules({b.name: b.team_name for b in settings.DAG_BUNDLES if b.team_name})
     for team in Team.objects.order_by("name"):
+        made.known.add(team.name)
         for text in team.folders:
             bundle, folder = split_folder(text)
             made.folders.append((bundle, folder, team.name))
