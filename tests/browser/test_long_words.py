@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(assets.island("pages") is None, reason="the front end is not built: python frontend/build.py"),
 ]
 WORD = "aWordThatDoesNotEnd" * 10
-VIEWS = ["dags", "tasks", "assets", "asset", "dag", "dag_code", "run", "task", "audit", "data_status"]
+VIEWS = ["home", "dags", "tasks", "assets", "asset", "dag", "dag_code", "run", "task", "audit", "data_status"]
 LONG_IDS = ["dag_graph", "run", "task"]
 WIDEST = """() => document.documentElement.scrollWidth <= innerWidth ? null : `${document.documentElement.scrollWidth} px: ` +
   [...document.querySelectorAll("main *, header *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
@@ -37,6 +37,7 @@ def test_no_page_becomes_wider_than_a_phone_by_long_words(page: Any, tmp_path: P
     named = {"dag_id": name, "run_id": run.run_id, "run_pk": run.pk, "task_id": task.task_id}
     ordinary, long = hostile.addresses(known), hostile.addresses(named)
     addresses = {view: ordinary[view] for view in VIEWS} | {f"long {view}": long[view] for view in LONG_IDS}
+    addresses["logs that hold it"] = "/logs?q=aWordThatDoesNotEnd"
     page.set_viewport_size({"width": 390, "height": 844})
     wide: dict[str, str] = {}
     for view, address in addresses.items():
