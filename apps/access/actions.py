@@ -173,7 +173,9 @@ def _merged_value(key: str, new: Any, old: str) -> str:
     if MASK not in text:
         return text
     try:
-        return stored_value(unmask(json.loads(text), json.loads(old), key))
+        known = json.loads(old)
+        meant = unmask(json.loads(text), known, key)
+        return old if meant == known else stored_value(meant)
     except ValueError:
         return text
 

@@ -9,15 +9,19 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet, TextField
 from django.db.models.functions import Cast
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
 
 from apps.access import (
     admin_people,  # noqa: F401 - registers users, groups and tokens
     exporting,
     policy,
     team_calls,
+    variable_files,
 )
 from apps.access.adminbase import PolicyAdmin, ReadOnlyAdmin, actor_of, pretty
 from apps.access.adminsite import site
@@ -25,6 +29,7 @@ from apps.access.audit import record
 from apps.access.connection_form import PREFIX, ConnectionForm, typed_form
 from apps.access.connection_probe import probe
 from apps.access.crypto import WrongKey, decrypt
+from apps.access.errors import Refused
 from apps.access.models import AuditEvent, Connection, Team, TeamMember, Variable
 from apps.access.provider_types import type_of
 from apps.access.team_form import TeamForm
@@ -144,6 +149,37 @@ class VariableAdmin(PolicyAdmin):
     search_fields = ("key", "description")
     search_help_text = "Key or description. Values are encrypted and cannot be searched."
     date_hierarchy = "updated_at"
+    actions = ("export_selected",)
+
+    def get_urls(self) -> list[Any]:
+        """With the page for an import."""
+        return [path("import/", site.admin_view(self.import_file), name="access_variable_import"), *super().get_urls()]
+
+    @admin.action(description="Export selected as JSON", permissions=("view",))
+    def export_selected(self, request: HttpRequest, queryset: QuerySet[Variable]) -> HttpResponse:
+        """Secrets masked; what the import reads again."""
+        text = variable_files.export(Variable.objects.filter(pk__in=queryset.values("pk")))
+        headers = {"Content-Disposition": 'attachment; filename="variables.json"', "Cache-Control": "no-store"}
+        return HttpResponse(text, content_type="application/json", headers=headers)
+
+    def import_file(self, request: HttpRequest) -> HttpResponse:
+        """A JSON file of variables."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = variable_files.ImportForm(request.POST or None, request.FILES or None)
+        if request.method == "POST" and form.is_valid():
+            user: Any = request.user
+            mine = None if policy.allowed(user, policy.EDIT, self.kind) else policy.teams_for(user, policy.EDIT, self.kind)
+            try:
+                rows = variable_files.read(form.cleaned_data["file"].read())
+                done = variable_files.bring_in(rows, form.cleaned_data["existing"], actor=actor_of(request), teams=mine)
+            except Refused as e:
+                form.add_error(e.field if e.field in form.fields else "file", e.detail)
+            else:
+                self.message_user(request, f"Variables: {done}", messages.SUCCESS)
+                return redirect("admin:access_variable_changelist")
+        context = {**site.each_context(request), "title": "Import variables", "form": form, "opts": self.model._meta}
+        return render(request, "admin/access/variable/import.html", context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Variable]:
         """The value as it is stored, so that one that cannot be decrypted does not take the list with it."""
