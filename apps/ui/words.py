@@ -241,6 +241,7 @@ def _nouns(n: int) -> list[str]:
         ngettext("%(n)s slot", "%(n)s slots", n),
         ngettext("%(n)s task", "%(n)s tasks", n),
         ngettext("%(n)s task is stuck", "%(n)s tasks are stuck", n),
+        ngettext("%(n)s task waits for an answer", "%(n)s tasks wait for an answer", n),
         ngettext("%(n)s task instance", "%(n)s task instances", n),
         ngettext("%(n)s trigger", "%(n)s triggers", n),
     ]

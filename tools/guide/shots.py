@@ -111,8 +111,8 @@ def shots(world: World) -> list[Shot]:
 
     def find(page: Page) -> None:
         page.keyboard.press("Control+k")
-        page.keyboard.type("orders")
-        page.wait_for_selector("dialog[open] [role=option]:has-text('orders_daily')")
+        page.keyboard.type("load")
+        page.wait_for_selector("dialog[open] [role=option]:has-text('Search logs for “load”')")
 
     def why(page: Page) -> None:
         page.click(".chain summary")

@@ -41,23 +41,25 @@ _NUMBERS = r"(?<![\w.:])(?<!port )(?<!code )(?<!status )(?<!HTTP )\d+(?![\w.])"
 # two questions about what waits, each worded like the partial index that answers it
 _SQL = r"""
 WITH awake AS MATERIALIZED (SELECT unnest(%(dags)s::text[]) AS dag_id), bad AS MATERIALIZED (
-  (SELECT t.id, t.run_id, t.dag_id, t.task_id, t.map_index, r.run_id AS run_name, r.state AS run_state, 'failed' AS kind, '' AS code,
-          t.pool, coalesce(t.reason, '') AS reason, coalesce(t.end_date, t.reason_since, t.updated_at) AS at
+  (SELECT t.id, t.run_id, t.dag_id, t.task_id, t.map_index, r.run_id AS run_name, r.run_after, r.state AS run_state,
+          'failed' AS kind, '' AS code, t.pool, coalesce(t.reason, '') AS reason, coalesce(t.end_date, t.reason_since, t.updated_at) AS at
    FROM runs_taskinstance t JOIN runs_run r ON r.id = t.run_id WHERE t.state = 'failed' AND t.run_id IN (
      SELECT unnest(%(failed)s::bigint[]) UNION ALL SELECT id FROM runs_run WHERE state = 'running' AND dag_id IN (SELECT dag_id FROM awake))
    ORDER BY t.run_id DESC LIMIT %(read)s)
   UNION ALL
-  (SELECT t.id, t.run_id, t.dag_id, t.task_id, t.map_index, r.run_id, r.state, t.state, t.reason_code, t.pool, t.reason, t.reason_since
+  (SELECT t.id, t.run_id, t.dag_id, t.task_id, t.map_index, r.run_id, r.run_after, r.state, t.state, t.reason_code,
+          t.pool, t.reason, t.reason_since
    FROM (SELECT * FROM runs_taskinstance WHERE state = 'scheduled' UNION ALL
          SELECT * FROM runs_taskinstance WHERE state IN ('queued', 'deferred', 'awaiting_input')) t JOIN runs_run r ON r.id = t.run_id
    WHERE r.dag_id IN (SELECT dag_id FROM awake)
      AND (t.reason_code = ANY(%(stuck)s) OR t.reason_code = ANY(%(slow)s) AND t.reason_since < %(since)s) LIMIT %(read)s)
   UNION ALL
-  (SELECT NULL, r.id, r.dag_id, '', -1, r.run_id, r.state, r.state, r.reason_code, '', r.reason, r.reason_since
+  (SELECT NULL, r.id, r.dag_id, '', -1, r.run_id, r.run_after, r.state, r.state, r.reason_code, '', r.reason, r.reason_since
    FROM runs_run r WHERE r.state IN ('queued', 'running') AND r.backfill_id IS NULL AND r.dag_id IN (SELECT dag_id FROM awake)
      AND (r.reason_code = ANY(%(run_stuck)s) OR r.reason_code = ANY(%(run_slow)s) AND r.reason_since < %(since)s) LIMIT %(read)s)
   UNION ALL
-  (SELECT NULL, r.id, r.dag_id, '', -1, r.run_id, r.state, 'failed', '', '', coalesce(r.reason, ''), coalesce(r.end_date, r.run_after)
+  (SELECT NULL, r.id, r.dag_id, '', -1, r.run_id, r.run_after, r.state, 'failed', '', '', coalesce(r.reason, ''),
+          coalesce(r.end_date, r.run_after)
    FROM runs_run r WHERE r.id = ANY(%(failed)s)
      AND NOT EXISTS (SELECT FROM runs_taskinstance t WHERE t.run_id = r.id AND t.state = 'failed') LIMIT %(read)s)
 ), named AS MATERIALIZED (
@@ -72,12 +74,13 @@ WITH awake AS MATERIALIZED (SELECT unnest(%(dags)s::text[]) AS dag_id), bad AS M
 ), totals AS (
   SELECT (SELECT count(*) FROM counted) AS causes,
     (SELECT count(DISTINCT dag_id) FROM named WHERE kind = 'failed') AS failing,
-    (SELECT count(*) FROM named WHERE kind <> 'failed') AS stuck
+    (SELECT count(*) FROM named WHERE kind NOT IN ('failed', 'awaiting_input')) AS stuck,
+    (SELECT count(*) FROM named WHERE kind = 'awaiting_input') AS asking
 )
 SELECT t.*, c.*, e.* FROM totals t
 LEFT JOIN (SELECT * FROM counted ORDER BY dags DESC, tasks DESC, newest DESC, cause LIMIT %(shown)s) c ON true
 LEFT JOIN LATERAL (SELECT * FROM (
-  SELECT DISTINCT ON (dag_id, task_id) dag_id, task_id, map_index, run_name, reason, pool, at FROM named
+  SELECT DISTINCT ON (dag_id, task_id) dag_id, task_id, map_index, run_name, run_after, reason, pool, at FROM named
   WHERE kind = c.kind AND cause = c.cause ORDER BY dag_id, task_id, at DESC) o
   ORDER BY at DESC, dag_id, task_id LIMIT %(examples)s) e ON true
 ORDER BY c.dags DESC, c.tasks DESC, c.newest DESC, c.cause, e.at DESC, e.dag_id, e.task_id
@@ -92,6 +95,7 @@ class Example:
     task_id: str
     map_index: int
     run_id: str
+    run_after: datetime
 
     @property
     def href(self) -> str:
@@ -163,7 +167,9 @@ class Causes:
     failing: int
     """DAGs with a failed task or run."""
     stuck: int
-    """Tasks and runs that wait for a person, or for long."""
+    """Tasks and runs that wait for what nobody brings, or for long."""
+    asking: int
+    """Tasks that wait for a person's answer."""
 
 
 def causes(dags: Iterable[Newest], now: datetime) -> Causes:
@@ -179,11 +185,11 @@ def causes(dags: Iterable[Newest], now: datetime) -> Causes:
         cursor.execute(_SQL, params)
         rows = cursor.fetchall()
     shown: dict[tuple[str, str], Cause] = {}
-    for _n, _failing, _stuck, kind, cause, tasks, runs, of, oldest, newest, ended, *example in rows:
+    for _n, _failing, _stuck, _asking, kind, cause, tasks, runs, of, oldest, newest, ended, *example in rows:
         if kind is None:
             continue
-        dag_id, task_id, map_index, run_id, reason, pool, _at = example
+        dag_id, task_id, map_index, run_id, run_after, reason, pool, _at = example
         one = shown.setdefault((kind, cause), Cause(kind, reason, tasks, runs, of, oldest, newest, pool, ended or []))
-        one.examples.append(Example(dag_id, task_id, map_index, run_id))
-    total, failing, stuck = rows[0][:3]
-    return Causes(list(shown.values()), total - len(shown), failing, stuck)
+        one.examples.append(Example(dag_id, task_id, map_index, run_id, run_after))
+    total, failing, stuck, asking = rows[0][:4]
+    return Causes(list(shown.values()), total - len(shown), failing, stuck, asking)

@@ -84,7 +84,7 @@ def test_what_waits_for_room_for_long_or_for_a_person_is_stuck_and_told_with_its
     waiting("asks", "input", "Waits for a person's answer to: Go?", state="awaiting_input", minutes=0)
     waiting("normal", "upstream", "Waits for extract to finish.")
     told = {c.examples[0].dag_id[:1]: c for c in found().shown}
-    assert sorted(told) == ["a", "d", "l", "o"] and found().stuck == 12
+    assert sorted(told) == ["a", "d", "l", "o"] and (found().stuck, found().asking) == (10, 2)
     etl = found().shown[0]
     assert (etl.count, etl.state, etl.everything) == ("6 tasks of 3 DAGs", "scheduled", "/tasks?state=scheduled&pool=etl")
     assert etl.sentence.startswith("Pool etl is full") and etl.oldest == NOW - timedelta(minutes=8)
@@ -110,7 +110,7 @@ def test_nobody_learns_of_dags_that_are_not_theirs() -> None:
     guest = User.objects.create_user("guest")
     guest.groups.add(Group.objects.create(name="Nobody"))
     seen = found(guest)
-    assert (seen.shown, seen.failing, seen.stuck, seen.more) == ([], 0, 0, 0)
+    assert (seen.shown, seen.failing, seen.stuck, seen.asking, seen.more) == ([], 0, 0, 0, 0)
 
 
 def test_it_is_one_statement_and_a_bounded_list_for_any_number_of_causes(monkeypatch: pytest.MonkeyPatch) -> None:

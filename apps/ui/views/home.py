@@ -26,7 +26,8 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _verdict(board: dict[str, Any]) -> dict[str, str]:
     """The page's answer in one line."""
-    failing, stuck, problems = board["causes"].failing, board["causes"].stuck, len(board["problems"])
+    failing, stuck, asking = board["causes"].failing, board["causes"].stuck, board["causes"].asking
+    problems = len(board["problems"])
     stopped = [str(h["name"]) for h in board["health"] if h["state"] == "failed" and h["name"] != _("DAG files")]
     parts = []
     if stopped:
@@ -39,6 +40,8 @@ def _verdict(board: dict[str, Any]) -> dict[str, str]:
         parts.append(words.plural(failing, "DAG fails", "DAGs fail"))
     if stuck:
         parts.append(words.plural(stuck, "task is stuck", "tasks are stuck"))
+    if asking:
+        parts.append(words.plural(asking, "task waits for an answer", "tasks wait for an answer"))
     if problems:
         parts.append(words.plural(problems, "file does not load", "files do not load"))
     if board["late"]:
