@@ -20,10 +20,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.timezone import now
 
-from apps.access import policy, signout, tokens
+from apps.access import policy, role_rights, signout, tokens
 from apps.access.adminbase import PolicyAdmin, actor_of, admin_link, called, lines
 from apps.access.adminsite import site
-from apps.access.models import ApiToken, User
+from apps.access.models import ApiToken, RoleRight, User
 from trackside.core import idtext
 
 called(ApiToken, "API token", "API tokens")
@@ -123,6 +123,40 @@ class GroupForm(forms.ModelForm):
         return name
 
 
+class RoleRightForm(forms.ModelForm):
+    """One right of a role."""
+
+    def clean(self) -> dict[str, Any]:
+        """As `role_rights` wants it."""
+        data: dict[str, Any] = super().clean() or {}
+        if {"kind", "level"} <= data.keys():
+            wrong = role_rights.flaw(data["kind"], data["level"], data.get("dag_id") or "")
+            if wrong is not None:
+                self.add_error(*wrong)
+        return data
+
+
+class RoleRightInline(admin.TabularInline):
+    """What the role allows; with the rights on roles themselves."""
+
+    model = RoleRight
+    form = RoleRightForm
+    extra = 1
+    fields = ("kind", "level", "dag_id")
+    verbose_name, verbose_name_plural = "right", "what it allows"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """May read roles."""
+        return policy.allowed(request.user, policy.READ, "role")  # type: ignore[arg-type]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """May edit roles; the four that are always there stay as they are."""
+        may = policy.allowed(request.user, policy.EDIT, "role")  # type: ignore[arg-type]
+        return may and (obj is None or obj.name not in policy.ROLES)
+
+    has_add_permission = has_delete_permission = has_change_permission
+
+
 @admin.register(Group, site=site)
 class GroupAdmin(PolicyAdmin, StockGroupAdmin):
     """Roles, and groups that `access_control` of DAG files may name."""
@@ -130,8 +164,8 @@ class GroupAdmin(PolicyAdmin, StockGroupAdmin):
     kind = "role"
     audit_name = "group"
     form = GroupForm
-    audit_fields = ("name",)
     fields = ("name", "meaning")
+    inlines = (RoleRightInline,)
     readonly_fields = ("meaning",)
     filter_horizontal = ()
     list_display = ("name", "meaning", "people")
@@ -140,12 +174,21 @@ class GroupAdmin(PolicyAdmin, StockGroupAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         """With the number of members."""
-        return super().get_queryset(request).annotate(members=Count("user"))
+        return super().get_queryset(request).annotate(members=Count("user", distinct=True)).prefetch_related("rights")
 
     @admin.display(description="Meaning")
     def meaning(self, obj: Group) -> str:
-        """What the role allows; own groups get their rights in DAG files."""
-        return ROLE_WORDS.get(obj.name, "Rights on DAGs whose access_control names this group.")
+        """What the role allows, in words."""
+        own = ", ".join(role_rights.texts_of(obj)) if obj.pk else ""
+        return ROLE_WORDS.get(obj.name, own or "Nothing of its own yet; rights on DAGs whose access_control names it.")
+
+    def audit_state(self, obj: Group) -> dict[str, Any]:
+        """Name and rights."""
+        return {"name": obj.name, "rights": role_rights.texts_of(Group.objects.get(pk=obj.pk)) if obj.pk else []}
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The roles that are always there have fixed rights, said in words."""
+        return () if obj is not None and obj.name in policy.ROLES else self.inlines
 
     @admin.display(description="Members", ordering="members")
     def people(self, obj: Any) -> int:

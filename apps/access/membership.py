@@ -14,7 +14,7 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Q
 
 from apps.access import teams
-from apps.access.models import TeamMember
+from apps.access.models import RoleRight, TeamMember
 
 
 def roles_of(user: Any) -> dict[str, str]:
@@ -24,6 +24,15 @@ def roles_of(user: Any) -> dict[str, str]:
         known = dict(TeamMember.objects.filter(user_id=user.pk).values_list("team__name", "role")) if user.pk else {}
         user._team_roles = known
     return dict(known)
+
+
+def rights_of(user: Any, names: Collection[str]) -> list[tuple[str, str, str]]:
+    """(kind, level, DAG or empty for all) that roles of these names give; asked once per user object, not at all without names."""
+    known = getattr(user, "_role_rights", None)
+    if known is None:
+        known = list(RoleRight.objects.filter(group__name__in=sorted(names)).values_list("kind", "level", "dag_id")) if names else []
+        user._role_rights = known
+    return list(known)
 
 
 def highest_in_team_of(dag_id: str) -> str | None:

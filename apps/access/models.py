@@ -228,6 +228,46 @@ class TeamMember(models.Model):
         return f"{self.user} in {self.team}"
 
 
+class RoleRight(models.Model):
+    """What a role of one's own (a group) allows, beside what files of DAGs say of it. Read by `policy`; the four roles need none."""
+
+    class Kind(models.TextChoices):
+        """What the right is on."""
+
+        DAG = "dag", "DAGs, with runs, tasks and logs"
+        CONNECTION = "connection", "connections"
+        VARIABLE = "variable", "variables"
+        POOL = "pool", "pools"
+        ASSET = "asset", "assets"
+        MONITOR = "monitor", "processes"
+        AUDIT = "audit", "the audit trail"
+
+    class Level(models.TextChoices):
+        """How far it goes; each one includes those before it."""
+
+        SEE = "see", "see"
+        TRIGGER = "trigger", "see and trigger"
+        CHANGE = "change", "see, trigger, make and change"
+        ALL = "all", "everything, deletion too"
+
+    group = models.ForeignKey("auth.Group", on_delete=models.CASCADE, related_name="rights")
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    level = models.CharField(max_length=10, choices=Level.choices, default=Level.SEE)
+    dag_id = models.CharField("only this DAG", max_length=250, default="", blank=True)
+    """Empty: all of the kind."""
+
+    class Meta:
+        ordering = ("kind", "dag_id")
+        constraints = (
+            models.UniqueConstraint(fields=("group", "kind", "dag_id"), name="role_right_once"),
+            models.CheckConstraint(condition=models.Q(dag_id="") | models.Q(kind="dag"), name="role_right_of_a_dag"),
+            models.CheckConstraint(condition=models.Q(level__in=("see", "trigger", "change", "all")), name="role_right_level_known"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.level} {self.kind}{f' {self.dag_id}' if self.dag_id else ''}"
+
+
 class SavedView(models.Model):
     """The filters of a list under a name: somebody's own, or shared with all who may open that list. See `savedviews`."""
 

@@ -7,6 +7,7 @@ Roles are Django groups with Airflow's meaning: each one may do what the one bef
 * Op also changes pools and assets, and reads and changes connections and variables.
 * Admin may do everything, as do superusers.
 
+Roles of one's own are groups, too. An administrator gives them rights on kinds of things, or on single DAGs (`RoleRight`).
 A DAG file may give further rights on its DAG: `access_control={"group": {"can_read", "can_edit", "can_delete"}}` names
 Django groups of your own. It gives no more than somebody in the DAG's team may do, if the DAG has a team with members: where its
 members only read, `can_edit` in its files is nothing. Keys are compared whole and typed (kind, id): no DAG id can be mistaken for a right.
@@ -74,8 +75,11 @@ def rank_of(user: Any) -> int:
 
 
 def has_a_role(user: Any) -> bool:
-    """Whether the person has a role everywhere, or in a team."""
-    return rank_of(user) > 0 or bool(getattr(user, "is_active", False) and user.is_authenticated and membership.roles_of(user))
+    """Whether the person has a role everywhere or in a team, or one of one's own with rights."""
+    if rank_of(user) > 0:
+        return True
+    known = getattr(user, "is_active", False) and user.is_authenticated
+    return bool(known and (membership.roles_of(user) or membership.rights_of(user, groups_of(user))))
 
 
 def _needed(action: str, kind: str) -> int:
@@ -103,11 +107,26 @@ def allowed(user: User | None, action: str, kind: str, dag_id: str | None = None
     scopes = getattr(user, "token_scopes", None)
     if scopes and (action not in scopes or (action != READ and kind in ADMIN_KINDS)):
         return False
-    if rank_of(user) >= _needed(action, kind):
+    if rank_of(user) >= _needed(action, kind) or _granted_by_role(user, action, kind, dag_id):
         return True
     if dag_id is None or kind not in DAG_KINDS:
         return False
     return _granted_by_team(user, _needed(action, kind), dag_id) or _granted_by_file(user, action, dag_id)
+
+
+LEVELS = {
+    "see": frozenset({READ}), "trigger": frozenset({READ, TRIGGER}), "change": frozenset({READ, TRIGGER, EDIT, CREATE}), "all": ACTIONS,
+}  # fmt: skip
+"""What each level of a `RoleRight` allows."""
+
+
+def _granted_by_role(user: User, action: str, kind: str, dag_id: str | None) -> bool:
+    """Whether a role of one's own allows it: on everything of the kind, or on this DAG."""
+    of = "dag" if kind in DAG_KINDS else kind
+    if of in VIEW_KINDS and action != READ:
+        return False
+    rights = membership.rights_of(user, groups_of(user) - _RANKS.keys())
+    return any(on == of and action in LEVELS[level] and only in ("", dag_id) for on, level, only in rights)
 
 
 def allowed_on(user: User | None, action: str, kind: str, team: str | None) -> bool:
@@ -178,7 +197,10 @@ def visible_dags(user: User | None, prefix: str = "") -> Q:
         return NONE
     if rank_of(user) >= _VIEWER:
         return Q()
-    readable = {*membership.dags_of(_teams_with(user, _VIEWER)), *_readable_by_file(user)}
+    if _granted_by_role(user, READ, "dag", None):
+        return Q()
+    by_role = {only for kind, _level, only in membership.rights_of(user, groups_of(user) - _RANKS.keys()) if kind == "dag"}
+    readable = {*membership.dags_of(_teams_with(user, _VIEWER)), *_readable_by_file(user), *by_role}
     if not readable:
         return NONE
     return Q(**{f"{prefix}__in" if prefix else "pk__in": sorted(readable)})

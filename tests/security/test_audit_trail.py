@@ -208,9 +208,10 @@ def test_s21_an_edit_of_a_user_says_roles_and_state_before_and_after():
 
 def test_s21_a_group_and_a_connection_in_the_admin_say_before_and_after():
     client = client_of("superuser")
-    client.post(reverse("admin:auth_group_add"), {"name": "payments"})
+    no_rights = {"rights-TOTAL_FORMS": 0, "rights-INITIAL_FORMS": 0}
+    client.post(reverse("admin:auth_group_add"), {"name": "payments", **no_rights})
     group = Group.objects.get(name="payments")
-    client.post(reverse("admin:auth_group_change", args=(group.pk,)), {"name": "billing"})
+    client.post(reverse("admin:auth_group_change", args=(group.pk,)), {"name": "billing", **no_rights})
     assert last("patch_group").extra == {"fields": ["Name"], "before": {"name": "payments"}, "after": {"name": "billing"}}
     made = Connection.objects.create(conn_id="c", conn_type="http", host="a", password="old-canary")
     url = reverse("admin:access_connection_change", args=(made.pk,))

@@ -2,8 +2,8 @@
 
 What a route needs is declared beside it (`may` of an operation, `needs` of a page); who has that is said here once more, apart from
 `policy`. A route without a declaration fails the first test. People: none (signed in, no role), the four roles, `guest`, who has
-no role but a group that the file of one DAG lets read it (`access_control`), and `member`, who may in one team what a User may
-everywhere. S6, S7, S8, S9, S30.
+no role but a group that the file of one DAG lets read it (`access_control`), `member`, who may in one team what a User may
+everywhere, and `clerk`, whose own role has all rights on one DAG. S6, S7, S8, S9, S30.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils.timezone import now
 
-from apps.access import policy, tokens
-from apps.access.models import AuditEvent, Team, TeamMember
+from apps.access import audit, people, policy, role_rights, tokens
+from apps.access.models import AuditEvent, Team, TeamMember, User
 from apps.access.rest.operations import PUBLIC, REGISTRY, Operation
 from apps.access.rest.routes import OperationView
 from apps.access.tests.resthelp import person
@@ -38,7 +38,7 @@ assert get_resolver().url_patterns  # the routes are loaded, and with them the o
 pytestmark = pytest.mark.django_db
 CANARY = "canary-of-others"
 ROLES = ("none", "Viewer", "User", "Op", "Admin")
-PEOPLE = (*ROLES, "guest", "member")
+PEOPLE = (*ROLES, "guest", "member", "clerk")
 OPEN = {"login", "new_password", "logout", "data_badge", "openapi", "api_docs", "rest-token", "set_language", "words"}
 """Named routes that anybody may ask for: doors, the description of the API, and badges, whose address is signed."""
 OWN_ACCOUNT = {"account", "sign_out_everywhere"}
@@ -68,6 +68,8 @@ OF_A_DAG = {"dag", "run", "task", "log", "xcom", "version", "source", "warning",
 def may(who: str, action: str, kind: str, dag: str | None) -> bool:
     if who == "guest":
         return dag == "own" and action == "read" and kind in OF_A_DAG
+    if who == "clerk":
+        return dag == "own" and kind in OF_A_DAG
     if who == "member":  # pools: of the team, if it has any
         return (dag == "own" and kind in OF_A_DAG) or (action, kind) == ("read", "pool")
     return ROLES.index(who) >= ROLES.index(least(action, kind))
@@ -82,6 +84,10 @@ class World:
         self.users = {who: person(who if who in policy.ROLES else None) for who in PEOPLE}
         TeamMember.objects.create(team=Team.objects.create(name="owners", tags=["owned"]), user=self.users["member"], role="User")
         Dag.objects.get(pk="own-dag").tags.create(name="owned")
+        people.create_role("clerks", actor=audit.SYSTEM)
+        role_rights.set_rights("clerks", ["dag=own-dag:all"], actor=audit.SYSTEM)
+        self.users["clerk"].groups.add(Group.objects.get(name="clerks"))
+        self.users["clerk"] = User.objects.get(pk=self.users["clerk"].pk)
         self.users["member"].refresh_from_db()  # what was signed in with before has ended
         self.users["guest"].groups.add(Group.objects.create(name="team"))
         self.sessions, self.tokens = {}, {}
@@ -219,7 +225,7 @@ def test_s7_s8_every_operation_as_every_person_on_own_and_foreign_dags(world, wh
             called += 1
             if granted:
                 assert answer.status_code not in (401, 403) and answer.status_code < 500, (op.id, dag, answer.content)
-            elif op.filtered and who in ("guest", "member"):  # tells of what they may see, and of nothing else
+            elif op.filtered and who in ("guest", "member", "clerk"):  # tells of what they may see, and of nothing else
                 assert answer.status_code in (200, 404, 422) and written == [], (op.id, answer.content)
                 assert CANARY not in answer.content.decode(), op.id
             else:
@@ -241,7 +247,7 @@ def test_every_page_as_every_person_on_own_and_foreign_dags(world):
                 for method in ("GET", "POST"):
                     granted = may(who, action, kind, dag if "dag_id" in names else None)
                     opens = "dag_id" not in names and (action, kind) == ("read", "dag")
-                    if method == "POST" and (granted or opens) and who not in ("Admin", "none", "guest", "member"):
+                    if method == "POST" and (granted or opens) and who not in ("Admin", "none", "guest", "member", "clerk"):
                         continue
                     answer, written = attempt(lambda w=who, m=method, u=url: world.sessions[w].generic(m, u))
                     about = (who, name, dag, method, answer.status_code)

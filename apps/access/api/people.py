@@ -9,10 +9,11 @@ import secrets
 from typing import Annotated, Any
 
 from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import Count
 from pydantic import Field as Constraint
 
-from apps.access import people, policy
+from apps.access import people, policy, role_rights
 from apps.access.models import SignsInWith, User
 from apps.access.rest import idempotency
 from apps.access.rest.body import Body
@@ -41,8 +42,13 @@ USERS = Resource(
 )
 ROLES = Resource(
     "roles",
-    rows=lambda call: Group.objects.annotate(members=Count("user")),
-    fields=(text("name"), whole("members"), flag("built_in", lambda group: group.name in policy.ROLES)),
+    rows=lambda call: Group.objects.annotate(members=Count("user")).prefetch_related("rights"),
+    fields=(
+        text("name"),
+        whole("members"),
+        flag("built_in", lambda group: group.name in policy.ROLES),
+        texts("rights", role_rights.texts_of),
+    ),
     filters=(Pattern("role_name", "name"),),
     orders={"name": "name"},
     default_order=("name",),
@@ -54,6 +60,7 @@ _MADE = {
     "required": [*USERS.schema["required"], "password"],
 }
 Name = Annotated[str, Constraint(min_length=1, max_length=150)]
+Right = Annotated[str, Constraint(min_length=1, max_length=300)]
 
 
 class UserBody(Body):
@@ -74,9 +81,16 @@ class UserRolesBody(Body):
 
 
 class RoleBody(Body):
-    """A role of your own."""
+    """A role of your own. Rights: `KIND:LEVEL` (`connection:change`), or `dag=DAG:LEVEL` for one DAG."""
 
     name: Name
+    rights: Annotated[list[Right], Constraint(max_length=500)] = []
+
+
+class RoleRightsBody(Body):
+    """The rights of a role, all of them."""
+
+    rights: Annotated[list[Right], Constraint(max_length=500)]
 
 
 def shown_once(call: Call) -> None:
@@ -138,9 +152,22 @@ def list_roles(call: Call) -> dict[str, Any]:
 
 @operation("POST /roles", base=OWN, may=("create", "role"), body=RoleBody, status=201, returns=ROLES.schema)
 def create_role(call: Call) -> dict[str, Any]:
-    """Make a role that `access_control` of DAG files may name."""
-    group = people.create_role(call.body.name, actor=call.actor)
+    """Make a role, with rights of its own; `access_control` of DAG files may name it, too."""
+    with transaction.atomic():
+        group = people.create_role(call.body.name, actor=call.actor)
+        if call.body.rights:
+            group = role_rights.set_rights(group.name, call.body.rights, actor=call.actor)
     group.members = 0  # type: ignore[attr-defined]
+    return ROLES.one(group, call)
+
+
+@operation(
+    "PATCH /roles/{role_name:path}", base=OWN, may=("edit", "role"), body=RoleRightsBody, returns=ROLES.schema, errors=(400,)
+)
+def set_role_rights(call: Call, role_name: str) -> dict[str, Any]:
+    """Give a role of your own these rights and no others."""
+    group: Any = role_rights.set_rights(role_name, call.body.rights, actor=call.actor)
+    group.members = group.user_set.count()
     return ROLES.one(group, call)
 
 

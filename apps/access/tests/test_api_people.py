@@ -44,7 +44,7 @@ def test_a_service_account_has_tokens_and_no_password():
 
 def test_roles_of_ones_own_come_and_go_and_the_four_stay():
     api = Own("Admin")
-    assert api("POST", "/roles", {"name": "team-a"}) == (201, {"name": "team-a", "members": 0, "built_in": False})
+    assert api("POST", "/roles", {"name": "team-a"}) == (201, {"name": "team-a", "members": 0, "built_in": False, "rights": []})
     assert api("POST", "/roles", {"name": "team-a"})[0] == 409
     assert {"Viewer", "team-a"} <= {r["name"] for r in api.get("/roles")[1]["roles"]}
     assert api("DELETE", "/roles/team-a")[0] == 204

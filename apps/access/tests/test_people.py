@@ -138,7 +138,7 @@ def test_the_command_lists_people_roles_and_tokens(capsys: pytest.CaptureFixture
     person("Op", username="ada")
     text = command("create-token", "ada", "nightly", "--scope", "read", "--expires", "30d").strip()
     assert [(u["username"], u["roles"], u["signs_in_with"]) for u in listed(capsys, "list-users")] == [("ada", ["Op"], "password")]
-    assert {"name": "Op", "members": 1, "built_in": True} in listed(capsys, "list-roles")
+    assert {"name": "Op", "members": 1, "built_in": True, "rights": []} in listed(capsys, "list-roles")
     (shown,) = listed(capsys, "list-tokens", "--user", "ada")
     assert (shown["owner"], shown["name"], shown["scopes"]) == ("ada", "nightly", ["read"])
     assert text.split("_")[2] not in json.dumps(shown), "the secret is shown once"

@@ -85,7 +85,10 @@ def add_to(verbs: Verbs) -> None:
 
     roles = group(verbs, "roles", "roles, and groups that DAG files give rights to")
     output.add_output(add(roles, "list", _to("list-roles"), "all roles with their number of members"))
-    add(roles, "create", _to("create-role", "name"), "make a role that access_control of DAG files may name").add_argument("name")
+    add(roles, "create", _to("create-role", "name"), "make a role; set-rights says what it allows").add_argument("name")
+    one = add(roles, "set-rights", _to("set-rights", "name", "rights"), "say what a role of your own allows: these rights and no others")
+    one.add_argument("name")
+    one.add_argument("rights", nargs="*", metavar="right", help="connection:change, dag:see, dag=orders:all …; none: take all away")
     add(roles, "delete", _to("delete-role", "name"), "delete a role of your own").add_argument("name")
 
     tokens = group(verbs, "tokens", "tokens for scripts and service accounts")

@@ -73,6 +73,13 @@ def create_role(client: Client, given: argparse.Namespace) -> int:
     return 0
 
 
+def set_rights(client: Client, given: argparse.Namespace) -> int:
+    """These rights and no others."""
+    found = client.set_rights(given.name, given.rights)
+    print(f"{given.name} allows now: {', '.join(found['rights']) or 'nothing of its own'}.")
+    return 0
+
+
 def delete_role(client: Client, given: argparse.Namespace) -> int:
     """A role of one's own goes."""
     client.delete_role(given.name)
@@ -105,8 +112,8 @@ def revoke_token(client: Client, given: argparse.Namespace) -> int:
 
 ACTS: dict[str, Act] = {
     "list-users": list_users, "create-user": users_create, "delete-user": delete_user, "set-roles": set_roles, "list-roles": list_roles,
-    "create-role": create_role, "delete-role": delete_role, "create-token": create_token, "list-tokens": list_tokens,
-    "revoke-token": revoke_token,
+    "create-role": create_role, "set-rights": set_rights, "delete-role": delete_role, "create-token": create_token,
+    "list-tokens": list_tokens, "revoke-token": revoke_token,
 }  # fmt: skip
 """What `people` calls: by the word of `manage.py people`."""
 

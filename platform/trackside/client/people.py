@@ -10,7 +10,7 @@ from trackside.client.http import given
 from trackside.client.tables import Table
 
 _USER = ("username", "roles", "signs_in_with", "email", "is_active", "is_superuser", "last_login")
-_ROLE = ("name", "members", "built_in")
+_ROLE = ("name", "members", "built_in", "rights")
 _TOKEN = ("prefix", "owner", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
 _TEAM = ("name", "folders", "tags", "members", "pools", "bundles")
 
@@ -48,10 +48,15 @@ class People(Calls):
         """All roles."""
         return self.pages("/roles", "roles", _ROLE, base=OWN)
 
-    def create_role(self, name: str) -> dict[str, Any]:
-        """Make a role that `access_control` of DAG files may name."""
-        made: dict[str, Any] = self.call("POST", f"{OWN}/roles", json={"name": name})
+    def create_role(self, name: str, rights: Sequence[str] = ()) -> dict[str, Any]:
+        """Make a role with these rights (`connection:change`, `dag=orders:all`); `access_control` of DAG files may name it, too."""
+        made: dict[str, Any] = self.call("POST", f"{OWN}/roles", json={"name": name, "rights": list(rights)})
         return made
+
+    def set_rights(self, name: str, rights: Sequence[str]) -> dict[str, Any]:
+        """Give a role of your own these rights and no others."""
+        found: dict[str, Any] = self.call("PATCH", f"{OWN}/roles/{q(name)}", json={"rights": list(rights)})
+        return found
 
     def delete_role(self, name: str) -> None:
         """Delete a role of your own."""

@@ -105,6 +105,7 @@ class AsyncClient:
     delete_user = _awaited(Client.delete_user)
     roles = _awaited(Client.roles)
     create_role = _awaited(Client.create_role)
+    set_rights = _awaited(Client.set_rights)
     delete_role = _awaited(Client.delete_role)
     tokens = _awaited(Client.tokens)
     create_token = _awaited(Client.create_token)

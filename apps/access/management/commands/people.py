@@ -16,7 +16,7 @@ from django.db.models import Count
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, now
 
-from apps.access import people, policy
+from apps.access import people, policy, role_rights
 from apps.access.audit import Actor
 from apps.access.errors import Refused
 from apps.access.models import ApiToken, SignsInWith, User
@@ -24,7 +24,7 @@ from trackside.cli import output
 from trackside.cli.words import Problem
 
 USER = ("username", "roles", "signs_in_with", "email", "is_active", "is_superuser", "last_login")
-ROLE = ("name", "members", "built_in")
+ROLE = ("name", "members", "built_in", "rights")
 TOKEN = ("prefix", "owner", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
 
 
@@ -44,6 +44,9 @@ class Command(BaseCommand):
         one = verbs.add_parser("set-roles")
         one.add_argument("name")
         one.add_argument("roles", nargs="+")
+        one = verbs.add_parser("set-rights")
+        one.add_argument("name")
+        one.add_argument("rights", nargs="*")
         one = verbs.add_parser("create-token")
         one.add_argument("owner")
         one.add_argument("name")
@@ -75,8 +78,8 @@ class Command(BaseCommand):
     def list_roles(self, options: dict[str, Any]) -> None:
         """Roles and groups with their number of members."""
         rows = [
-            {"name": group.name, "members": group.members, "built_in": group.name in policy.ROLES}
-            for group in Group.objects.annotate(members=Count("user")).order_by("name")
+            {"name": group.name, "members": group.members, "built_in": group.name in policy.ROLES, "rights": role_rights.texts_of(group)}
+            for group in Group.objects.annotate(members=Count("user")).prefetch_related("rights").order_by("name")
         ]
         output.show(rows, ROLE, options["output"], empty="There are no roles.")
 
@@ -104,6 +107,11 @@ class Command(BaseCommand):
         """See `people.create_role`."""
         people.create_role(options["name"], actor=self.actor)
         self.stdout.write(f"{options['name']} is a role. `access_control` of a DAG file gives it rights on that DAG.")
+
+    def set_rights(self, options: dict[str, Any]) -> None:
+        """See `role_rights.set_rights`."""
+        group = role_rights.set_rights(options["name"], options["rights"], actor=self.actor)
+        self.stdout.write(f"{group.name} allows now: {', '.join(role_rights.texts_of(group)) or 'nothing of its own'}.")
 
     def delete_role(self, options: dict[str, Any]) -> None:
         """See `people.delete_role`."""
