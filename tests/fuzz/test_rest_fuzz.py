@@ -1,7 +1,7 @@
 """Every operation of the REST API, called with generated parameters and bodies as every role (schemathesis makes the calls).
 
-No answer is a 5xx, has a status that is not described, or a body that does not fit its description. In `make test` this takes
-as long as TRACKSIDE_FUZZ_SECONDS says (3 minutes at most by default), in the nightly form (`make fuzz`) 20 minutes. A failure prints the call.
+No answer is a 5xx, has a status that is not described, or a body that does not fit its description. In `make test` this takes as long as
+TRACKSIDE_FUZZ_SECONDS says (3 minutes at most by default), in the nightly form (`make fuzz`) 20 minutes. A failure prints the call.
 """
 
 from __future__ import annotations
