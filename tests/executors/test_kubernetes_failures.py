@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.executors import world
@@ -264,8 +266,17 @@ def test_11_a_full_quota_is_a_wait_and_no_failure(site: Site, cluster: Cluster) 
             lambda: (cluster.api.get("resourcequotas", cluster.namespace, "small").get("status") or {}).get("hard"), "the quota held", LONG
         )
         run = site.runs("crowded")
-        reason = REASON + " AND ti.state = 'queued'"
-        until(lambda: any("quota" in str(r[0]) for r in site.sql(reason, run)), "a task says that it waits for the quota", LONG)
+        waits = ("SELECT count(*) FILTER (WHERE ti.reason LIKE '%%quota%%'), count(*) FROM runs_taskinstance ti JOIN runs_try t "
+                 "ON t.id = ti.try_id JOIN runs_run r ON r.id = ti.run_id "
+                 "WHERE r.run_id = %s AND ti.state = 'queued' AND t.submitted_at IS NULL")  # fmt: skip
+
+        def all_say_so() -> bool:
+            named, waiting = site.sql(waits, run)[0]
+            return bool(named == waiting >= CROWD // 2)
+
+        until(all_say_so, "every waiting task says that it waits for the quota", LONG)
+        page = signed_in(site).get(f"/dags/crowded/runs/{run}/tasks/small?map_index={CROWD - 1}&tab=mapped").text
+        assert page.count("It waits for room in the namespace") >= CROWD // 4  # some may have begun since
         assert site.server.wait_run("crowded", run, LONG + 6 * CROWD)["state"] == "success"
     finally:
         cluster.api.delete("resourcequotas", cluster.namespace, "small")
@@ -296,6 +307,16 @@ def test_15_a_token_is_good_however_long_the_try_was_queued(site: Site) -> None:
     finally:
         os.kill(site.pid("executor"), signal.SIGCONT)
     assert site.server.wait_run("sleeper", run, LONG)["state"] == "success"
+
+
+def signed_in(site: Site) -> httpx.Client:
+    """A client that reads pages."""
+    pages = httpx.Client(base_url=site.server.url, trust_env=False, follow_redirects=True, timeout=60)
+    proof = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', pages.get("/login").text)
+    assert proof
+    sent = {"username": site.server.user, "password": site.server.password, "csrfmiddlewaretoken": proof[1]}
+    pages.post("/login", data=sent, headers={"Referer": site.server.url})
+    return pages
 
 
 def _label(text: str) -> str:
