@@ -21,7 +21,7 @@ from tests.support.server import ROOT
 
 PROVIDERS = (
     *("http==6.3.0", "common-compat==1.23.0", "common-sql==2.4.0", "common-io==1.11.0", "postgres==7.1.1", "sqlite==4.3.4"),
-    *("ssh==7.0.1", "ftp==3.16.1", "amazon[aiobotocore]==9.39.0", "cncf-kubernetes==10.25.0"),
+    *("ssh==7.0.1", "ftp==3.16.1", "amazon[aiobotocore]==9.39.0", "cncf-kubernetes==10.25.0", "hashicorp==4.8.4"),
 )
 SERVERS = ("moto[server,s3]==5.2.5",)
 """What the tests talk to; installed there too, run from there."""
