@@ -182,6 +182,31 @@ def _celery(r: Results, floor: float | None) -> Row:
     return _filled(row, r, "celery", words)
 
 
+def _pods_start(r: Results, floor: float | None) -> Row:
+    row = Row("pods: create → first user line, over a bare pod's", "–", "≤ 150 ms")
+
+    def words(c: dict[str, Any]) -> tuple[str, str, bool | None]:
+        if "left_out" in c:
+            return f"left out: {c['left_out']}", "–", None
+        parts = f"{c['to_claim_ms']:.0f} until claimed, then {c['claim_to_line_ms']:.0f}"
+        return f"{c['overhead_ms']:.0f} ms: {c['first_ms']:.0f} ({parts}) − {c['bare_first_ms']:.0f}", "–", c["overhead_ms"] <= 150
+
+    return _filled(row, r, "pods", words)
+
+
+def _pods_rate(r: Results, floor: float | None) -> Row:
+    row = Row("pods: pods/s against bare ones; hop of a chain", "–", "≥ 0.8; –")
+
+    def words(c: dict[str, Any]) -> tuple[str, str, bool | None]:
+        if "left_out" in c:
+            return f"left out: {c['left_out']}", "–", None
+        cpu = f"CPU per pod {c['cpu_ms_per_pod']:.0f} ms, bare {c['bare_cpu_ms_per_pod']:.0f}"
+        text = f"{c['share']:.2f}: {c['pods_per_s']:.1f} / {c['bare_pods_per_s']:.1f} of {c['pods']} at once ({cpu}); {c['hop_ms']:,.0f} ms"
+        return text, "–", c["share"] >= 0.8
+
+    return _filled(row, r, "pods", words)
+
+
 ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _gap,
     _chain,
@@ -200,6 +225,8 @@ ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _pixel,
     _open_sockets,
     _celery,
+    _pods_start,
+    _pods_rate,
 )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench import arithmetic, elsewhere, floor, machine, pages, reads, wide, workloads
+from bench import arithmetic, elsewhere, floor, machine, pages, pods, reads, wide, workloads
 from config.embedded_postgres import read_server_info
 from tests.support import server as support
 
@@ -230,6 +230,7 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "reads": reads.measure_reads,
     "pages": pages.measure_pages,
     "celery": elsewhere.measure_celery,
+    "pods": pods.measure_pods,
     "cold": measure_cold,
 }
 """In the order in which they run."""
