@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.executors.world import ROOT, Cluster
-from trackside.executors.base import Fault, Phase, TryRef
+from trackside.executors.base import Fault, Phase, TryRef, Verdict
 from trackside.executors.kubernetes import builder, causes, names, reasons
+from trackside.executors.kubernetes.api import Refusal
+from trackside.executors.kubernetes.creating import ROOM_PAUSE_S, Creators
 from trackside.executors.kubernetes.merge import merged
 from trackside.executors.kubernetes.settings import PodSettings
 
@@ -170,6 +172,24 @@ def test_waits_have_a_reason_and_an_end() -> None:
     assert judged(pulling, age_s=61).fault is Fault.USER
     assert judged({"phase": "Pending", **main(waiting={"reason": "ErrImagePull", "message": "pull QPS exceeded"})}, age_s=100).fault is None
     assert judged({"phase": "Pending", **main(waiting={"reason": "ContainerCreating"})}).reason is None
+
+
+class _Full:
+    """Refuses as an API server does whose namespace has no room."""
+
+    def create(self, *_: object) -> dict:
+        said = 'pods "x" is forbidden: exceeded quota: small, requested: pods=1, used: pods=5, limited: pods=5'
+        raise Refusal(403, "Forbidden", said)
+
+
+def test_a_pod_that_goes_ends_the_long_pause_for_a_quota() -> None:
+    creators = Creators(_Full(), settings(), "kubernetes")  # type: ignore[arg-type]
+    creators._pause = 20.0
+    assert creators.create([ref()])[0].verdict is Verdict.LATER
+    assert creators.paused_for() > ROOM_PAUSE_S
+    creators.room()
+    assert 0 < creators.paused_for() <= ROOM_PAUSE_S
+    creators.close()
 
 
 def test_the_page_of_causes_is_fresh() -> None:

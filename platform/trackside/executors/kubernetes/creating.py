@@ -24,6 +24,8 @@ from trackside.executors.kubernetes.settings import PodSettings
 
 FIRST_PAUSE_S = 0.5
 MOST_PAUSE_S = 20.0
+ROOM_PAUSE_S = 1.0
+"""A pause for a full quota lasts no longer than this once a pod is gone: few attempts a second, but none that waits for nothing."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,13 @@ class Creators:
     def paused_for(self) -> float:
         """Seconds until the next attempt."""
         return max(self._paused_until - time.monotonic(), 0.0)
+
+    def room(self) -> None:
+        """A pod is gone: what waits for room in a quota may try soon, however long the pause has grown."""
+        with self._lock:
+            if self._why is not None and self._why.code == "quota":
+                self._paused_until = min(self._paused_until, time.monotonic() + ROOM_PAUSE_S)
+                self._pause = FIRST_PAUSE_S
 
     def create(self, refs: Sequence[TryRef]) -> list[Submission]:
         """One pod each; returns when all have an answer."""

@@ -108,6 +108,8 @@ class KubernetesExecutor(Executor):
     def look(self, known: Collection[UUID]) -> list[Seen]:
         """See `Executor`."""
         changed, gone = self.watcher.take()
+        if gone:
+            self.creators.room()
         now = time.monotonic()
         pods = {pod["metadata"]["uid"]: pod for pod in changed}
         due = [uid for uid, at in self._again.items() if at <= now]
