@@ -119,7 +119,9 @@ def test_whoever_is_killed_every_task_runs_once_and_no_retry_is_used(site: Site,
     for number, kill in enumerate(kills):
         until(lambda n=number: ended(site, run) >= n * TASKS // (len(kills) + 1), f"tasks ended before kill {number}", SECONDS)
         kill()
-    assert site.server.wait_run("stormy", run, SECONDS)["state"] == "success", site.server.describe("stormy", run)
+    state = site.server.wait_run("stormy", run, SECONDS)["state"]
+    wrong = [t for task in ("works", "adds") for t in site.tries("stormy", task) if t["state"] != "success"]
+    assert state == "success", f"{site.server.describe('stormy', run)}\n{wrong}"
     assert site.server.value("stormy", run, "adds") == sum(range(TASKS))
     tries = site.sql("SELECT t.id::text, t.state, ti.max_tries, ti.try_number FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id "
                      "JOIN runs_run r ON r.id = ti.run_id WHERE r.run_id = %s", run)  # fmt: skip
