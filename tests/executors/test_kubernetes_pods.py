@@ -161,6 +161,12 @@ def test_a_node_that_the_cluster_has_lost_shows_on_the_pod_and_ends_nothing() ->
     assert not reasons.node_is_silent(silent | {"conditions": conditions("False", "False")})  # a sidecar is not ready
 
 
+def test_a_runtime_that_is_killed_while_it_starts_a_container_is_not_the_tasks_fault() -> None:
+    said = "failed to create containerd task: failed to start shim: start failed: : signal: killed: unknown"
+    found = judged({"phase": "Failed", **main(terminated={"reason": "StartError", "exitCode": 128, "message": said})})
+    assert found.fault is Fault.INFRA
+
+
 def test_waits_have_a_reason_and_an_end() -> None:
     unschedulable = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "lastTransitionTime": NOW.isoformat(),
                                                          "message": "0/3 nodes are available: 3 Insufficient memory."}]}  # fmt: skip

@@ -173,6 +173,8 @@ def _ended(found: Judgement, ended: Mapping[str, Any], base: Mapping[str, Any], 
         limit = (((base.get("resources") or {}).get("limits")) or {}).get("memory")
         found.exit_code, found.signal, found.limit = None, 9, f" of {limit}" if limit else ""
         return _is(found, "oom")
+    if reason == "StartError" and "failed to start shim" in str(ended.get("message")):  # the runtime's, as when the kubelet dies
+        return _is(found, "node_refused", _short(str(ended["message"])))
     if reason in _WAITING:
         return _is(found, _WAITING[reason], _short(str(ended.get("message") or reason)))
     if reason == "ContainerStatusUnknown":
