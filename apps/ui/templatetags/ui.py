@@ -176,7 +176,8 @@ def bars(runs: Sequence[dict[str, Any]], height: int = 22) -> SafeString:
             shape += f'<rect data-s="failed" y="{y - 4}" height="2"/>'
         if state == "running":  # stripes: lines of the page's colour over the bar
             shape += "".join(f'<rect class="gap" y="{row}" height="2"/>' for row in range(y + 2, height, 4))
-        seconds = "" if run["seconds"] is None else f" {run['seconds']:.3g}"
+        ended = run["seconds"] is not None and state in ("success", "failed")  # what still grows would be old as soon as it is drawn
+        seconds = f" {run['seconds']:.3g}" if ended else ""
         stop = "" if k == len(runs) - 1 else ' tabindex="-1"'
         about = f'data-r="{int(run["run_after"].timestamp())}{seconds}" aria-label="{named[state]}"{stop}'
         shapes.append(f'<a href="{base}{run["id"]}" {about} transform="translate({k * 7})">{shape}</a>')
