@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import time
 import uuid
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 
 from apps.runs.models import Process
 
+logger = logging.getLogger(__name__)
+
+
+PATIENCE = 60.0
+"""Seconds for which a process that starts waits for a database that is away, as one that runs does for ever."""
+
 
 def register(kind: str, *, name: str = "", lease: float | None = None, **info: Any) -> Process:
-    """A row for this process, alive until its lease (seconds) runs out."""
+    """A row for this process, alive until its lease (seconds) runs out. Raises OperationalError when the database stays away."""
+    until, pause = time.monotonic() + PATIENCE, 0.2
+    while True:
+        try:
+            return _register(kind, name, lease, info)
+        except (OperationalError, InterfaceError) as e:
+            if connection.in_atomic_block or time.monotonic() > until:
+                raise
+            logger.warning("%s: database unavailable, again in %.1f s: %s", kind, pause, str(e).strip())
+            connection.close()
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+def _register(kind: str, name: str, lease: float | None, info: dict[str, Any]) -> Process:
     process = Process(
         id=uuid.uuid4(), kind=kind, name=name or f"{kind}@{socket.gethostname()}", hostname=socket.gethostname(), pid=os.getpid(),
         version=settings.VERSION, info=info,
