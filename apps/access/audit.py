@@ -35,7 +35,9 @@ class Actor:
 
 
 SYSTEM = Actor("system")
-FAILED_SIGN_IN = "login_failed"
+SCRIPT = "script"
+"""Where an event names the API token that was used. Not `token`: what bears that word is masked wherever it is shown."""
+FAILED_SIGN_IN, LOCKED_OUT = "login_failed", "locked_out"
 FAILURES_A_MINUTE = 60
 
 _request: ContextVar[dict[str, Any] | None] = ContextVar("request", default=None)
@@ -118,19 +120,28 @@ def _told(actor: Actor, extra: Mapping[str, Any] | None) -> dict[str, Any]:
     request = _request.get()
     return {
         **(extra or {}),
-        **({"token": actor.token} if actor.token else {}),
+        **({SCRIPT: actor.token} if actor.token else {}),
         **({"request": request} if request is not None else {}),
     }
 
 
 def record_failed_sign_in(username: str, means: str, *, failures: int | None = None) -> None:
-    """A wrong name or password. Once a minute for a name and address, and no more than `FAILURES_A_MINUTE` in all, so that
-    nobody can fill the table from outside; what is left out shows in `failures` of the next one."""
+    """A wrong name or password, told once a minute for a name and address; `failures` are all of this pair so far."""
+    _record_of_strangers(FAILED_SIGN_IN, username, means, {"failures": failures} if failures else {})
+
+
+def record_lockout(username: str, means: str) -> None:
+    """A name is locked for an address: once, when it begins."""
+    _record_of_strangers(LOCKED_OUT, username, means, {})
+
+
+def _record_of_strangers(action: str, username: str, means: str, extra: dict[str, Any]) -> None:
+    """Of each kind no more than `FAILURES_A_MINUTE` in all: who has no account here cannot fill the table."""
     since, name = now() - timedelta(minutes=1), username[:150].replace("\x00", "")
-    recent = AuditEvent.objects.filter(action=FAILED_SIGN_IN, at__gt=since)
+    recent = AuditEvent.objects.filter(action=action, at__gt=since)
     if recent.filter(object_type="user", object_id=name, address=_address.get()).exists() or recent.count() >= FAILURES_A_MINUTE:
         return
-    record(FAILED_SIGN_IN, Actor("anonymous", means), object_type="user", object_id=name, extra={"failures": failures} if failures else {})
+    record(action, Actor("anonymous", means), object_type="user", object_id=name, extra=extra)
 
 
 def change(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

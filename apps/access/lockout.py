@@ -50,8 +50,8 @@ def forget(request: HttpRequest, username: str) -> None:
 
 def _note(*, username: str | None = None, request: HttpRequest | None = None, **_signal: Any) -> None:
     """One event when the limit is reached, not one for each attempt after it."""
-    if getattr(request, "axes_failures_since_start", None) == settings.AXES_FAILURE_LIMIT:
-        audit.record("locked_out", audit.SYSTEM, object_type="user", object_id=(username or "")[:150].replace("\x00", ""))
+    if request is not None and getattr(request, "axes_failures_since_start", None) == settings.AXES_FAILURE_LIMIT:
+        audit.record_lockout(username or "", _means(request))
 
 
 def _failed(*, credentials: dict[str, Any] | None = None, request: HttpRequest | None = None, **_signal: Any) -> None:
@@ -59,8 +59,11 @@ def _failed(*, credentials: dict[str, Any] | None = None, request: HttpRequest |
     if request is None or getattr(request, "axes_locked_out", False):
         return
     username = str((credentials or {}).get("username") or "")
-    means = "rest" if request.path.startswith("/auth/") else "ui"
-    audit.record_failed_sign_in(username, means, failures=getattr(request, "axes_failures_since_start", None))
+    audit.record_failed_sign_in(username, _means(request), failures=getattr(request, "axes_failures_since_start", None))
+
+
+def _means(request: HttpRequest) -> str:
+    return "rest" if request.path.startswith("/auth/") else "ui"
 
 
 def connect() -> None:

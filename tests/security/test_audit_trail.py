@@ -294,9 +294,13 @@ def test_s21_the_trail_names_the_token_of_a_script_and_none_for_a_sign_in():
     user = person("Op")
     text = people.create_token(user.username, "nightly job", actor=ACTOR)
     assert Api(token=text)("POST", "/pools", {"name": "by_script", "slots": 1})[0] == 201
-    assert last("post_pool").extra["token"].startswith("nightly job (") and text.split("_")[2] not in str(last("post_pool").extra)
+    assert last("post_pool").extra["script"].startswith("nightly job (") and text.split("_")[2] not in str(last("post_pool").extra)
+    admin = client_of("superuser")
+    assert "nightly job (" in exported(admin, "export_csv") and "nightly job (" in exported(admin, "export_json")
+    entry = admin.get(reverse("admin:access_auditevent_change", args=(last("post_pool").pk,))).content.decode()
+    assert "nightly job (" in entry and "nightly job (" in admin.get("/audit").content.decode()
     assert Api(user=user)("POST", "/pools", {"name": "by_hand", "slots": 1})[0] == 201
-    assert "token" not in last("post_pool").extra
+    assert "script" not in last("post_pool").extra
     assert (last("post_pool").actor, last("post_pool").means) == (user.username, "rest")
 
 
@@ -318,7 +322,10 @@ def test_s21_signing_in_over_rest_is_in_the_trail_and_so_are_wrong_passwords_but
     assert failed.get(object_id="bob").means == "ui"
     for number in range(audit.FAILURES_A_MINUTE + 5):
         audit.record_failed_sign_in(f"name{number}", "rest")
+        audit.record_lockout(f"name{number}", "ui")
     assert failed.all().count() == audit.FAILURES_A_MINUTE
+    locked = AuditEvent.objects.filter(action="locked_out")
+    assert (locked.count(), locked[0].actor, locked[0].means) == (audit.FAILURES_A_MINUTE, "anonymous", "ui")
     assert "canary" not in json.dumps(list(AuditEvent.objects.values()), default=str)
 
 
