@@ -20,8 +20,8 @@ from django.utils.timezone import now
 from apps.access import actions, audit, people
 from apps.access.models import AuditEvent, Connection, User, Variable
 from apps.access.tests.resthelp import Api, person
-from apps.dags.models import Dag
-from apps.runs.actions import clearing, creation, deletion, marking, notes
+from apps.dags.models import Asset, Dag
+from apps.runs.actions import clearing, creation, deletion, marking, notes, partitions, xcoms
 from apps.runs.models import Pool, Run
 from apps.runs.tests.restworld import make_dag, make_run, make_ti, task
 from apps.runs.tests.statements import statements
@@ -79,7 +79,7 @@ def test_s21_retention_is_the_only_way_out_and_spares_what_is_younger():
         cursor.execute("DELETE FROM access_auditevent WHERE action = '0'")
 
 
-def partitions() -> dict[str, int]:
+def by_partition() -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT tableoid::regclass::text, count(*) FROM access_auditevent GROUP BY 1")
         return dict(cursor.fetchall())
@@ -90,7 +90,7 @@ def test_s21_no_partition_lets_itself_be_changed_or_emptied_either():
     AuditEvent.objects.create(action="now")
     AuditEvent.objects.create(action="far", at=now() + timedelta(days=900))
     audit.make_room()
-    found = partitions()
+    found = by_partition()
     assert set(found) == {"access_auditevent_early", f"access_auditevent_{now():%Y_%m}", "access_auditevent_default"}
     for name in found:
         for statement in (f"UPDATE {name} SET actor = 'x'", f"DELETE FROM {name}"):
@@ -108,12 +108,12 @@ def test_s21_retention_drops_a_month_that_is_old_as_a_whole_and_deletes_the_rest
             cursor.execute("SELECT access_audit_month(now() - make_interval(days => %s))", [age * 31])
     for age in range(1, 8):
         AuditEvent.objects.create(action=str(age), at=now() - timedelta(days=age * 31))
-    before = partitions()
+    before = by_partition()
     with statements() as made:
         assert audit.prune(100) == 4
     assert set(AuditEvent.objects.values_list("action", flat=True)) == {"1", "2", "3"}
     dropped = [s for s in made if s.startswith("DROP TABLE")]
-    assert 3 <= len(dropped) <= 4 and len(before) - len(partitions()) == 4
+    assert 3 <= len(dropped) <= 4 and len(before) - len(by_partition()) == 4
     assert not audit.prune(100)
 
 
@@ -280,6 +280,30 @@ def test_s21_what_is_done_to_a_run_says_what_it_was_and_masks_its_conf():
     deletion.delete_dag(dag, actor=ACTOR)
     assert last("delete_dag").extra["before"] == {"runs": 1, "task_instances": 2, "is_paused": False, "file": "wide.py"}
     assert "canary" not in json.dumps(list(AuditEvent.objects.values()), default=str)
+
+
+def test_s21_values_of_user_code_are_told_by_their_length_only_and_news_of_assets_masked():
+    run = make_run(make_dag("wide"), "r")
+    xcoms.create(run, "first", "k", "value-canary", actor=ACTOR)
+    assert last("create_xcom_entry").extra == {"after": {"length": 14}}
+    xcoms.update(run, "first", "k", "canary", actor=ACTOR)
+    assert last("update_xcom_entry").extra == {"before": {"length": 14}, "after": {"length": 8}}
+    xcoms.delete(run, "first", "k", actor=ACTOR)
+    assert last("delete_xcom_entry").extra == {"before": {"length": 8}}
+    asset, api = Asset.objects.create(name="a", uri="s3://a"), Api("Op")
+    path = f"/assets/{asset.pk}/state-store"
+    for value in ("canary", "canary2"):
+        assert api("PUT", f"{path}/mark", {"value": value})[0] == 204
+    told = last("set_asset_state").extra
+    assert (told["key"], told["before"], told["after"]) == ("mark", {"length": 8}, {"length": 9})
+    assert api("DELETE", path)[0] == 204 and last("clear_asset_state").extra["before"] == {"values": 1}
+    assert api("POST", "/assets/events", {"asset_id": asset.pk, "extra": {"rows": 3, "token": "canary"}})[0] == 200
+    assert last("create_asset_event").extra["after"]["extra"] == {"rows": 3, "token": "***", "from_rest_api": True}
+    Run.objects.filter(pk=run.pk).update(partition_key="2026-11")
+    partitions.reset([Run.objects.get(pk=run.pk)], actor=ACTOR)
+    assert last("clear_partition").extra["before"] == {"partition_key": "2026-11", "partition_date": None}
+    details = json.dumps([{k: v for k, v in e.items() if k != "request"} for e in AuditEvent.objects.values_list("extra", flat=True)])
+    assert "canary" not in details
 
 
 def test_s21_a_switch_says_how_it_stood():

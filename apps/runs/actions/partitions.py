@@ -24,7 +24,11 @@ def reset(runs: Sequence[Run], *, actor: audit.Actor, clear_task_instances: bool
         Run.objects.filter(pk__in=[run.pk for run in with_one]).update(partition_key=None, partition_date=None, updated_at=now)
         for run in with_one:
             Event.objects.create(at=now, kind="run", verb="partition", dag_id=run.dag_id, run_pk=run.pk, run_id=run.run_id)
-            audit.record("clear_partition", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"partition_key": run.partition_key})
+            audit.record("clear_partition", actor, dag_id=run.dag_id, run_id=run.run_id, extra={"before": _partition_of(run)})
         cleared = [ti for run in runs for ti in clearing.clear_run(run, actor=actor)] if clear_task_instances else []
         wake.send_on_commit(wake.LIVE)
     return len(with_one), len(cleared)
+
+
+def _partition_of(run: Run) -> dict[str, str | None]:
+    return {"partition_key": run.partition_key, "partition_date": run.partition_date.isoformat() if run.partition_date else None}

@@ -90,7 +90,7 @@ def create(run: Run, task_id: str, key: str, value: Any, *, actor: audit.Actor, 
             raise Conflict(
                 f"The XCom with key: `{key}` with mentioned task instance already exists.", field="key"
             ) from e
-        _audit("create_xcom_entry", xcom, run, actor)
+        _audit("create_xcom_entry", xcom, run, actor, {"after": _size(xcom)})
     return xcom
 
 
@@ -98,9 +98,10 @@ def update(run: Run, task_id: str, key: str, value: Any, *, actor: audit.Actor, 
     """Give an XCom another value. Raises NotFound, Invalid."""
     with transaction.atomic():
         xcom = get(run, task_id, key, map_index)
+        before = _size(xcom)
         xcom.value, xcom.shown, xcom.length, xcom.timestamp = _text(value), None, _length(value), now()
         xcom.save(update_fields=("value", "shown", "length", "timestamp"))
-        _audit("update_xcom_entry", xcom, run, actor)
+        _audit("update_xcom_entry", xcom, run, actor, {"before": before, "after": _size(xcom)})
     return xcom
 
 
@@ -108,11 +109,16 @@ def delete(run: Run, task_id: str, key: str, *, actor: audit.Actor, map_index: i
     """Remove an XCom. Raises NotFound."""
     with transaction.atomic():
         xcom = get(run, task_id, key, map_index)
-        _audit("delete_xcom_entry", xcom, run, actor)
+        _audit("delete_xcom_entry", xcom, run, actor, {"before": _size(xcom)})
         xcom.delete()
 
 
-def _audit(action: str, xcom: XCom, run: Run, actor: audit.Actor) -> None:
+def _size(xcom: XCom) -> dict[str, int]:
+    return {"length": len(xcom.value or "")}
+
+
+def _audit(action: str, xcom: XCom, run: Run, actor: audit.Actor, extra: dict[str, Any]) -> None:
+    """Of the value only how long it is: it is the task's, and may hold anything."""
     audit.record(
         action,
         actor,
@@ -122,4 +128,5 @@ def _audit(action: str, xcom: XCom, run: Run, actor: audit.Actor) -> None:
         map_index=xcom.map_index,
         object_type="xcom",
         object_id=xcom.key,
+        extra=extra,
     )

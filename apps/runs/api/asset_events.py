@@ -16,6 +16,7 @@ from apps.access.rest.operations import Call, operation
 from apps.access.rest.resources import Resource
 from apps.dags.models import Asset
 from apps.runs import sql
+from apps.runs.actions import trail
 from apps.runs.api.assets import the_asset
 from apps.runs.api.lookups import the_run
 from apps.runs.assets import events
@@ -122,7 +123,8 @@ def create_asset_event(call: Call) -> dict[str, Any]:
     extra = {**body.extra, "from_rest_api": True} if sent else {}  # no extra, no mark: as in Airflow
     with transaction.atomic():
         pk = events.by_hand(asset, extra, body.partition_key, sql.now())
-        audit.record("create_asset_event", call.actor, object_type="asset", object_id=str(asset.pk))
+        after = {"extra": trail.conf_of(extra), "partition_key": body.partition_key}
+        audit.record("create_asset_event", call.actor, object_type="asset", object_id=str(asset.pk), extra={"after": after})
         return EVENTS.one(_rows(call).get(pk=pk), call)
 
 

@@ -54,7 +54,7 @@ def _delete(call: Call, rows: QuerySet[QueuedAsset], what: str) -> None:
     deleted, _ = QueuedAsset.objects.filter(pk__in=list(rows.values_list("pk", flat=True))).delete()
     if not deleted:
         raise not_found(f"Queue event with {what} was not found")
-    audit.record("delete_queued_asset_events", call.actor, extra={"of": what, "count": deleted})
+    audit.record("delete_queued_asset_events", call.actor, extra={"of": what, "before": {"waiting": deleted}})
 
 
 @operation("GET /assets/{asset_id}/queuedEvents", may=("read", "asset"), path=_ASSET, query=(_BEFORE,), returns=QUEUED.list_schema)

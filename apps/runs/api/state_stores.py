@@ -113,24 +113,30 @@ def get_task_state_store(call: Call, dag_id: str, dag_run_id: str, task_id: str,
 def set_task_state_store(call: Call, dag_id: str, dag_run_id: str, task_id: str, key: str) -> None:
     """Create or overwrite a value."""
     body: TaskStateBody = call.body
-    store.set_task(_existing(call, dag_id, dag_run_id, task_id), key, body.value, body.expires_at, sql.now())
-    _note(call, "set_task_state", dag_id, dag_run_id, task_id, key)
+    scope = _existing(call, dag_id, dag_run_id, task_id)
+    before = _kept(store.get_task(scope, key))
+    store.set_task(scope, key, body.value, body.expires_at, sql.now())
+    _note(call, "set_task_state", dag_id, dag_run_id, task_id, key, before=before, after=_kept(store.get_task(scope, key)))
 
 
 @operation(f"PATCH {_ONE}", may=("edit", "task"), query=(_INDEX,), body=ValueBody)
 def patch_task_state_store(call: Call, dag_id: str, dag_run_id: str, task_id: str, key: str) -> None:
     """Give an existing value another content; its expiry stays."""
     body: ValueBody = call.body
-    if not store.patch_task(_existing(call, dag_id, dag_run_id, task_id), key, body.value, sql.now()):
+    scope = _existing(call, dag_id, dag_run_id, task_id)
+    before = _kept(store.get_task(scope, key))
+    if not store.patch_task(scope, key, body.value, sql.now()):
         raise not_found(f"Task state store key {key!r} not found")
-    _note(call, "set_task_state", dag_id, dag_run_id, task_id, key)
+    _note(call, "set_task_state", dag_id, dag_run_id, task_id, key, before=before, after=_kept(store.get_task(scope, key)))
 
 
 @operation(f"DELETE {_ONE}", may=("delete", "task"), query=(_INDEX,), status=204)
 def delete_task_state_store(call: Call, dag_id: str, dag_run_id: str, task_id: str, key: str) -> None:
     """Delete a value, if it is there."""
-    store.delete_task(_existing(call, dag_id, dag_run_id, task_id), key)
-    _note(call, "delete_task_state", dag_id, dag_run_id, task_id, key)
+    scope = _existing(call, dag_id, dag_run_id, task_id)
+    before = _kept(store.get_task(scope, key))
+    store.delete_task(scope, key)
+    _note(call, "delete_task_state", dag_id, dag_run_id, task_id, key, before=before)
 
 
 @operation(f"DELETE {_ALL}", may=("delete", "task"), query=(_INDEX, _ALL_INDICES), status=204)
@@ -141,9 +147,15 @@ def clear_task_state_store(call: Call, dag_id: str, dag_run_id: str, task_id: st
     _note(call, "clear_task_state", dag_id, dag_run_id, task_id)
 
 
-def _note(call: Call, what: str, dag_id: str, run_id: str, task_id: str, key: str = "") -> None:
+def _kept(entry: Any) -> dict[str, int] | None:
+    """What the trail says of a value: how long it is. The value is user code's, and may hold anything."""
+    return None if entry is None else {"length": len(entry.value)}
+
+
+def _note(call: Call, what: str, dag_id: str, run_id: str, task_id: str, key: str = "", **change: Any) -> None:
     name = f"{dag_id}/{run_id}/{task_id}" + (f"/{key}" if key else "")
-    audit.record(what, call.actor, object_type="task_state", object_id=name[:250])
+    told = {side: of for side, of in change.items() if of is not None}
+    audit.record(what, call.actor, object_type="task_state", object_id=name[:250], extra=told)
 
 
 _OF_ASSET = "/assets/{asset_id}/state-store"
@@ -174,19 +186,24 @@ def get_asset_state_store(call: Call, asset_id: int, key: str) -> dict[str, Any]
 def set_asset_state_store(call: Call, asset_id: int, key: str) -> None:
     """Create or overwrite a value of an asset."""
     body: ValueBody = call.body
+    before = _kept(store.get_asset(_asset(asset_id), key))
     store.set_asset(_asset(asset_id), key, body.value, _BY_API, sql.now())
-    audit.record("set_asset_state", call.actor, object_type="asset", object_id=str(asset_id))
+    told = {"key": key, **({"before": before} if before else {}), "after": _kept(store.get_asset(_asset(asset_id), key))}
+    audit.record("set_asset_state", call.actor, object_type="asset", object_id=str(asset_id), extra=told)
 
 
 @operation(f"DELETE {_ONE_OF_ASSET}", may=("delete", "asset"), path={"asset_id": int}, status=204)
 def delete_asset_state_store(call: Call, asset_id: int, key: str) -> None:
     """Delete a value of an asset, if it is there."""
+    before = _kept(store.get_asset(_asset(asset_id), key))
     store.delete_asset(_asset(asset_id), key)
-    audit.record("delete_asset_state", call.actor, object_type="asset", object_id=str(asset_id))
+    told = {"key": key, **({"before": before} if before else {})}
+    audit.record("delete_asset_state", call.actor, object_type="asset", object_id=str(asset_id), extra=told)
 
 
 @operation(f"DELETE {_OF_ASSET}", may=("delete", "asset"), path={"asset_id": int}, status=204)
 def clear_asset_state_store(call: Call, asset_id: int) -> None:
     """Delete all values of an asset."""
+    before = {"values": store.list_asset(_asset(asset_id)).count()}
     store.clear_asset(_asset(asset_id))
-    audit.record("clear_asset_state", call.actor, object_type="asset", object_id=str(asset_id))
+    audit.record("clear_asset_state", call.actor, object_type="asset", object_id=str(asset_id), extra={"before": before})

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from apps.access import audit
 from apps.dags.models import Asset
 from apps.runs import sql
-from apps.runs.actions import creation
+from apps.runs.actions import creation, trail
 from apps.runs.assets import events
 from apps.runs.errors import ActionRefused, Conflict
 from apps.ui import params, rights, words
@@ -115,7 +115,8 @@ def _tell(found: Asset, extra: dict[str, Any], actor: audit.Actor) -> None:
         raise Conflict("Nothing refers to this asset any more, so nobody would hear the news.")
     with transaction.atomic():
         events.by_hand(found, extra, None, sql.now())
-        audit.record("create_asset_event", actor, extra={"asset": found.name, "uri": found.uri})
+        told = {"asset": found.name, "uri": found.uri, "after": {"extra": trail.conf_of(extra)}}
+        audit.record("create_asset_event", actor, object_type="asset", object_id=str(found.pk), extra=told)
 
 
 @page(read="asset")
