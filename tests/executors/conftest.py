@@ -13,6 +13,7 @@ NO_REDIS = "no redis-server here: see tools/left-out"
 NO_CLUSTER = "no Kubernetes here: see tools/left-out"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups; which of the two is asked first depends on the arguments otherwise
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = str(Path(__file__).parent)
     for item in items:
