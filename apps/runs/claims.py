@@ -22,6 +22,9 @@ from apps.runs import sql
 ADMISSION_KEY = 0x7472_6B31
 """Advisory lock that serialises counting limits and admitting under them."""
 
+PLACE_KEY = 0x7472_6B37
+"""First half of the advisory locks of warm pods."""
+
 # Tries a worker may take, best first; rows that anybody is working on are left alone, and so are instances of which an
 # earlier try is still being killed: two tries of one instance never run at once.
 PICK_TRIES = """
@@ -53,6 +56,25 @@ TAKE_UNSUBMITTED = """
     UPDATE runs_try s SET submitted_at = clock_timestamp(), submissions = s.submissions + 1 FROM picked WHERE s.id = picked.id
     RETURNING s.id
 """
+
+
+# The next try for a warm pod that has none: nobody but this pod starts it from here on.
+HAND_TO_PLACE = """
+    WITH picked AS MATERIALIZED (
+        SELECT t.id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id
+        WHERE t.reuse_key = %(key)s::text AND t.reuse_key > '' AND t.state IN ('queued', 'running') AND t.state = 'queued' AND t.place = ''
+            AND ti.state = 'queued' AND ti.try_id = t.id
+            AND NOT EXISTS (SELECT 1 FROM runs_try o WHERE o.ti_id = t.ti_id AND NOT o.kill_confirmed)
+        ORDER BY ti.priority_weight DESC, r.run_after, ti.map_index, ti.id LIMIT 1 FOR NO KEY UPDATE OF t SKIP LOCKED)
+    UPDATE runs_try s SET place = %(place)s::text, facts = coalesce(s.facts, '{}'::jsonb) || jsonb_build_object('pod', %(place)s::text)
+    FROM picked WHERE s.id = picked.id
+    RETURNING s.id
+"""
+
+
+def lock_place(place: str) -> None:
+    """Against other calls of the same warm pod (a connection that broke may still be served); held to the end of the transaction."""
+    sql.rows("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [PLACE_KEY, place])
 
 
 # Triggers nobody alive waits for, most important first; the rows are the claimer's from here on.

@@ -179,6 +179,10 @@ class Try(models.Model):
     submitted_at = models.DateTimeField(null=True)
     """When its executor last sent it on its way; null until then, and again when it is queued anew."""
     submissions = models.IntegerField(default=0, db_default=0)
+    reuse_key = models.CharField(max_length=64, default="", db_default="")
+    """Which warm pods may take it, if any; set by its submission, void when it is queued anew."""
+    place = models.CharField(max_length=253, default="", db_default="")
+    """The warm pod it was handed to."""
     facts = models.JSONField(null=True)
     """What its executor knows of where it runs: pod, node, image, events …; no secrets."""
     worker = models.ForeignKey("Process", on_delete=models.SET_NULL, null=True, related_name="tries")
@@ -215,6 +219,12 @@ class Try(models.Model):
             models.Index(fields=("queue", "queued_at"), name="try_queued", condition=Q(state="queued")),
             # exchange and reaper: what a worker holds
             models.Index(fields=("worker",), name="try_held", condition=Q(state="running") | Q(kill_confirmed=False)),
+            # warm pods: what waits for one of a key, and what one has
+            models.Index(
+                fields=("reuse_key", "place"),
+                name="try_reuse",
+                condition=Q(reuse_key__gt="") & (Q(state__in=("queued", "running")) | Q(kill_confirmed=False)),
+            ),
         )
 
     def __str__(self) -> str:

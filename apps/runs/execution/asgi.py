@@ -11,14 +11,14 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs
 
 from django.conf import settings
 from django.db import DataError, InterfaceError, OperationalError, close_old_connections, connection
 
 from apps.runs import wake
-from apps.runs.execution import checking, data, doors, exchange, stores, tokens
+from apps.runs.execution import checking, data, doors, exchange, stores, tokens, warm
 from apps.runs.execution.refusal import Refused
 from trackside.core import logline
 from trackside.core.messages import ExchangeRequest
@@ -32,6 +32,17 @@ MAX_WAIT = 25.0
 MAX_BODY = settings.MAX_XCOM_BYTES + 4 * 1_048_576
 
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="execution")
+
+
+class Answer(Protocol):
+    """What a parked call waits for."""
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to tell yet."""
+
+
+Found = TypeVar("Found", bound=Answer)
 
 
 class _Parking:
@@ -49,7 +60,7 @@ class _Parking:
             except RuntimeError:  # that loop is closed
                 self._parked.pop(event, None)
 
-    async def wait(self, gone: asyncio.Event, seconds: float, look: Callable[[], Awaitable[exchange.Outcome]]) -> exchange.Outcome | None:
+    async def wait(self, gone: asyncio.Event, seconds: float, look: Callable[[], Awaitable[Found]]) -> Found | None:
         """Look again at every wake-up until there is something, the time is over (None) or the caller went away (None)."""
         if self._listener is None or not self._listener.is_alive():
             self._listener = wake.Listener({wake.WORK: [self.ring]}, name="work-listener")
@@ -111,6 +122,8 @@ async def _respond(scope: dict[str, Any], receive: Callable[[], Awaitable[dict[s
     if path == "/exchange":
         _need_worker(token, scope)
         return await _exchange(checking.message(ExchangeRequest, body), receive)
+    if path == "/warm/next" and scope["method"] == "POST":
+        return await _next(*warm.place_of(token), body, receive)
     if "\x00" in path or b"%00" in scope["query_string"]:
         raise Refused(422, "U+0000 cannot be part of an address.")
     for method, pattern, handler in ROUTES:
@@ -141,6 +154,22 @@ async def _exchange(request: ExchangeRequest, receive: Callable[[], Awaitable[di
         ids = {name: order.get(name) for name in ("try_id", "dag_id", "task_id")}
         logline.step(logger, "A try was handed out.", **ids, run_id=order["run"].get("run_id"))
     return 200, outcome.response.to_dict()
+
+
+async def _next(key: str, place: str, body: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]) -> tuple[int, Any]:
+    seconds = checking.field(body, "wait_s", int, default=0) or 0
+    found: warm.HandOut | None = await _in_thread(warm.next_try, key, place)
+    if found is not None and found.empty and seconds > 0:
+        gone = asyncio.Event()
+        watcher = asyncio.ensure_future(_watch(receive, gone))
+        try:
+            found = await _parking.wait(gone, min(seconds, MAX_WAIT), lambda: _in_thread(warm.next_try, key, place))
+        finally:
+            watcher.cancel()
+    if found is None or found.empty:
+        return 200, {}
+    logline.step(logger, f"A try was handed to warm pod {place}.", try_id=found.body["try_id"])
+    return 200, found.body
 
 
 async def _watch(receive: Callable[[], Awaitable[dict[str, Any]]], gone: asyncio.Event) -> None:

@@ -1,10 +1,12 @@
-"""Try tokens: `<try id>.<secret>`, new at every hand-out; the database keeps a hash, so a stolen dump starts nothing."""
+"""Try tokens: `<try id>.<secret>`, new at every hand-out; the database keeps a hash, so a stolen dump starts nothing. Beside them what
+lets a runner begin: the worker token (any try), start tokens (one try, once), place tokens (a warm pod: tries of its key)."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import secrets
+import time
 from uuid import UUID
 
 from django.conf import settings
@@ -48,3 +50,22 @@ def start_token(try_id: UUID) -> str:
 def is_start_token(token: str, try_id: UUID) -> bool:
     """Whether `token` is the start token of this try."""
     return hmac.compare_digest(token.encode(), start_token(try_id).encode())
+
+
+def place_token(reuse_key: str, place: str, seconds: int) -> str:
+    """Lets a warm pod ask for tries of its key for so long, and do nothing else."""
+    body = f"warm.{reuse_key}.{place}.{int(time.time()) + seconds}"
+    return f"{body}.{_place_mac(body)}"
+
+
+def place_of(token: str) -> tuple[str, str] | None:
+    """(reuse key, place) of a place token; None if it is none, or not any more."""
+    body, _, mac = token.rpartition(".")
+    parts = body.split(".")
+    if len(parts) != 4 or not hmac.compare_digest(mac.encode(), _place_mac(body).encode()) or int(parts[3]) < time.time():
+        return None
+    return parts[1], parts[2]
+
+
+def _place_mac(body: str) -> str:
+    return hmac.new(settings.WORKER_TOKEN.encode(), f"place:{body}".encode(), hashlib.sha256).hexdigest()

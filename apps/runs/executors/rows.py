@@ -12,11 +12,11 @@ import orjson
 
 from apps.runs import claims, compiled, sql
 from apps.runs.execution import tokens
-from trackside.executors.base import TryRef
+from trackside.executors.base import Known, TryRef
 
 _LIVE = """
 SELECT t.id, t.round, t.state, t.kill_confirmed, t.submitted_at, t.start_date IS NOT NULL, t.heartbeat_at,
-       ti.id, ti.state, ti.try_id = t.id, ti.run_id, ti.queued_at, t.facts ->> 'runner_said'
+       ti.id, ti.state, ti.try_id = t.id, ti.run_id, ti.queued_at, t.facts ->> 'runner_said', t.reuse_key, t.place
 FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
 WHERE t.executor = %(alias)s AND ((t.state = 'queued' AND t.submitted_at IS NOT NULL) OR t.state = 'running' OR NOT t.kill_confirmed)
 """
@@ -40,6 +40,13 @@ class Live:
     queued_at: datetime | None
     runner_said: str | None
     """Why its runner stopped, if it could say that much."""
+    reuse_key: str
+    place: str
+
+    @property
+    def known(self) -> Known:
+        """What its executor may know of it."""
+        return Known(self.state, self.submitted_at, self.reuse_key, self.place)
 
 
 def live(alias: str) -> dict[UUID, Live]:
@@ -75,7 +82,8 @@ def take(alias: str, limit: int, again: Collection[UUID]) -> list[TryRef]:
 
 
 _REFERENCES = """
-SELECT t.id, t.round, ti.dag_id, ti.task_id, r.run_id, ti.map_index, t.number, t.queue, t.submissions, r.logical_date, v.id, v.spec_hash
+SELECT t.id, t.round, ti.dag_id, ti.task_id, r.run_id, ti.map_index, t.number, t.queue, t.submissions, r.logical_date, v.id, v.spec_hash,
+       t.reuse_key, t.place
 FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
 LEFT JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
 WHERE t.id = ANY(%s::uuid[]) ORDER BY ti.priority_weight DESC, t.queued_at, ti.id
@@ -87,11 +95,12 @@ def references(try_ids: Collection[UUID]) -> list[TryRef]:
     found = sql.rows(_REFERENCES, [list(try_ids)]) if try_ids else []
     dags = compiled.get_many({(r[10], r[11]) for r in found if r[10] is not None})
     refs = []
-    for try_id, number, dag_id, task_id, run_id, map_index, attempt, queue, submissions, logical_date, version_id, _ in found:
+    for try_id, number, dag_id, task_id, run_id, map_index, attempt, queue, submissions, logical_date, version_id, _, key, place in found:
         task = dags[version_id].graph.tasks.get(task_id) if version_id in dags else None
         refs.append(TryRef(
             try_id, number, dag_id, task_id, run_id, map_index, attempt, queue, submissions,
-            logical_date.isoformat() if logical_date else None, task.executor_config if task else {}, tokens.start_token(try_id),
+            logical_date.isoformat() if logical_date else None, task.executor_config if task else {},
+            tokens.start_token(try_id), key, place,
         ))  # fmt: skip
     return refs
 
@@ -100,6 +109,17 @@ def give_back(try_ids: Collection[UUID]) -> None:
     """These could not be submitted now: they wait for another time."""
     if try_ids:
         sql.run("UPDATE runs_try SET submitted_at = NULL WHERE id = ANY(%s::uuid[]) AND state = 'queued'", [list(try_ids)])
+
+
+_SHARE = """
+UPDATE runs_try t SET reuse_key = e.key, place = '' FROM unnest(%s::uuid[], %s::text[]) AS e(id, key)
+WHERE t.id = e.id AND t.state = 'queued' AND t.submitted_at IS NOT NULL
+"""
+
+
+def share(keys: Mapping[UUID, str]) -> bool:
+    """Warm pods of these keys may take these tries from now on; whoever had one handed to it before has lost it. True: there were some."""
+    return bool(keys) and sql.run(_SHARE, [list(keys), list(keys.values())]) > 0
 
 
 _NOTE = """

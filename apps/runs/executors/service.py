@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from apps.runs import sql
+from apps.runs import sql, wake
 from apps.runs.executors import outcomes, rows
 from trackside.core import logline
 from trackside.core.reasons import Reason
@@ -38,7 +38,7 @@ class Service:
         """One pass; when the next is due at the latest."""
         now = sql.now()
         live = rows.live(self.alias)
-        seen = self.executor.look(list(live))
+        seen = self.executor.look({i: row.known for i, row in live.items()})
         rows.note({one.try_id: one.facts for one in seen})
         self._end(seen, live, now)
         outcomes.explain(outcomes.reasons(seen, live), now)
@@ -100,6 +100,8 @@ class Service:
     def _answers(self, answers: list[Submission], live: dict[UUID, rows.Live], now: datetime) -> None:
         rows.note({a.try_id: a.facts for a in answers})
         rows.give_back([a.try_id for a in answers if a.verdict is Verdict.LATER])
+        if rows.share({a.try_id: a.reuse_key for a in answers if a.verdict is Verdict.TAKEN and a.reuse_key}):
+            wake.send(wake.WORK)  # pods that wait for one
         if all(a.verdict is Verdict.TAKEN and a.reason is None for a in answers):
             return
         fresh = live | rows.live(self.alias)

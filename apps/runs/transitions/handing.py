@@ -23,7 +23,8 @@ _ADMIT = statement(
                           dag_version_id, snapshot, log_size, log_ended)
     SELECT try_id, id, try_number, 'queued', coalesce(%(names)s::jsonb ->> executor, executor, %(default)s::text), queue, %(now)s::timestamptz, 0, '', true, dag_version_id, '{{}}', 0, false FROM changed
     ON CONFLICT (id) DO UPDATE SET state = 'queued', queued_at = excluded.queued_at, executor = excluded.executor,
-        queue = excluded.queue, dag_version_id = excluded.dag_version_id, round = runs_try.round + 1, submitted_at = NULL, submissions = 0
+        queue = excluded.queue, dag_version_id = excluded.dag_version_id, round = runs_try.round + 1, submitted_at = NULL, submissions = 0,
+        reuse_key = '', place = ''
     WHERE runs_try.state IN ('parked', 'queued')
 )""".replace("{{}}", "{}"),
 )

@@ -51,6 +51,23 @@ class TryRef:
     """The task's `executor_config`."""
     start_token: str = field(default="", repr=False)
     """Lets a runner start exactly this try, once. For the place where the try runs only."""
+    reuse_key: str = ""
+    """What `Submission.reuse_key` said, if it was submitted before."""
+    place: str = ""
+    """Which place (`Known.place`) it was handed to, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows of a try that is under way with its executor."""
+
+    state: str
+    """queued, running, or how it ended while its processes are still being killed."""
+    since: datetime | None = None
+    """When it was submitted."""
+    reuse_key: str = ""
+    place: str = ""
+    """Which of the places that take several tries one after the other has it; "" none yet."""
 
 
 class Fault(StrEnum):
@@ -82,6 +99,8 @@ class Submission:
     """REFUSED: whose."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the page of the try shows: pod, namespace, image …; no secrets."""
+    reuse_key: str = ""
+    """TAKEN: any place that asks for tries of this key may have it (`Executor.grant`); "" it has a place of its own."""
 
 
 class Phase(StrEnum):
@@ -128,6 +147,8 @@ class Executor(ABC):
         self.alias = alias
         self.settings = settings
         """The environment, with `<NAME>_FILE` not resolved."""
+        self.grant: Callable[[str, str, int], str] | None = None
+        """Set by whoever drives it: (reuse key, place, seconds) → a token with which this place may ask for tries of that key."""
 
     def open(self, wake: Callable[[], None]) -> None:  # noqa: B027 - not every executor has something to begin
         """Begin. `wake` is called, from any thread, when `look` has news. Raises ExecutorProblem."""
@@ -155,7 +176,7 @@ class Executor(ABC):
     def lost(self, submitted: Sequence[tuple[TryRef, datetime]], now: datetime) -> Collection[UUID]:
         """Which of these queued tries, submitted at those moments, must be submitted again."""
 
-    def look(self, known: Collection[UUID]) -> list[Seen]:
+    def look(self, known: Mapping[UUID, Known]) -> list[Seen]:
         """News since the last call about anything under way, and about those of `known` tries that are gone."""
         return []
 

@@ -45,11 +45,15 @@ log = logging.getLogger("trackside.runner")
 class SingleTry:
     """One try from start to finish. Implements `tries.Host`."""
 
-    def __init__(self, api_url: str, try_id: str, start_token: str, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, api_url: str, try_id: str, start_token: str, settings: dict[str, Any], forks: ForkServer | None = None
+    ) -> None:
+        """`forks`: a fork server that outlives the try (`warm`); without it the try has one of its own."""
         self._api_url = api_url
         self._try_id = try_id
         self._start_token = start_token
         self._settings = {"api_url": api_url, "cwd": str(Path.cwd()), **settings}
+        self._given_forks = forks
         self._over = asyncio.Event()
         self._stopped = False
         self._accepted_at = boottime()
@@ -58,6 +62,7 @@ class SingleTry:
     async def run(self) -> int:
         """See the exit code in the module's docstring."""
         asked_at = boottime()
+        used_before = used.measure() if self._given_forks is not None else {}
         starting = Connection(self._api_url, self._start_token)
         status, order = await self._insist(starting, "/start", {"hostname": socket.gethostname(), "pid": os.getpid()})
         starting.close()
@@ -68,8 +73,9 @@ class SingleTry:
         self._talk = Connection(self._api_url, order["token"])
         self._log_talk = Connection(self._api_url, order["token"])
         self.shipper = LogShipper(self._post_logs)
-        forks = self.forks = ForkServer(self._settings, sweep=True)
-        forks.start_server()
+        forks = self.forks = self._given_forks or ForkServer(self._settings, sweep=True)
+        if self._given_forks is None:
+            forks.start_server()
         resumed = bool(order.get("reschedule_count") or order.get("next_method"))
         held = self.held = HeldTry(order, self, self.shipper.open(self._try_id, order["token"], resumed))
         held.log.system(f"Try {held.order.try_number} of {held.order.dag_id}.{held.order.task_id} on {socket.gethostname()}")
@@ -82,14 +88,15 @@ class SingleTry:
             await self._over.wait()
             duties[1].cancel()
             await asyncio.gather(duties[1], return_exceptions=True)
-            report = held.report if held.report is None else {**held.report, "used": used.measure()}
+            report = held.report if held.report is None else {**held.report, "used": used.since(used_before, used.measure())}
             status, answer = await self._insist(self._talk, "/finish", report)
             await self.shipper.drained(10.0)
         finally:
             for duty in duties:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
-            await forks.stop()
+            if self._given_forks is None:
+                await forks.stop()
             self._talk.close()
             self._log_talk.close()
         if status not in (200, 201, 202, 204):
@@ -201,25 +208,39 @@ def main(argv: list[str]) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m trackside.runner", description="Run one single try and leave.")
     parser.add_argument("--api-url", default=os.environ.get("TRACKSIDE_API_URL", ""))
-    parser.add_argument("--try-id", required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--try-id")
+    what.add_argument("--reuse", action="store_true", help="ask for one try after the other (warm pods)")
+    parser.add_argument("--idle", type=float, default=60.0, help="--reuse: leave after so many seconds without a try")
+    parser.add_argument("--tries", type=int, default=100, help="--reuse: leave after so many tries")
+    parser.add_argument("--age", type=float, default=3600.0, help="--reuse: take no try after so many seconds")
+    parser.add_argument("--empty", type=Path, help="--reuse: a folder to be emptied after each try")
     parser.add_argument("--token-file", help="file with the start token; without it the token is read from stdin")
     parser.add_argument("--fork-settings", default="", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if not options.api_url:
         parser.error("--api-url or TRACKSIDE_API_URL is needed")
     token = Path(options.token_file).read_text(encoding="utf-8") if options.token_file else sys.stdin.readline()
-    logline.configure("runner", os.environ, try_id=options.try_id)
+    logline.configure("runner", os.environ, **({"try_id": options.try_id} if options.try_id else {}))
     procs.become_subreaper()
     procs.hide_memory()
     settings = dict(pair.split("=", 1) for pair in options.fork_settings.split(",") if pair)
-    return run_loop(_run(options.api_url.rstrip("/"), options.try_id, token.strip(), settings))
+    return run_loop(_run(options, token.strip(), settings))
 
 
-async def _run(api_url: str, try_id: str, token: str, settings: dict[str, Any]) -> int:
-    single = SingleTry(api_url, try_id, token, settings)
+async def _run(options: argparse.Namespace, token: str, settings: dict[str, Any]) -> int:
+    api_url = options.api_url.rstrip("/")
+    runner: Any
+    if options.reuse:
+        from trackside.runner import warm  # which is made of SingleTry
+
+        limits = warm.Limits(options.idle, options.tries, options.age)
+        runner = warm.WarmRunner(api_url, token, limits, settings, options.empty)
+    else:
+        runner = SingleTry(api_url, options.try_id, token, settings)
     for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, single.stop)
-    return await single.run()
+        asyncio.get_running_loop().add_signal_handler(signum, runner.stop)
+    return int(await runner.run())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,14 @@ def measure(environment: Mapping[str, str] = os.environ, cgroup: Path = CGROUP) 
     return {"memory_bytes": children.ru_maxrss * 1024, "cpu_seconds": round(children.ru_utime + children.ru_stime, 2)}
 
 
+def since(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    """What one of several tries in a pod has used. Its most memory is known if it was more than what all before it used."""
+    found = {"cpu_seconds": round(now["cpu_seconds"] - before.get("cpu_seconds", 0.0), 2)} if "cpu_seconds" in now else {}
+    if now.get("memory_bytes", 0) > before.get("memory_bytes", 0):
+        found["memory_bytes"] = now["memory_bytes"]
+    return found
+
+
 def _of_group(cgroup: Path) -> dict[str, float]:
     try:
         peak = int((cgroup / "memory.peak").read_text())

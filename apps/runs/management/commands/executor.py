@@ -57,6 +57,9 @@ class Command(BaseCommand):
             raise CommandError("TRACKSIDE_EXECUTOR has only local: its workers pull their work, nothing has to bring it to them.")
         try:
             site = {"TRACKSIDE_SITE": tokens.digest(settings.WORKER_TOKEN)[:10]}
-            return [registry.make(remote[alias], {**os.environ, **site}) for alias in wanted or remote]
+            made = [registry.make(remote[alias], {**os.environ, **site}) for alias in wanted or remote]
         except ExecutorProblem as e:
             raise CommandError(str(e)) from e
+        for executor in made:
+            executor.grant = tokens.place_token
+        return made

@@ -11,23 +11,31 @@ import random
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 from trackside.core.reasons import Reason
 from trackside.executors.base import Fault, Submission, TryRef, Verdict
-from trackside.executors.kubernetes import builder, reasons
+from trackside.executors.kubernetes import builder, reasons, reuse
 from trackside.executors.kubernetes.api import Api, Refusal, Unreachable
 from trackside.executors.kubernetes.hooks import HookFailed, PodHooks
+from trackside.executors.kubernetes.reuse import Plan
 from trackside.executors.kubernetes.settings import PodSettings
 
 FIRST_PAUSE_S = 0.5
 MOST_PAUSE_S = 20.0
+TOKEN_LEEWAY_S = 900
+"""Seconds a warm pod may take to start, beside its age."""
 ROOM_PAUSE_S = 1.0
 """A pause for a full quota lasts no longer than this once a pod is gone: few attempts a second, but none that waits for nothing."""
 
 logger = logging.getLogger(__name__)
+
+
+class Paused(Exception):
+    """The API server wants to be left alone."""
 
 
 class Creators:
@@ -43,6 +51,12 @@ class Creators:
         self._paused_until = 0.0
         self._pause = FIRST_PAUSE_S
         self._why: Reason | None = None
+        self.grant: Callable[[str, str, int], str] | None = None
+        """See `Executor.grant`."""
+        self.on_warm: Callable[[str, str], None] = lambda _key, _name: None
+        """Called with key and name of every warm pod that was made."""
+        self.has_warm: Callable[[str], bool] = lambda _key: False
+        """Whether there is a warm pod of this key."""
 
     def close(self) -> None:
         """Let what is under way finish."""
@@ -70,21 +84,67 @@ class Creators:
                 self._paused_until = min(self._paused_until, time.monotonic() + ROOM_PAUSE_S)
                 self._pause = FIRST_PAUSE_S
 
-    def create(self, refs: Sequence[TryRef]) -> list[Submission]:
-        """One pod each; returns when all have an answer."""
-        return list(self._pool.map(self._one, refs))
+    def create(self, refs: Sequence[TryRef], plans: Mapping[UUID, Plan] | None = None) -> list[Submission]:
+        """One pod each, but for those that may share one (`plans`) and need no other; returns when all have an answer."""
+        shared = plans or {}
+        return list(self._pool.map(lambda ref: self._shared(ref, shared[ref.id]) if ref.id in shared else self._one(ref), refs))
+
+    def _shared(self, ref: TryRef, plan: Plan) -> Submission:
+        """A try that any pod of its key may take."""
+        facts = {name: value for name, value in builder.facts(plan.pod).items() if name != "pod"}
+        if not plan.create:
+            return Submission(ref.id, Verdict.TAKEN, facts=facts, reuse_key=plan.key)
+        made: dict[str, Any] = {}
+
+        def create() -> None:
+            made.update(self._warm_pod(ref, plan))
+
+        answer = self._tried(ref, create, facts)
+        if answer.verdict is Verdict.TAKEN:
+            answer.reuse_key = plan.key
+            if made:
+                self.on_warm(plan.key, made["metadata"]["name"])
+        elif answer.verdict is Verdict.LATER and self.has_warm(plan.key):  # another one will be free before there is room
+            return Submission(ref.id, Verdict.TAKEN, answer.reason, facts=facts, reuse_key=plan.key)
+        return answer
+
+    def _warm_pod(self, ref: TryRef, plan: Plan) -> dict[str, Any]:
+        pod = reuse.named(plan.pod, ref.dag_id)
+        if self._hooks is not None:
+            changed = self._hooks.apply(pod)
+            if changed is not pod:
+                name = pod["metadata"]["name"]
+                pod = builder.after_hook(changed, pod, reuse.anonymous(ref), self._settings, self._alias)
+                pod = reuse.named(reuse.shared(pod, plan.wish), ref.dag_id, name)
+                pod["metadata"]["labels"][reuse.KEY] = plan.key
+        assert self.grant is not None
+        token = self.grant(plan.key, pod["metadata"]["name"], plan.wish.age + TOKEN_LEEWAY_S)
+        self._bring(pod, reuse.secret(pod, token))
+        return pod
 
     def _one(self, ref: TryRef) -> Submission:
-        try:
+        facts: dict[str, Any] = {}
+
+        def create() -> None:
             pod = builder.build(ref, self._settings, self._alias)
-            if self.is_paused:  # somebody else of this batch was told to wait
-                return Submission(ref.id, Verdict.LATER, self._why)
+            if self.is_paused:  # before the hook, which may take long
+                raise Paused
             pod = self._hooked(ref, pod)
+            facts.update(builder.facts(pod))
+            self._bring(pod, builder.secret(ref, pod))
+
+        return self._tried(ref, create, facts)
+
+    def _tried(self, ref: TryRef, create: Callable[[], None], facts: dict[str, Any]) -> Submission:
+        """The answer to an attempt, whatever became of it."""
+        try:
+            if self.is_paused:  # somebody else of this batch was told to wait
+                raise Paused
+            create()
+        except Paused:
+            return Submission(ref.id, Verdict.LATER, self._why)
         except (builder.BadPod, HookFailed) as error:
             return Submission(ref.id, Verdict.REFUSED, Reason("invalid", str(error)))
-        facts = builder.facts(pod)
-        try:
-            self._create(ref, pod)
         except Unreachable as error:
             return self._later(ref, reasons.refusal("away", str(error)), None)
         except Refusal as error:
@@ -103,9 +163,9 @@ class Creators:
         changed = self._hooks.apply(pod)
         return pod if changed is pod else builder.after_hook(changed, pod, ref, self._settings, self._alias)
 
-    def _create(self, ref: TryRef, pod: dict[str, Any]) -> None:
+    def _bring(self, pod: dict[str, Any], secret: dict[str, Any]) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        _once(self._api, "secrets", namespace, builder.secret(ref, pod))
+        _once(self._api, "secrets", namespace, secret)
         made = _once(self._api, "pods", namespace, pod)
         if made is None:
             made = self._api.get("pods", namespace, name)

@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from trackside.core.reasons import Reason
-from trackside.executors.base import Executor, Fault, Leases, Phase, Seen, Submission, TryRef
-from trackside.executors.kubernetes import names, reasons, settings
+from trackside.executors.base import Executor, Fault, Known, Leases, Phase, Seen, Submission, TryRef, Verdict
+from trackside.executors.kubernetes import names, reasons, reuse, settings
 from trackside.executors.kubernetes.api import Api, Refusal, Unreachable
-from trackside.executors.kubernetes.builder import main_container
+from trackside.executors.kubernetes.builder import BadPod, main_container
 from trackside.executors.kubernetes.creating import Creators
 from trackside.executors.kubernetes.hooks import PodHooks
+from trackside.executors.kubernetes.warm import Told, WarmPods
 from trackside.executors.kubernetes.watching import Watcher
 
 RESUBMIT_AFTER = timedelta(seconds=10)
@@ -57,6 +58,8 @@ class KubernetesExecutor(Executor):
         self.creators = Creators(self.api, self.config, self.alias, self.hooks)
         self._helpers = ThreadPoolExecutor(4, thread_name_prefix="pods")
         self.watcher = Watcher(self.api, self.config.namespaces, self.selector, wake)
+        self.warm = WarmPods(self.config, self.watcher.pods)
+        self.creators.grant, self.creators.on_warm, self.creators.has_warm = self.grant, self.warm.created, self.warm.any_of
         self.watcher.start()
         logger.info("executor %s: pods in %s of %s", self.alias, ", ".join(self.config.namespaces), self.api.host)
 
@@ -87,8 +90,18 @@ class KubernetesExecutor(Executor):
         return max(min([5.0, *moments]), 0.05)
 
     def submit(self, refs: Sequence[TryRef]) -> list[Submission]:
-        """See `Executor`."""
-        return self.creators.create(refs)
+        """See `Executor`. Tries that may share a pod get one only if there are not enough of their key."""
+        refused: list[Submission] = []
+        plans: dict[UUID, reuse.Plan] = {}
+        for ref in refs if self.grant is not None else ():
+            try:
+                if (wish := reuse.wish_of(ref)) is not None:
+                    plans[ref.id] = reuse.plan(ref, wish, self.config, self.alias)
+            except BadPod as error:
+                refused.append(Submission(ref.id, Verdict.REFUSED, Reason("invalid", str(error))))
+        self.warm.enough(plans)
+        wrong = {one.try_id for one in refused}
+        return refused + self.creators.create([ref for ref in refs if ref.id not in wrong], plans)
 
     def lost(self, submitted: Sequence[tuple[TryRef, datetime]], now: datetime) -> Collection[UUID]:
         """Queued tries without a pod although all pods are known: whoever took them died before it created theirs."""
@@ -97,15 +110,18 @@ class KubernetesExecutor(Executor):
             return []
         have = {(_try_of(pod), _round_of(pod)) for pod in self.watcher.pods()}
         known_since = now - timedelta(seconds=time.monotonic() - listed)
-        missing = [(ref, at) for ref, at in submitted if (ref.id, ref.round) not in have and now - at > RESUBMIT_AFTER]
+        shared = self.warm.lost([(ref, at) for ref, at in submitted if ref.reuse_key], now)
+        missing = [
+            (ref, at) for ref, at in submitted if not ref.reuse_key and (ref.id, ref.round) not in have and now - at > RESUBMIT_AFTER
+        ]
         if missing and any(at > known_since for _, at in missing):
             self.watcher.relist()
-            return []  # the next time, with a fresh list
-        return [ref.id for ref, _ in missing]
+            return shared  # the others the next time, with a fresh list
+        return [*shared, *(ref.id for ref, _ in missing)]
 
     # Looking
 
-    def look(self, known: Collection[UUID]) -> list[Seen]:
+    def look(self, known: Mapping[UUID, Known]) -> list[Seen]:
         """See `Executor`."""
         changed, gone = self.watcher.take()
         if gone:
@@ -119,6 +135,7 @@ class KubernetesExecutor(Executor):
                 self._again.pop(uid, None)
         seen = [one for one in self._helpers.map(self._see, pods.values()) if one is not None]
         seen += [one for pod in gone if (one := self._see_gone(pod)) is not None]
+        seen += self._warm_ones(known, [pod for pod in pods.values() if reuse.key_of(pod)], [pod for pod in gone if reuse.key_of(pod)])
         seen += self._missing(known, {one.try_id for one in seen})
         seen += self._unknown(known, pods)
         self._sweep_secrets(now)
@@ -128,6 +145,14 @@ class KubernetesExecutor(Executor):
         try_id = _try_of(pod)
         if try_id is None:
             return None
+        judged, facts, log = self._judged(pod)
+        return Seen(
+            try_id, _round_of(pod), judged.phase, judged.reason, judged.fault, judged.exit_code, judged.signal, facts=facts, log=log,
+            vague=judged.is_vague,
+        )  # fmt: skip
+
+    def _judged(self, pod: dict[str, Any]) -> tuple[reasons.Judgement, dict[str, Any], str]:
+        """What a pod's state means, where it is, and what is left to say of it."""
         uid = pod["metadata"]["uid"]
         judged = reasons.judge(pod, [], self.config, datetime.now(UTC))
         events: list[dict[str, Any]] = []
@@ -137,12 +162,21 @@ class KubernetesExecutor(Executor):
         self._settle_silence(judged, uid)
         if judged.look_again is not None:
             self._again[uid] = time.monotonic() + judged.look_again
-        facts = self._facts(pod, events)
         log = self._log_of(pod, judged, events) if judged.fault is not None else ""
-        return Seen(
-            try_id, _round_of(pod), judged.phase, judged.reason, judged.fault, judged.exit_code, judged.signal, facts=facts, log=log,
-            vague=judged.is_vague,
-        )  # fmt: skip
+        return judged, self._facts(pod, events), log
+
+    def _warm_ones(self, known: Mapping[UUID, Known], changed: Sequence[dict[str, Any]], gone: Sequence[dict[str, Any]]) -> list[Seen]:
+        """Pods that several tries share."""
+        told = [Told(pod, *found) for pod, found in zip(changed, self._helpers.map(self._judged, changed), strict=True)]
+        seen = self.warm.look(known, told, gone)
+        for pod in gone:
+            uid = pod["metadata"]["uid"]
+            self._again.pop(uid, None)
+            self._ended_at.pop(uid, None)
+            self._deleting.discard(uid)
+        self.warm.forget_gone(gone)
+        self._delete(self.warm.superfluous())
+        return seen
 
     def _settle_silence(self, judged: reasons.Judgement, uid: str) -> None:
         """Exit code 0: the report is on its way, or was made. Only if the ledger still knows nothing later, it never came."""
@@ -170,12 +204,13 @@ class KubernetesExecutor(Executor):
             return Seen(try_id, _round_of(pod), Phase.ENDED, judged.reason, judged.fault, judged.exit_code, judged.signal)
         return Seen(try_id, _round_of(pod), Phase.GONE, reasons.refusal("gone", ""), Fault.INFRA)
 
-    def _missing(self, known: Collection[UUID], seen: set[UUID]) -> list[Seen]:
+    def _missing(self, known: Mapping[UUID, Known], seen: set[UUID]) -> list[Seen]:
         """Tries under way of which there is no pod: only with a complete and fresh list can that be said."""
         if not known or not self.watcher.listed_at() or self.watcher.trouble():
             return []
         have = {_try_of(pod) for pod in self.watcher.pods()}
-        return [Seen(i, 0, Phase.GONE, reasons.refusal("gone", ""), Fault.INFRA) for i in known if i not in have and i not in seen]
+        gone = [i for i, one in known.items() if not one.reuse_key and i not in have] + self.warm.missing(known)
+        return [Seen(i, 0, Phase.GONE, reasons.refusal("gone", ""), Fault.INFRA) for i in gone if i not in seen]
 
     def _unknown(self, known: Collection[UUID], judged: Collection[str]) -> list[Seen]:
         """Pods of tries that the ledger does not count as under way: it is asked about them, and has them removed."""
@@ -218,7 +253,8 @@ class KubernetesExecutor(Executor):
     def cancel(self, try_ids: Collection[UUID]) -> None:
         """See `Executor`."""
         wanted = set(try_ids)
-        self._delete([pod for pod in self.watcher.pods() if _try_of(pod) in wanted and "deletionTimestamp" not in pod["metadata"]])
+        pods = [pod for pod in self.watcher.pods() if _try_of(pod) in wanted] + self.warm.pods_of(wanted)
+        self._delete([pod for pod in pods if "deletionTimestamp" not in pod["metadata"]])
 
     def forget(self, try_ids: Collection[UUID], failed: Collection[UUID] = ()) -> None:
         """See `Executor`; pods of failed tries stay for a while, for whoever wants to look at them."""
