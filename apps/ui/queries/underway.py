@@ -1,5 +1,5 @@
 """What is under way with executors that bring tries elsewhere: which pod runs what and where, why others wait, how much room is
-left, what the cluster said last. For the page of processes; two statements for any number of pods."""
+left, what the cluster said last. For the page of processes; three statements for any number of pods."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Case, Count, IntegerField, Q, Value, When
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from apps.access import policy
-from apps.runs.models import Try
+from apps.runs.models import Process, Try
 from apps.ui import words
 from trackside.executors import registry
 
@@ -30,6 +31,8 @@ class Place:
     queued: int = 0
     unsent: int = 0
     limit: int | None = None
+    warm: int = 0
+    """Warm pods without a task."""
     nodes: list[tuple[str, int]] = field(default_factory=list)
     rows: list[Any] = field(default_factory=list)
 
@@ -45,6 +48,8 @@ class Place:
         if self.limit is not None:
             used = words.number(self.running + self.queued - self.unsent)
             parts.append(_("%(used)s of %(pods)s used") % {"used": used, "pods": words.plural(self.limit, "pod")})
+        if self.warm:
+            parts.append(_("%(pods)s warm without a task") % {"pods": words.plural(self.warm, "pod")})
         if self.nodes:
             parts.append(_("on %(nodes)s") % {"nodes": ", ".join(f"{node} ({n})" for node, n in self.nodes)})
         return ", ".join(parts) + "."
@@ -71,6 +76,10 @@ def places(user: Any) -> list[Place]:
         made[row.executor].rows.append(_row(row))
         if row.state == "running" and (node := (row.facts or {}).get("node")):
             nodes[row.executor][node] += 1
+    for info in Process.objects.filter(kind="executor", ended_at=None, lease_until__gt=Now()).values_list("info", flat=True):
+        for alias, idle in (info.get("idle_places") or {}).items() if isinstance(info, dict) else ():
+            if alias in made:
+                made[alias].warm = max(made[alias].warm, int(idle))  # every executor process sees all of them
     for alias, found in nodes.items():
         made[alias].nodes = found.most_common(5)
     return list(made.values())

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from apps.access.models import User
-from apps.runs.models import Run, TaskInstance, Try
+from apps.runs.models import Process, Run, TaskInstance, Try
 from apps.ui.tests import factories
 from trackside.executors import registry
 
@@ -65,6 +65,13 @@ def test_each_pod_is_listed_with_node_reason_and_last_event_and_links_to_its_tas
     assert "no executor" in shown and "manage.py executor" in shown
     html = mara.get(reverse("processes")).content.decode()
     assert f"{reverse('task', args=[run.dag_id, run.run_id, 'extract'])}?try=1&amp;tab=pod" in html
+
+
+def test_warm_pods_without_a_task_are_counted(mara: Client) -> None:
+    moment = now()
+    Process.objects.create(kind="executor", lease_until=moment + timedelta(minutes=1), info={"idle_places": {"kubernetes": 2}})
+    Process.objects.create(kind="executor", lease_until=moment - timedelta(minutes=1), info={"idle_places": {"kubernetes": 9}})
+    assert "2 pods warm without a task" in text(mara, reverse("processes"))
 
 
 def test_a_site_with_local_workers_only_has_no_such_section(client: Client) -> None:

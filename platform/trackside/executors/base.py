@@ -168,6 +168,10 @@ class Executor(ABC):
         """Seconds for which it may be left alone, if nothing else happens."""
         return 5.0
 
+    def idle_places(self) -> int | None:
+        """How many places (`Known.place`) have no try now, for the page of processes; None: it has no such places."""
+        return None
+
     @abstractmethod
     def submit(self, refs: Sequence[TryRef]) -> list[Submission]:
         """Bring these under way. Bounded in time; the same reference twice makes one submission."""

@@ -36,7 +36,11 @@ class Command(BaseCommand):
             return min(service.step() for service in services)
 
         names = ", ".join(service.alias for service in services)
-        loop = Loop("executor", step, wake.WORK, info=lambda: {"serves": names, **own_facts()})
+        def told() -> dict[str, Any]:
+            idle = {s.alias: n for s in services if (n := s.executor.idle_places())}
+            return {"serves": names, **({"idle_places": idle} if idle else {}), **own_facts()}
+
+        loop = Loop("executor", step, wake.WORK, info=told)
         try:
             for service in services:
                 service.executor.open(loop.wake)

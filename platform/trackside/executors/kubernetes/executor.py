@@ -89,6 +89,10 @@ class KubernetesExecutor(Executor):
             moments.append(self.creators.paused_for())
         return max(min([5.0, *moments]), 0.05)
 
+    def idle_places(self) -> int | None:
+        """See `Executor`."""
+        return self.warm.idle() if hasattr(self, "warm") else 0
+
     def submit(self, refs: Sequence[TryRef]) -> list[Submission]:
         """See `Executor`. Tries that may share a pod get one only if there are not enough of their key."""
         refused: list[Submission] = []

@@ -76,6 +76,10 @@ class WarmPods:
         with self._lock:
             self._created[name] = (key, time.monotonic())
 
+    def idle(self) -> int:
+        """How many pods have no try, and are not on their way to one."""
+        return max((self._have() - self._live()).total(), 0)
+
     def any_of(self, key: str) -> bool:
         """Whether there is a pod of this key, busy or not."""
         return self._have()[key] > 0
