@@ -135,9 +135,9 @@ def test_there_are_as_many_pods_as_tries_under_way(there: Cluster) -> None:
     there.pod("busy")
     there.pod("free")
     there.pod("ended", "Succeeded", ended={"exitCode": 0})
-    there.look({A: at("busy")})
+    there.look({A: at("busy"), B: at("free")})
     wanted = plans(B, C)
-    there.warm.enough(wanted)
+    there.warm.enough(wanted, {A: at("busy")})
     assert [plan.create for plan in wanted.values()] == [False, True], "one takes the free pod"
 
 
@@ -145,12 +145,11 @@ def test_a_pod_just_made_counts_before_the_watch_shows_it(there: Cluster) -> Non
     there.look({})
     there.warm.created(KEY, "new")
     wanted = plans(A)
-    there.warm.enough(wanted)
+    there.warm.enough(wanted, {})
     assert not wanted[A].create
     there.pod("new", "Pending", age_s=0)
-    there.look({A: waits()})
     more = plans(B)
-    there.warm.enough(more)
+    there.warm.enough(more, {A: waits()})
     assert more[B].create, "it is counted once"
 
 

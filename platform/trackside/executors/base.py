@@ -149,6 +149,8 @@ class Executor(ABC):
         """The environment, with `<NAME>_FILE` not resolved."""
         self.grant: Callable[[str, str, int], str] | None = None
         """Set by whoever drives it: (reuse key, place, seconds) → a token with which this place may ask for tries of that key."""
+        self.ledger: Callable[[], Mapping[UUID, Known]] = dict
+        """Set by whoever drives it: what is under way with it now. `look` is told the same, but may have been a while ago."""
 
     def open(self, wake: Callable[[], None]) -> None:  # noqa: B027 - not every executor has something to begin
         """Begin. `wake` is called, from any thread, when `look` has news. Raises ExecutorProblem."""

@@ -126,7 +126,6 @@ class WarmRunner:
     def _clean(self) -> None:
         if self._empty is not None:
             empty(self._empty)
-            empty(Path("/dev/shm"))  # noqa: S108 - the pod's own in any case
 
 
 def empty(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:

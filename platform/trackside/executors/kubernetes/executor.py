@@ -103,7 +103,8 @@ class KubernetesExecutor(Executor):
                     plans[ref.id] = reuse.plan(ref, wish, self.config, self.alias)
             except BadPod as error:
                 refused.append(Submission(ref.id, Verdict.REFUSED, Reason("invalid", str(error))))
-        self.warm.enough(plans)
+        if plans:  # asked anew: the end of one try brings the next one of its DAG
+            self.warm.enough(plans, self.ledger())
         wrong = {one.try_id for one in refused}
         return refused + self.creators.create([ref for ref in refs if ref.id not in wrong], plans)
 

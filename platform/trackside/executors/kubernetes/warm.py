@@ -62,8 +62,9 @@ class WarmPods:
 
     # Submitting
 
-    def enough(self, plans: Mapping[UUID, Plan]) -> None:
+    def enough(self, plans: Mapping[UUID, Plan], known: Mapping[UUID, Known]) -> None:
         """Say which of these tries, which are about to be submitted, need another pod."""
+        self._known = known
         have, live = self._have(), self._live(exclude=plans)
         for plan in plans.values():
             live[plan.key] += 1
