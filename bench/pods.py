@@ -20,7 +20,7 @@ from tests.support import server as support
 if TYPE_CHECKING:
     from bench.sections import Bench
 
-CHAIN, FAN, CHAIN_LENGTH = "bench_pods_chain", "bench_pods_fan", 10
+CHAIN, FAN, WARM, CHAIN_LENGTH, WARM_LENGTH = "bench_pods_chain", "bench_pods_fan", "bench_pods_warm", 10, 40
 BARE = 5
 """Bare pods, one after the other, per repetition."""
 TIMEOUT_S = 300.0
@@ -49,12 +49,22 @@ def chain():
             before >> this
         before = this
 
+@dag(dag_id="WARM_ID", schedule=None, catchup=False)
+def warm():
+    before = None
+    for i in range(WARM_LENGTH):
+        this = step.override(task_id=f"w{i:02d}", executor_config={**POD, "reuse": True})(f"w{i:02d}")
+        if before is not None:
+            before >> this
+        before = this
+
 @dag(dag_id="FAN_ID", schedule=None, catchup=False, max_active_tasks=1000)
 def fan():
     for i in range(WIDTH):
         step.override(task_id=f"n{i:03d}")(f"n{i:03d}")
 
 chain()
+warm()
 fan()
 '''
 _BARE = (
@@ -74,8 +84,8 @@ def measure_pods(bench: Bench) -> dict[str, Any]:
         for name in ("spans", "bare"):
             (folder / name).touch()
             (folder / name).chmod(0o666)  # tasks are not root
-        text = _DAGS.replace("FOLDER", repr(str(folder))).replace("LENGTH", str(CHAIN_LENGTH)).replace("WIDTH", str(width))
-        text = text.replace("CHAIN_ID", CHAIN).replace("FAN_ID", FAN)
+        text = _DAGS.replace("FOLDER", repr(str(folder))).replace("WARM_LENGTH", str(WARM_LENGTH)).replace("LENGTH", str(CHAIN_LENGTH))
+        text = text.replace("WIDTH", str(width)).replace("CHAIN_ID", CHAIN).replace("FAN_ID", FAN).replace("WARM_ID", WARM)
         try:
             with world.site({"pods.py": text}, ["kubernetes"], cluster=cluster) as site:
                 return _measure(bench, site, cluster, folder, width)
@@ -87,7 +97,7 @@ def _measure(bench: Bench, site: world.Site, cluster: world.Cluster, folder: Pat
     from bench import sections
 
     here = sections.Bench(site.server, folder / "spans", bench.reps, bench.quick)
-    bare, lives, gaps, rates, bare_rates, cpu, bare_cpu = [], [], [], [], [], [], []
+    bare, lives, gaps, warm_gaps, rates, bare_rates, cpu, bare_cpu = [], [], [], [], [], [], [], []
     for number in range(1 + (1 if bench.quick else min(bench.reps, 3))):
         alone = [_bare(cluster, folder, f"one-{number}-{i}", 1)["first_s"] for i in range(BARE)]
         chain = sections.run_all(here, [CHAIN], CHAIN_LENGTH)
@@ -96,6 +106,7 @@ def _measure(bench: Bench, site: world.Site, cluster: world.Cluster, folder: Pat
         bare += alone
         lives += _lives(site, CHAIN, chain["spans"])
         gaps += arithmetic.gaps(chain["spans"])
+        warm_gaps += arithmetic.gaps(sections.run_all(here, [WARM], WARM_LENGTH)["spans"])[1:]  # the second try finds the file imported
         many = _bare(cluster, folder, f"many-{number}", width)
         bare_rates.append(width / many["wall_s"])
         bare_cpu.append(many["cpu_s"] / width)
@@ -109,6 +120,8 @@ def _measure(bench: Bench, site: world.Site, cluster: world.Cluster, folder: Pat
         "to_claim_ms": round(1000 * statistics.median(life["claim_s"] for life in lives), 1),
         "claim_to_line_ms": round(1000 * statistics.median(life["first_s"] - life["claim_s"] for life in lives), 1),
         "hop_ms": round(1000 * statistics.median(gaps), 1), "pods": width,
+        "warm_hop_ms": round(1000 * statistics.median(warm_gaps), 1),
+        "warm_hop_p95_ms": round(1000 * statistics.quantiles(warm_gaps, n=20)[-1], 1),
         "bare_pods_per_s": round(statistics.median(bare_rates), 2), "pods_per_s": round(statistics.median(rates), 2),
         "share": round(statistics.median(rates) / statistics.median(bare_rates), 2),
         "bare_cpu_ms_per_pod": round(1000 * statistics.median(bare_cpu)), "cpu_ms_per_pod": round(1000 * statistics.median(cpu)),

@@ -207,6 +207,17 @@ def _pods_rate(r: Results, floor: float | None) -> Row:
     return _filled(row, r, "pods", words)
 
 
+def _pods_warm(r: Results, floor: float | None) -> Row:
+    row = Row("warm pods: hop of a chain, median, p95", "–", "≤ 30 ms")
+
+    def words(c: dict[str, Any]) -> tuple[str, str, bool | None]:
+        if "left_out" in c:
+            return f"left out: {c['left_out']}", "–", None
+        return f"{c['warm_hop_ms']:.0f}, {c['warm_hop_p95_ms']:.0f} ms", "–", c["warm_hop_ms"] <= 30
+
+    return _filled(row, r, "pods", words)
+
+
 ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _gap,
     _chain,
@@ -227,6 +238,7 @@ ROWS: tuple[Callable[[Results, float | None], Row], ...] = (
     _celery,
     _pods_start,
     _pods_rate,
+    _pods_warm,
 )
 
 
