@@ -6,7 +6,6 @@ that are installed on the machine are found through the path of `airflow.provide
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -62,6 +61,8 @@ class BridgeModule(ModuleType):
                 return self._keep(name, getattr(target, name))
         text = missing(f"{self.__name__}.{name}")
         if _asked_by_import() and not name.startswith("__") and not _may_be_installed(self.__name__):
+            import difflib
+
             if meant := difflib.get_close_matches(name, self._public(), n=1, cutoff=0.8):
                 text = f"{self.__name__} has no {name}; perhaps {meant[0]} is meant."
             raise ImportError(text, name=f"{self.__name__}.{name}")

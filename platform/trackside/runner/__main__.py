@@ -3,8 +3,8 @@
     python -m trackside.runner --api-url https://trackside.example --try-id 0190… < start-token
 
 The single-use start token comes on stdin or from `--token-file` (a mounted secret), never as an argument. `start` claims
-the try and brings its order; from then on this is `agent` for one try: the same fork server, process, log and kill, with
-the try's own doors (`/tries/{id}/heartbeat`, `/update`, `/logs`, `/finish`) instead of the exchange.
+the try and brings its order; from then on it is `single.SingleTry`'s. Nothing but what the try's fork server needs as well
+is imported before that was forked off (`ahead`); the rest of the imports go on beside it.
 
 Exit code: 0 the try ended and its report was accepted (however the task ended), 1 the report was not accepted, or the try was
 stopped through no fault of the task, 2 it could
@@ -13,199 +13,44 @@ not be started (409, 410: somebody else has it or it is not wanted any more).
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import logging
+import gc
+import hashlib  # noqa: F401 - this and what else seems unused: both processes need it, so it is imported before they part
 import os
-import random
-import signal
-import socket
+import subprocess  # noqa: F401
 import sys
+import tempfile  # noqa: F401
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trackside.core import logline
-from trackside.runner import procs, shipped, used
-from trackside.runner.bundles import BundleError
-from trackside.runner.command import run_loop
-from trackside.runner.exchange import boottime
-from trackside.runner.http import AnswerLost, ConnectFailed, Connection
-from trackside.runner.local_files import LocalFiles
-from trackside.runner.logs import TIMEOUT_S, LogShipper, TryLog
-from trackside.runner.tries import HeldTry
-from trackside.runner.zygotes import ForkServer
+from trackside.core import logline, masking, messages  # noqa: F401
+from trackside.runner import ahead, client, procs  # noqa: F401
 
-GONE = frozenset({401, 404, 409, 410})
-FINISH_FOR_S = 300.0
-"""The report is repeated this long before the runner gives up (the server then finds the try lost)."""
-
-log = logging.getLogger("trackside.runner")
-
-
-class SingleTry:
-    """One try from start to finish. Implements `tries.Host`."""
-
-    def __init__(
-        self, api_url: str, try_id: str, start_token: str, settings: dict[str, Any], forks: ForkServer | None = None
-    ) -> None:
-        """`forks`: a fork server that outlives the try (`warm`); without it the try has one of its own."""
-        self._api_url = api_url
-        self._try_id = try_id
-        self._start_token = start_token
-        self._settings = {"api_url": api_url, "cwd": str(Path.cwd()), **settings}
-        self._given_forks = forks
-        self._over = asyncio.Event()
-        self._stopped = False
-        self._accepted_at = boottime()
-        self.held: HeldTry | None = None
-
-    async def run(self) -> int:
-        """See the exit code in the module's docstring."""
-        asked_at = boottime()
-        used_before = used.measure() if self._given_forks is not None else {}
-        starting = Connection(self._api_url, self._start_token)
-        status, order = await self._insist(starting, "/start", {"hostname": socket.gethostname(), "pid": os.getpid()})
-        starting.close()
-        if status != 200:
-            log.error("the try %s was not started (%s): %s", self._try_id, status, order)
-            return 2
-        self._accepted_at = asked_at
-        self._talk = Connection(self._api_url, order["token"])
-        self._log_talk = Connection(self._api_url, order["token"])
-        self.shipper = LogShipper(self._post_logs)
-        forks = self.forks = self._given_forks or ForkServer(self._settings, sweep=True)
-        if self._given_forks is None:
-            forks.start_server()
-        resumed = bool(order.get("reschedule_count") or order.get("next_method"))
-        held = self.held = HeldTry(order, self, self.shipper.open(self._try_id, order["token"], resumed))
-        held.log.system(f"Try {held.order.try_number} of {held.order.dag_id}.{held.order.task_id} on {socket.gethostname()}")
-        launching = asyncio.ensure_future(self._launch(held, order))
-        if self._stopped:
-            self.stop()
-        duties = [asyncio.ensure_future(duty) for duty in (self.shipper.run(), self._heartbeats(held))]
-        duties.append(launching)
-        try:
-            await self._over.wait()
-            duties[1].cancel()
-            await asyncio.gather(duties[1], return_exceptions=True)
-            report = held.report if held.report is None else {**held.report, "used": used.since(used_before, used.measure())}
-            status, answer = await self._insist(self._talk, "/finish", report)
-            await self.shipper.drained(10.0)
-        finally:
-            for duty in duties:
-                duty.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
-            if self._given_forks is None:
-                await forks.stop()
-            self._talk.close()
-            self._log_talk.close()
-        if status not in (200, 201, 202, 204):
-            log.error("the report of try %s was not accepted (%s): %s", self._try_id, status, answer)
-        # a stopped task is no success of the pod: who looks at the pod's end must not take it for one
-        return 0 if status < 300 and held.report is not None and held.report.get("outcome") != "lost" else 1
-
-    async def _launch(self, held: HeldTry, order: dict[str, Any]) -> None:
-        """Have the DAG's files here, then start the process."""
-        files = LocalFiles(self._api_url, os.environ.get("TRACKSIDE_DAGS_FOLDER"))
-        try:
-            if held.order.bundle is None and shipped.is_wanted():
-                path = await shipped.fetch(held.order, self._ask_files, shipped.cache_folder())
-            else:
-                path = files.find(held.order) or await files.fetch(held.order)
-        except Exception as error:  # whatever it is: somebody must hear of it
-            if not isinstance(error, (BundleError, shipped.NotShipped, OSError)):
-                log.exception("fetching the files of try %s failed", self._try_id)
-            if not held.is_over:
-                held.lost(f"The DAG's files could not be fetched: {error}")
-            return
-        if path != order.get("dag_file"):
-            files.note(order, held.order, path)
-        if not held.is_over:
-            self.forks.start(held)
-
-    def stop(self) -> None:
-        """SIGTERM (the pod is being deleted): end the task; no fault of its own."""
-        self._stopped = True
-        if self.held is not None:
-            self.held.kill("the runner was told to stop", self.held.order.kill_grace_s, "lost")
-
-    # tries.Host
-
-    def log_is_full(self, one: TryLog) -> bool:
-        """See `Host`."""
-        return self.shipper.is_full(one)
-
-    def kill_process(self, held: HeldTry, grace_s: float) -> bool:
-        """See `Host`."""
-        return self.forks.kill(held, grace_s)
-
-    def updated(self, held: HeldTry) -> None:
-        """See `Host`; sent with the next heartbeat."""
-
-    def finished(self, held: HeldTry) -> None:
-        """See `Host`."""
-        self._over.set()
-
-    # Conversation
-
-    async def _heartbeats(self, held: HeldTry) -> None:
-        """Signs of life until cancelled; kills the task when it is superseded or when nobody has answered for too long."""
-        told: dict[str, Any] = {}
-        while True:
-            await asyncio.sleep(min(held.order.heartbeat_s, 0.5) if held.update != told else held.order.heartbeat_s)
-            sent_at = boottime()
-            try:
-                if held.update != told:
-                    news = dict(held.update)
-                    status, answer = await self._post("/update", {"try_id": held.id, **news})
-                    told = news if status < 500 else told
-                else:
-                    status, answer = await self._post("/heartbeat", {"pid": held.pid})
-            except (ConnectFailed, AnswerLost) as error:
-                log.warning("no answer to a heartbeat: %s", error)
-                status, answer = 503, {}
-            if status < 300:
-                self._accepted_at = sent_at
-            elif status in GONE:
-                held.kill(str(answer.get("detail") or "the try was superseded"), held.order.kill_grace_s)
-            if boottime() - self._accepted_at > held.order.self_fence_s:
-                held.kill("the runner lost contact with the server for too long", 0.0, "lost")
-
-    async def _post(self, verb: str, body: Any) -> tuple[int, Any]:
-        return await self._talk.post(f"/tries/{self._try_id}{verb}", body, 5.0)
-
-    async def _ask_files(self, verb: str, body: Any) -> tuple[int, Any]:
-        asking = Connection(self._api_url, self.held.order.token) if self.held else self._talk
-        try:
-            return await asking.post(f"/tries/{self._try_id}{verb}", body, 60.0)
-        except (ConnectFailed, AnswerLost) as error:
-            return 404, {"detail": str(error)}
-        finally:
-            asking.close()
-
-    async def _post_logs(self, chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        status, answer = await self._log_talk.post(f"/tries/{self._try_id}/logs", chunks[0], TIMEOUT_S)
-        if status >= 500:
-            raise AnswerLost(f"the server answered {status}")
-        return [{"try_id": self._try_id, "status": status, **({"size": answer.get("size")} if "size" in answer else {})}]
-
-    async def _insist(self, connection: Connection, verb: str, body: Any) -> tuple[int, Any]:
-        """Repeat until the server answers something that another attempt would not change."""
-        give_up = boottime() + FINISH_FOR_S
-        pause = 0.1
-        while True:
-            try:
-                status, answer = await connection.post(f"/tries/{self._try_id}{verb}", body, 30.0)
-            except (ConnectFailed, AnswerLost) as error:
-                status, answer = 503, {"detail": str(error)}
-            if (status < 500 and status != 429) or boottime() > give_up:
-                return status, answer
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause = min(pause * 2, 10.0)
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 
 def main(argv: list[str]) -> int:
     """The command."""
+    forked = ahead.fork(argv)
+    gc.disable()  # until all is imported
+    procs.become_subreaper()
+    procs.hide_memory()
+    options = _options(argv)
+    token = Path(options.token_file).read_text(encoding="utf-8") if options.token_file else sys.stdin.readline()
+    logline.configure("runner", os.environ, **({"try_id": options.try_id} if options.try_id else {}))
+    settings = dict(pair.split("=", 1) for pair in options.fork_settings.split(",") if pair)
+    if options.reuse:
+        from trackside.runner.command import run_loop
+
+        return int(run_loop(_run(options, token.strip(), settings, None)))
+    import asyncio  # uvloop takes longer to import than it saves for one try
+
+    return asyncio.run(_run(options, token.strip(), settings, forked))
+
+
+def _options(argv: list[str]) -> Namespace:
+    import argparse
+
     parser = argparse.ArgumentParser(prog="python -m trackside.runner", description="Run one single try and leave.")
     parser.add_argument("--api-url", default=os.environ.get("TRACKSIDE_API_URL", ""))
     what = parser.add_mutually_exclusive_group(required=True)
@@ -220,24 +65,26 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if not options.api_url:
         parser.error("--api-url or TRACKSIDE_API_URL is needed")
-    token = Path(options.token_file).read_text(encoding="utf-8") if options.token_file else sys.stdin.readline()
-    logline.configure("runner", os.environ, **({"try_id": options.try_id} if options.try_id else {}))
-    procs.become_subreaper()
-    procs.hide_memory()
-    settings = dict(pair.split("=", 1) for pair in options.fork_settings.split(",") if pair)
-    return run_loop(_run(options, token.strip(), settings))
+    return options
 
 
-async def _run(options: argparse.Namespace, token: str, settings: dict[str, Any]) -> int:
+async def _run(options: Namespace, token: str, settings: dict[str, Any], forked: ahead.Ahead | None) -> int:
+    import asyncio
+    import signal
+
     api_url = options.api_url.rstrip("/")
     runner: Any
     if options.reuse:
-        from trackside.runner import warm  # which is made of SingleTry
+        from trackside.runner import warm
 
         limits = warm.Limits(options.idle, options.tries, options.age)
         runner = warm.WarmRunner(api_url, token, limits, settings, options.empty)
     else:
-        runner = SingleTry(api_url, options.try_id, token, settings)
+        from trackside.runner.single import SingleTry
+
+        runner = SingleTry(api_url, options.try_id, token, settings, ahead=forked)
+    gc.freeze()
+    gc.enable()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, runner.stop)
     return int(await runner.run())

@@ -6,19 +6,20 @@ and secrets to hide go to the agent over the control socket. Used from any threa
 
 from __future__ import annotations
 
-import http.client
 import os
 import random
 import signal
-import ssl
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from trackside.runner.channel import Kind, write_all
 from trackside.runner.jsonio import dumps, loads
+
+if TYPE_CHECKING:
+    import http.client
 
 RETRY_STATUS = frozenset({429, 502, 503, 504})
 RETRY_FOR_S = 30.0
@@ -118,6 +119,8 @@ class TryComms:
         self._control.send(Kind.MASK, secret)
 
     def _once(self, method: str, target: str, data: bytes | None) -> tuple[int, Any] | Exception:
+        import http.client  # many tasks ask nothing
+
         connection = self._connection()
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         if data is not None:
@@ -143,7 +146,11 @@ class TryComms:
             kept["pid"] = os.getpid()
             api_url = urlsplit(self._url)
             host, port = api_url.hostname or "127.0.0.1", api_url.port
+            import http.client
+
             if api_url.scheme == "https":
+                import ssl
+
                 kept["connection"] = http.client.HTTPSConnection(
                     host, port, timeout=30, context=ssl.create_default_context()
                 )

@@ -37,6 +37,8 @@ PRELOAD = (
     "jinja2.ext", "jinja2.nativetypes", "pprint", "trackside.sdk.parsing", "trackside.sdk.varying",
 )  # fmt: skip
 """What tasks and DAG files commonly use beyond what the import bridge preloads."""
+FOR_ONE = ("trackside.sdk.parsing", "trackside.sdk.execution.run")
+"""What a single task needs whatever it does."""
 SWEEP_S = 0.02
 """Pause between looks at killed processes that have not gone yet."""
 TELL_S = 0.3
@@ -332,8 +334,14 @@ def _zygote(channel_fd: int, parent: int, settings: dict[str, Any], message: dic
 def warm_up(settings: dict[str, Any]) -> None:
     """Import what tasks will want, and run one task that does nothing, so that caches are filled before the first fork.
 
-    The setting `cold` leaves out what only the SDK's tasks need.
+    The setting `cold` leaves out what only the SDK's tasks need, `single` all that not every task needs: there will be no second
+    one to make up for it.
     """
+    if settings.get("single") and not settings.get("cold"):
+        bridge.install()
+        for name in FOR_ONE:
+            importlib.import_module(name)
+        return
     for name in (*PRELOAD, *settings.get("preload", ())):
         importlib.import_module(name)
     if settings.get("cold"):
@@ -372,7 +380,10 @@ def main(argv: list[str]) -> int:
     os.chdir(settings["cwd"])
     warm_up(settings)
     child.prepare(settings)
-    settle_memory()
+    if settings.get("single"):
+        gc.freeze()
+    else:
+        settle_memory()
     Forker(channel, settings).serve()
     return 0
 

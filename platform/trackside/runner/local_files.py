@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trackside.core.messages import StartOrder
-from trackside.runner import lookup
 from trackside.runner.bundles import Bundle, BundleConfig, BundleError, Lease, open_bundle
 from trackside.runner.client import ControlSocket, TryComms
 
@@ -126,6 +125,8 @@ class LocalFiles:
 
     def _connections(self, order: StartOrder) -> Callable[[str], dict[str, Any] | None]:
         comms = TryComms(ControlSocket(), self._api_url, order.token, ASK_FOR_S)
+
+        from trackside.runner import lookup
 
         def ask(conn_id: str) -> dict[str, Any] | None:
             if (kept_elsewhere := lookup.connection(conn_id)) is not None:

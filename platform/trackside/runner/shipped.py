@@ -12,14 +12,16 @@ import hashlib
 import io
 import os
 import shutil
-import tarfile
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trackside.core.messages import StartOrder
+
+if TYPE_CHECKING:
+    import tarfile
 
 PATIENCE_S = 30.0
 """A new version's archive follows its parse; this long it is waited for."""
@@ -58,6 +60,8 @@ async def _download(ask: Ask, cache: Path) -> Path:
 
 
 def _unpack(digest: str, content: bytes, cache: Path) -> Path:
+    import tarfile  # beside the first imports of the task
+
     if hashlib.sha256(content).hexdigest() != digest:
         raise NotShipped("The archive of the DAG's files was damaged on its way.")
     cache.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """`python -m trackside.runner --reuse`: what runs in a warm pod. It asks for a try, runs it, and asks for the next one.
 
 The token is good for asking (`POST /execution/warm/next`) and nothing else; each try comes with a start token of its own and is run
-by `__main__.SingleTry` as in a pod that it has for itself. What stays between tries is the fork server with the imported
+by `single.SingleTry` as in a pod that it has for itself. What stays between tries is the fork server with the imported
 DAG file, which no try runs in. What a try leaves running is killed, what it leaves in a /tmp that is the pod's own is removed.
 
 Exit code: 0 it left by itself (idle, old, enough tries, not wanted any more), 1 it was told to stop while a try ran.
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trackside.runner.__main__ import SingleTry
 from trackside.runner.http import AnswerLost, ConnectFailed, Connection
+from trackside.runner.single import SingleTry
 from trackside.runner.zygotes import ForkServer
 
 ASK_S = 20
@@ -51,6 +51,8 @@ class WarmRunner:
         self._empty = empty
         self._asking = Connection(api_url, token)
         self._single: SingleTry | None = None
+        self._ending: set[asyncio.Task[int]] = set()
+        """Tries that are over, but for the last lines of their logs."""
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
@@ -58,20 +60,21 @@ class WarmRunner:
         forks = ForkServer({"api_url": self._api_url, "cwd": str(Path.cwd()), **self._settings}, sweep=True)
         forks.start_server()
         began = time.monotonic()
-        served, code = 0, 0
+        served = 0
         try:
             while served < self._limits.tries and not self._stopping.is_set():
                 order = await self._next(until=began + self._limits.age_s)
                 if order is None:
                     break
                 served += 1
-                code = await self._serve(order, forks)
+                await self._serve(order, forks)
                 forks.retire_idle()
+            codes = await asyncio.gather(*self._ending)
         finally:
             self._asking.close()
             await forks.stop()
         log.info("the pod leaves after %d tries", served)
-        return 1 if self._stopping.is_set() and code else 0
+        return 1 if self._stopping.is_set() and any(codes) else 0
 
     def stop(self) -> None:
         """SIGTERM: end the try, if there is one, and leave."""
@@ -79,14 +82,21 @@ class WarmRunner:
         if self._single is not None:
             self._single.stop()
 
-    async def _serve(self, order: dict[str, Any], forks: ForkServer) -> int:
+    async def _serve(self, order: dict[str, Any], forks: ForkServer) -> None:
+        """Until its report is accepted: the server may have the next one by then."""
         self._clean()
         self._single = SingleTry(self._api_url, str(order["try_id"]), str(order["start_token"]), self._settings, forks=forks)
-        try:
-            return await self._single.run()
-        finally:
-            self._single = None
-            self._clean()
+        running = asyncio.ensure_future(self._single.run())
+        for one in [one for one in self._ending if one.done()]:
+            self._ending.discard(one)
+            if error := one.exception():
+                log.error("the end of a try was not told in full", exc_info=error)
+        self._ending.add(running)
+        reported = asyncio.ensure_future(self._single.reported.wait())
+        await asyncio.wait((running, reported), return_when=asyncio.FIRST_COMPLETED)
+        reported.cancel()
+        self._single = None
+        self._clean()
 
     async def _next(self, until: float) -> dict[str, Any] | None:
         """The next try; None when it is time to leave. An answer with a try is never given up: whoever leaves has no call under way."""

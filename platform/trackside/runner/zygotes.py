@@ -17,13 +17,15 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trackside.core.environment import scrubbed
 from trackside.runner import procs
 from trackside.runner.jsonio import dumps, loads
-from trackside.runner.loading import dags_folder_of
 from trackside.runner.tries import HeldTry
+
+if TYPE_CHECKING:
+    from trackside.runner.ahead import Ahead
 
 MAX_ZYGOTES = 128
 KEEP_ZYGOTES = 8
@@ -41,8 +43,11 @@ log = logging.getLogger(__name__)
 class AgentChannel:
     """The event loop's end of a channel to a forker (`channel.BlockingChannel` is the other)."""
 
-    def __init__(self, on_message: Callable[[dict[str, Any]], None], on_eof: Callable[[], None]) -> None:
-        self._sock, self.theirs = socket.socketpair()
+    def __init__(
+        self, on_message: Callable[[dict[str, Any]], None], on_eof: Callable[[], None],
+        pair: tuple[socket.socket, socket.socket] | None = None,
+    ) -> None:  # fmt: skip
+        self._sock, self.theirs = pair or socket.socketpair()
         self._sock.setblocking(False)
         self._on_message = on_message
         self._on_eof = on_eof
@@ -127,14 +132,15 @@ class Forker:
 
 
 class ForkServer:
-    """Starts tries in processes. `settings`: api_url, cwd, and optionally loader, run, preload (see `forkserver`)."""
+    """Starts tries in processes. `settings`: api_url, cwd, and optionally loader, run, preload, cold (see `forkserver`), and
+    single: it is for one try, whose process imports the DAG file itself."""
 
     def __init__(self, settings: dict[str, Any], *, sweep: bool = False) -> None:
         self.settings = settings
         self._sweep = sweep
         """This process is a subreaper with no children of its own: what falls to it is killed."""
         self._base: Forker | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Ahead | None = None
         self._zygotes: OrderedDict[tuple[Any, ...], Forker] = OrderedDict()
         self._by_number: dict[int, Forker] = {}
         self._homes: dict[str, Forker] = {}
@@ -144,17 +150,10 @@ class ForkServer:
         self._stopping = False
         self._restarts = 0
 
-    def start_server(self) -> None:
-        """Start the fork server (a fresh interpreter with a clean environment)."""
-        channel = AgentChannel(self._from_base, self._base_gone)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trackside.runner.forkserver", str(channel.theirs.fileno())],
-            pass_fds=[channel.theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            # Symbols are bound now, once, and not by every fork again when it first uses them.
-            env={**scrubbed(os.environ), "LD_BIND_NOW": "1"},
-            start_new_session=True,
-        )
+    def start_server(self, ahead: Ahead | None = None) -> None:
+        """Start the fork server: a fresh interpreter with a clean environment, or what was forked `ahead`."""
+        channel = AgentChannel(self._from_base, self._base_gone, ahead.pair if ahead is not None else None)
+        self._process = ahead or _fresh(channel.theirs.fileno())
         channel.theirs.close()
         self._base = Forker(0, channel, ready=True)
         self._by_number = {0: self._base}
@@ -168,10 +167,17 @@ class ForkServer:
         if self._process is not None:
             try:
                 await asyncio.to_thread(self._process.wait, timeout_s)
-            except subprocess.TimeoutExpired:
+            except (subprocess.TimeoutExpired, TimeoutError):
                 self._process.kill()
                 self._process.wait()
         self._sweep_orphans()
+
+    async def abandon(self) -> None:
+        """`stop` for one that was given nothing to do, however far it has come with its imports."""
+        self._stopping = True
+        if self._process is not None:
+            self._process.kill()
+        await self.stop()
 
     # Tries
 
@@ -212,6 +218,8 @@ class ForkServer:
     def _forker_for(self, held: HeldTry) -> Forker:
         assert self._base is not None
         order = held.order
+        if self.settings.get("single"):  # a process that is kept with the file imported pays from the second try on
+            return self._base
         key = (order.dag_file, order.file_hash, *_fingerprint(order.dag_file))
         if not self._base.ready or self._unfit.get(key, 0.0) > time.monotonic():
             return self._base
@@ -233,6 +241,8 @@ class ForkServer:
         number = self._numbers
         channel = AgentChannel(lambda message: self._from_zygote(number, message), lambda: None)
         zygote = self._zygotes[key] = self._by_number[number] = Forker(number, channel, key)
+        from trackside.runner.loading import dags_folder_of  # brings the SDK, which a single try needs in its fork server only
+
         message = {"op": "zygote", "id": number, "path": path, "dags_folder": dags_folder_of(path, relative)}
         self._base.channel.send(message, [channel.theirs.detach()])
         zygote.timeout = asyncio.get_running_loop().call_later(LOAD_TIMEOUT_S, self._too_slow, zygote)
@@ -368,6 +378,17 @@ class ForkServer:
         until = time.monotonic() + 5
         while procs.kill_orphans(thorough=True) and time.monotonic() < until:
             time.sleep(0.01)
+
+
+def _fresh(channel: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "trackside.runner.forkserver", str(channel)],
+        pass_fds=[channel],
+        stdin=subprocess.DEVNULL,
+        # Symbols are bound now, once, and not by every fork again when it first uses them.
+        env={**scrubbed(os.environ), "LD_BIND_NOW": "1"},
+        start_new_session=True,
+    )
 
 
 def _fingerprint(path: str) -> tuple[int, ...]:

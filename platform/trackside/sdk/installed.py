@@ -11,8 +11,12 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import Distribution, distributions
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from trackside.sdk.plugins import entries
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 GROUP = "apache_airflow_provider"
 log = logging.getLogger(__name__)
@@ -31,6 +35,10 @@ class Provider:
 def providers() -> dict[str, Provider]:
     """All packages by name, sorted. One that cannot say what it has is left out, and the log tells why."""
     found: dict[str, Provider] = {}
+    if not entries.mentioned(GROUP):
+        return found
+    from importlib.metadata import distributions
+
     for dist in distributions():
         for point in dist.entry_points:
             if point.group != GROUP or (name := dist.metadata["Name"]) in found:

@@ -5,7 +5,6 @@ For the Python operators, decorators and sensors.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
@@ -69,6 +68,8 @@ class ExecutionCallableRunner:
         """The result; a coroutine is run to its end."""
         result = self.func(*args, **kwargs)
         if inspect.iscoroutine(result):
+            import asyncio  # most tasks do without
+
             return asyncio.run(result)
         if not inspect.isgenerator(result) or not inspect.isgeneratorfunction(inspect.unwrap(self.func)):
             return result

@@ -6,7 +6,6 @@ templates, `on_execute`, `pre_execute`, `execute`, `post_execute`, results, repo
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import os
@@ -191,6 +190,8 @@ def _call_execute(ti: RuntimeTaskInstance, context: Context, started: float) -> 
         else:
             result = task.execute(context)
         if inspect.iscoroutine(result):
+            import asyncio  # most tasks do without
+
             result = asyncio.run(result)
     return result
 

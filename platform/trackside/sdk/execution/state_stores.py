@@ -6,13 +6,12 @@ server holds {"__airflow_state_ref__": reference}.
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import importlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -162,19 +161,19 @@ class AssetStateStoreAccessor:
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """`get`, awaited."""
-        return await asyncio.to_thread(self.get, key, default)
+        return await _aside(self.get, key, default)
 
     async def aset(self, key: str, value: Any) -> None:
         """`set`, awaited."""
-        await asyncio.to_thread(self.set, key, value)
+        await _aside(self.set, key, value)
 
     async def adelete(self, key: str) -> None:
         """`delete`, awaited."""
-        await asyncio.to_thread(self.delete, key)
+        await _aside(self.delete, key)
 
     async def aclear(self) -> None:
         """`clear`, awaited."""
-        await asyncio.to_thread(self.clear)
+        await _aside(self.clear)
 
 
 class AssetStateStoreAccessors:
@@ -224,3 +223,9 @@ class AssetStateStoreAccessors:
                 f"Task has {len(self)} concrete inlets and outlets — use context['asset_state_store'][MY_ASSET] to specify which"
             )
         return getattr(next(iter((*self._by_name.values(), *self._by_uri.values()))), name)
+
+
+async def _aside(function: Callable[..., Any], *arguments: Any) -> Any:
+    import asyncio
+
+    return await asyncio.to_thread(function, *arguments)

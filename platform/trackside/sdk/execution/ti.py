@@ -5,7 +5,6 @@ For `context.py`, operators and DAG authors. What the StartOrder said is answere
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import os
@@ -176,10 +175,14 @@ class RuntimeTaskInstance:
 
     async def axcom_push(self, key: str, value: Any) -> None:
         """`xcom_push` for code in an event loop."""
+        import asyncio
+
         await asyncio.to_thread(self.xcom_push, key, value)
 
     async def axcom_pull(self, *args: Any, **kwargs: Any) -> Any:
         """`xcom_pull` for code in an event loop."""
+        import asyncio
+
         return await asyncio.to_thread(self.xcom_pull, *args, **kwargs)
 
     def _records(

@@ -19,7 +19,6 @@ from trackside.sdk.exceptions import (
 )
 from trackside.sdk.execution.records import to_wire
 from trackside.sdk.execution.ti import RuntimeTaskInstance
-from trackside.sdk.triggers_external import DagStateTrigger
 
 log = logging.getLogger("airflow.task")
 
@@ -69,6 +68,8 @@ def _wait(wanted: DagRunTriggerException, ti: RuntimeTaskInstance) -> None:
 
 
 def _in_triggerer(wanted: DagRunTriggerException) -> TaskDeferred:
+    from trackside.sdk.triggers_external import DagStateTrigger
+
     trigger = DagStateTrigger(
         dag_id=wanted.trigger_dag_id,
         states=[*wanted.allowed_states, *wanted.failed_states],

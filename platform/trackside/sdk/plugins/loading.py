@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 import inspect
 import os
@@ -19,10 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trackside.sdk.plugins import entries
 from trackside.sdk.plugins.base import LINKS, NOT_SUPPORTED, AirflowPlugin
 from trackside.sdk.plugins.hooks import as_holders, listeners
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "airflow.plugins"
 FOLDER = "TRACKSIDE_PLUGINS_FOLDER"
@@ -50,10 +53,10 @@ registry = Registry()
 
 
 @functools.cache
-def entry_points() -> tuple[importlib.metadata.EntryPoint, ...]:
+def entry_points() -> tuple[EntryPoint, ...]:
     """Installed packages that bring plugins. Looked up once: reading metadata takes longer than parsing most files.
     Only names are read, nothing is imported, so a warm parent may call it for its forks."""
-    return tuple(importlib.metadata.entry_points(group=ENTRY_POINTS))
+    return entries.entry_points(ENTRY_POINTS)
 
 
 def folder() -> str:
@@ -95,7 +98,7 @@ def _guarded(source: str, step: Any, argument: Any) -> None:
         registry.errors[source] = traceback.format_exc()
 
 
-def _from_entry_point(entry: importlib.metadata.EntryPoint) -> None:
+def _from_entry_point(entry: EntryPoint) -> None:
     found = entry.load()
     if not _is_plugin(found):
         return

@@ -11,13 +11,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trackside.sdk.exceptions import AirflowClusterPolicyError, AirflowClusterPolicySkipDag, AirflowClusterPolicyViolation
+from trackside.sdk.plugins import entries
 from trackside.sdk.plugins.hooks import HookimplMarker, implementations
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 hookimpl = HookimplMarker("airflow.policy")
 NAMES = (
@@ -31,9 +34,9 @@ _found: dict[str, list[Callable[..., Any]]] | None = None
 
 
 @functools.cache
-def entry_points() -> tuple[importlib.metadata.EntryPoint, ...]:
+def entry_points() -> tuple[EntryPoint, ...]:
     """Installed packages that bring policies; only names are read."""
-    return tuple(importlib.metadata.entry_points(group="airflow.policy"))
+    return entries.entry_points("airflow.policy")
 
 
 def load(*, again: bool = False) -> dict[str, list[Callable[..., Any]]]:
