@@ -72,6 +72,20 @@ HAND_TO_PLACE = """
 """
 
 
+# The same for tries that no executor has taken up yet: this is their submission.
+SUBMIT_TO_PLACE = """
+    WITH picked AS MATERIALIZED (
+        SELECT t.id FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
+        WHERE t.id = ANY(%(ids)s::uuid[]) AND t.state = 'queued' AND t.submitted_at IS NULL AND ti.state = 'queued' AND ti.try_id = t.id
+            AND NOT EXISTS (SELECT 1 FROM runs_try o WHERE o.ti_id = t.ti_id AND NOT o.kill_confirmed)
+        ORDER BY array_position(%(ids)s::uuid[], t.id) LIMIT 1 FOR NO KEY UPDATE OF t SKIP LOCKED)
+    UPDATE runs_try s SET reuse_key = %(key)s::text, place = %(place)s::text, submitted_at = clock_timestamp(), submissions = s.submissions + 1,
+        facts = coalesce(s.facts, '{}'::jsonb) || jsonb_build_object('pod', %(place)s::text)
+    FROM picked WHERE s.id = picked.id
+    RETURNING s.id
+"""
+
+
 def lock_place(place: str) -> None:
     """Against other calls of the same warm pod (a connection that broke may still be served); held to the end of the transaction."""
     sql.rows("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [PLACE_KEY, place])

@@ -41,6 +41,7 @@ class WarmServer(FakeServer):
     def __init__(self) -> None:
         super().__init__()
         self.refused = False
+        self.seq = 0
         self.verdicts: list[str] = []
         """What happens to the next answers: "drop" sends none."""
 
@@ -48,15 +49,26 @@ class WarmServer(FakeServer):
         if path != "/execution/warm/next":
             return await super()._answer(method, path, body, token)
         assert token == TOKEN
+        assert body["seq"] > self.seq
+        self.seq = body["seq"]
         if self.refused:
             return None, 401, {"detail": "not any more"}
+        answer: dict[str, Any] = {}
+        if report := body.get("finished"):
+            self.handed.pop(report["try_id"], None)
+            self.reports.setdefault(report["try_id"], report)
+            answer["finished"] = {"status": 200}
         end = asyncio.get_running_loop().time() + body["wait_s"]
-        while not (waiting := [t for t in self.queue if t not in self.starts]):
-            if asyncio.get_running_loop().time() > end:
-                return None, 200, {}
+        while body.get("take", True) and not (waiting := [t for t in self.queue if t not in self.starts or t in self.handed]):
+            if asyncio.get_running_loop().time() >= end:
+                break
             await asyncio.sleep(0.02)
-        verdict = self.verdicts.pop(0) if self.verdicts else None
-        return verdict, 200, {"try_id": waiting[0], "start_token": f"start-{waiting[0]}"}
+        if body.get("take", True) and waiting:
+            answer["order"] = self.known[waiting[0]]
+            self.handed[waiting[0]] = self.seq
+            self.starts[waiting[0]] = self.starts.get(waiting[0], 0) + 1
+        verdict = self.verdicts.pop(0) if self.verdicts and "order" in answer else None
+        return verdict, 200, answer
 
 
 async def begin(server: FakeServer, scratch: Path, *options: str) -> asyncio.subprocess.Process:
@@ -111,6 +123,8 @@ def test_one_try_after_the_other_each_with_nothing_of_those_before(folder: Path)
             assert all(len(v[3]) == 1 for v in values), "no file of a try before"
             assert len({v[2] for v in values}) == 1, "all were forked by the process that imported the file"
             assert all(count == 1 for count in server.starts.values())
+            doors = {path.rsplit("/", 1)[1] for _, path, _, _ in server.requests}
+            assert not {"start", "finish"} & doors, "the report of one and the order of the next share a call"
             await until(lambda: not _sleepers(process.pid), "what the tries left running was killed")
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0, "nothing was stopped with it"
@@ -170,7 +184,9 @@ def test_an_answer_that_is_lost_is_asked_for_again(folder: Path) -> None:
             process = await begin(server, folder / "scratch")
             try_id = server.order(folder / "dag.py", "count")
             assert (await server.report_of(try_id))["outcome"] == "success"
-            assert server.starts == {try_id: 1}
+            assert server.starts == {try_id: 3}, "it was handed out again with every lost answer"
+            assert server.reports[try_id]["xcoms"][0]["value"][0] == 1
+            assert len([r for r in server.requests if r[1].endswith("/warm/next") and (r[2] or {}).get("finished")]) == 1
             process.kill()
             await process.wait()
 

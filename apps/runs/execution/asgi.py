@@ -22,6 +22,7 @@ from apps.runs.execution import checking, data, doors, exchange, stores, tokens,
 from apps.runs.execution.refusal import Refused
 from trackside.core import logline
 from trackside.core.messages import ExchangeRequest
+from trackside.executors.base import Grant
 from trackside.runner.jsonio import exact_dumps, exact_loads
 
 logger = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ async def _respond(scope: dict[str, Any], receive: Callable[[], Awaitable[dict[s
         _need_worker(token, scope)
         return await _exchange(checking.message(ExchangeRequest, body), receive)
     if path == "/warm/next" and scope["method"] == "POST":
-        return await _next(*warm.place_of(token), body, receive)
+        return await _next(warm.grant_of(token), body, receive)
     if "\x00" in path or b"%00" in scope["query_string"]:
         raise Refused(422, "U+0000 cannot be part of an address.")
     for method, pattern, handler in ROUTES:
@@ -156,20 +157,20 @@ async def _exchange(request: ExchangeRequest, receive: Callable[[], Awaitable[di
     return 200, outcome.response.to_dict()
 
 
-async def _next(key: str, place: str, body: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]) -> tuple[int, Any]:
+async def _next(grant: Grant, body: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]) -> tuple[int, Any]:
     seconds = checking.field(body, "wait_s", int, default=0) or 0
-    found: warm.HandOut | None = await _in_thread(warm.next_try, key, place)
-    if found is not None and found.empty and seconds > 0:
+    found: warm.HandOut | None = await _in_thread(warm.serve, grant, body)
+    if found is not None and found.empty and seconds > 0 and body.get("take", True):
         gone = asyncio.Event()
         watcher = asyncio.ensure_future(_watch(receive, gone))
         try:
-            found = await _parking.wait(gone, min(seconds, MAX_WAIT), lambda: _in_thread(warm.next_try, key, place))
+            found = await _parking.wait(gone, min(seconds, MAX_WAIT), lambda: _in_thread(warm.serve, grant, body))
         finally:
             watcher.cancel()
-    if found is None or found.empty:
-        return 200, {}
-    logline.step(logger, f"A try was handed to warm pod {place}.", try_id=found.body["try_id"])
-    return 200, found.body
+    if found is not None and (order := found.body.get("order")):
+        ids = {name: order.get(name) for name in ("try_id", "dag_id", "task_id")}
+        logline.step(logger, f"A try was handed to warm pod {grant.place}.", **ids, run_id=order["run"].get("run_id"))
+    return 200, found.body if found is not None else {}
 
 
 async def _watch(receive: Callable[[], Awaitable[dict[str, Any]]], gone: asyncio.Event) -> None:

@@ -144,9 +144,9 @@ def claim(
     return build(claimed, secrets)
 
 
-def claim_one(try_id: UUID, *, hostname: str, now: datetime) -> dict[str, Any] | None:
-    """Claim exactly this try; None if it is not queued (any more)."""
+def claim_one(try_id: UUID, *, hostname: str, now: datetime, epoch: int = 0) -> dict[str, Any] | None:
+    """Claim exactly this try; None if it is not queued (any more). `epoch`: number of the call that it is handed out in, if they count."""
     secret = tokens.new_secret()
-    claimed = transitions.start_one(try_id, hostname=hostname, digest=tokens.digest(secret), now=now)
+    claimed = transitions.start_one(try_id, hostname=hostname, digest=tokens.digest(secret), now=now, epoch=epoch)
     found = build(claimed, [secret])
     return found[0] if found else None

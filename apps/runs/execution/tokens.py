@@ -3,13 +3,18 @@ lets a runner begin: the worker token (any try), start tokens (one try, once), p
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import json
 import secrets
 import time
+from dataclasses import asdict
 from uuid import UUID
 
 from django.conf import settings
+
+from trackside.executors.base import Grant
 
 
 def new_secret() -> str:
@@ -52,19 +57,21 @@ def is_start_token(token: str, try_id: UUID) -> bool:
     return hmac.compare_digest(token.encode(), start_token(try_id).encode())
 
 
-def place_token(reuse_key: str, place: str, seconds: int) -> str:
-    """Lets a warm pod ask for tries of its key for so long, and do nothing else."""
-    body = f"warm.{reuse_key}.{place}.{int(time.time()) + seconds}"
-    return f"{body}.{_place_mac(body)}"
+def place_token(grant: Grant) -> str:
+    """Lets a warm pod ask for tries for so long, and do nothing else."""
+    fields = {**asdict(grant), "until": int(time.time()) + grant.seconds}
+    body = base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+    return f"warm.{body}.{_place_mac(body)}"
 
 
-def place_of(token: str) -> tuple[str, str] | None:
-    """(reuse key, place) of a place token; None if it is none, or not any more."""
-    body, _, mac = token.rpartition(".")
-    parts = body.split(".")
-    if len(parts) != 4 or not hmac.compare_digest(mac.encode(), _place_mac(body).encode()) or int(parts[3]) < time.time():
+def grant_of(token: str) -> Grant | None:
+    """What a place token grants; None if it is none, or not any more."""
+    kind, _, rest = token.partition(".")
+    body, _, mac = rest.partition(".")
+    if kind != "warm" or not hmac.compare_digest(mac.encode(), _place_mac(body).encode()):
         return None
-    return parts[1], parts[2]
+    fields = json.loads(base64.urlsafe_b64decode(body))
+    return Grant(**fields) if fields.pop("until") > time.time() else None
 
 
 def _place_mac(body: str) -> str:

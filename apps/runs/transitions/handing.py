@@ -87,9 +87,9 @@ def start(
     return [(row[0], row[1], row[2]) for row in sql.rows(_START_MANY if wanted is None else _START_WANTED, parameters)]
 
 
-def start_one(try_id: UUID, *, hostname: str, digest: str, now: datetime) -> list[tuple[int, UUID, int]]:
+def start_one(try_id: UUID, *, hostname: str, digest: str, now: datetime, epoch: int = 0) -> list[tuple[int, UUID, int]]:
     """Claim one certain try for a runner of its own (pod, message); empty if it is not queued."""
-    parameters = {"try_id": try_id, "worker": None, "epoch": 0, "hostname": hostname, "hashes": [digest], "now": now}
+    parameters = {"try_id": try_id, "worker": None, "epoch": epoch, "hostname": hostname, "hashes": [digest], "now": now}
     return [(row[0], row[1], row[2]) for row in sql.rows(_START_ONE, parameters)]
 
 

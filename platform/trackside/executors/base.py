@@ -7,6 +7,8 @@ run several times side by side. Every method may be called again with what it wa
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +105,27 @@ class Submission:
     """TAKEN: any place that asks for tries of this key may have it (`Executor.grant`); "" it has a place of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a place that takes tries one after the other may ask for: tries of its key, and those that would be."""
+
+    place: str
+    reuse_key: str
+    alias: str
+    dag_id: str
+    config: str
+    """`config_digest` of the `executor_config` it was made for."""
+    site: str
+    """`Executor.fingerprint` of who made it."""
+    seconds: int
+    """How long it may ask."""
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """Tells apart tasks that wish for different places."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
 class Phase(StrEnum):
     """What an executor sees of one submission."""
 
@@ -147,8 +170,10 @@ class Executor(ABC):
         self.alias = alias
         self.settings = settings
         """The environment, with `<NAME>_FILE` not resolved."""
-        self.grant: Callable[[str, str, int], str] | None = None
-        """Set by whoever drives it: (reuse key, place, seconds) → a token with which this place may ask for tries of that key."""
+        self.grant: Callable[[Grant], str] | None = None
+        """Set by whoever drives it: makes the token with which a place may ask for tries."""
+        self.fingerprint = ""
+        """Another one whenever it would make another place for the same wishes; "" it makes none that take several tries."""
         self.ledger: Callable[[], Mapping[UUID, Known]] = dict
         """Set by whoever drives it: what is under way with it now. `look` is told the same, but may have been a while ago."""
 

@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from trackside.runner.zygotes import ForkServer
 if TYPE_CHECKING:
     from trackside.runner.ahead import Ahead
 
+Finish = Callable[[dict[str, Any] | None], Awaitable[tuple[int, Any]]]
 GONE = frozenset({401, 404, 409, 410})
 FINISH_FOR_S = 300.0
 """The report is repeated this long before the runner gives up (the server then finds the try lost)."""
@@ -38,10 +40,11 @@ class SingleTry:
 
     def __init__(
         self, api_url: str, try_id: str, start_token: str, settings: dict[str, Any],
-        forks: ForkServer | None = None, ahead: Ahead | None = None,
+        forks: ForkServer | None = None, ahead: Ahead | None = None, order: dict[str, Any] | None = None, finish: Finish | None = None,
     ) -> None:  # fmt: skip
         """`forks`: a fork server that outlives the try (`warm`); without it the try has one of its own, which serves it alone:
-        `ahead`, if that was forked already, or a new process.
+        `ahead`, if that was forked already, or a new process. `order`: the try was claimed already, this is it. `finish`: brings
+        the report to the server (status, answer), instead of the try's own door.
         """
         self._api_url = api_url
         self._try_id = try_id
@@ -49,6 +52,8 @@ class SingleTry:
         self._settings = {"api_url": api_url, "cwd": str(Path.cwd()), **settings}
         self._given_forks = forks
         self._ahead = ahead
+        self._order = order
+        self._finish = finish
         self._over = asyncio.Event()
         self.reported = asyncio.Event()
         """Its process has ended and the server has its report; the last lines of its log may still be on their way."""
@@ -63,9 +68,7 @@ class SingleTry:
         forks = self.forks = self._given_forks or ForkServer({**self._settings, "single": True}, sweep=True)
         if self._given_forks is None:
             forks.start_server(self._ahead)  # it imports what tasks need while the try is claimed
-        starting = Connection(self._api_url, self._start_token)
-        status, order = await self._insist(starting, "/start", {"hostname": socket.gethostname(), "pid": os.getpid()})
-        starting.close()
+        status, order = (200, self._order) if self._order is not None else await self._claim()
         if status != 200:
             log.error("the try %s was not started (%s): %s", self._try_id, status, order)
             if self._given_forks is None:
@@ -88,7 +91,8 @@ class SingleTry:
             duties[1].cancel()
             await asyncio.gather(duties[1], return_exceptions=True)
             report = held.report if held.report is None else {**held.report, "used": used.since(used_before, used.measure())}
-            status, answer = await self._insist(self._talk, "/finish", report)
+            finish = self._finish or (lambda report: self._insist(self._talk, "/finish", report))
+            status, answer = await finish(report)
             self.reported.set()
             await self.shipper.drained(10.0)
         finally:
@@ -103,6 +107,12 @@ class SingleTry:
             log.error("the report of try %s was not accepted (%s): %s", self._try_id, status, answer)
         # a stopped task is no success of the pod: who looks at the pod's end must not take it for one
         return 0 if status < 300 and held.report is not None and held.report.get("outcome") != "lost" else 1
+
+    async def _claim(self) -> tuple[int, Any]:
+        starting = Connection(self._api_url, self._start_token)
+        status, order = await self._insist(starting, "/start", {"hostname": socket.gethostname(), "pid": os.getpid()})
+        starting.close()
+        return status, order
 
     async def _launch(self, held: HeldTry, order: dict[str, Any]) -> None:
         """Have the DAG's files here, then start the process."""

@@ -38,7 +38,8 @@ class Command(BaseCommand):
         names = ", ".join(service.alias for service in services)
         def told() -> dict[str, Any]:
             idle = {s.alias: n for s in services if (n := s.executor.idle_places())}
-            return {"serves": names, **({"idle_places": idle} if idle else {}), **own_facts()}
+            made = {s.alias: s.executor.fingerprint for s in services if s.executor.fingerprint}
+            return {"serves": names, **({"idle_places": idle} if idle else {}), **({"places": made} if made else {}), **own_facts()}
 
         loop = Loop("executor", step, wake.WORK, info=told)
         try:

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from trackside.core.reasons import Reason
-from trackside.executors.base import Fault, Submission, TryRef, Verdict
+from trackside.executors.base import Fault, Grant, Submission, TryRef, Verdict, config_digest
 from trackside.executors.kubernetes import builder, reasons, reuse
 from trackside.executors.kubernetes.api import Api, Refusal, Unreachable
 from trackside.executors.kubernetes.hooks import HookFailed, PodHooks
@@ -51,8 +51,9 @@ class Creators:
         self._paused_until = 0.0
         self._pause = FIRST_PAUSE_S
         self._why: Reason | None = None
-        self.grant: Callable[[str, str, int], str] | None = None
-        """See `Executor.grant`."""
+        self.grant: Callable[[Grant], str] | None = None
+        self.fingerprint = ""
+        """Both: see `Executor`."""
         self.on_warm: Callable[[str, str], None] = lambda _key, _name: None
         """Called with key and name of every warm pod that was made."""
         self.has_warm: Callable[[str], bool] = lambda _key: False
@@ -118,8 +119,11 @@ class Creators:
                 pod = reuse.named(reuse.shared(pod, plan.wish), ref.dag_id, name)
                 pod["metadata"]["labels"][reuse.KEY] = plan.key
         assert self.grant is not None
-        token = self.grant(plan.key, pod["metadata"]["name"], plan.wish.age + TOKEN_LEEWAY_S)
-        self._bring(pod, reuse.secret(pod, token))
+        may = Grant(
+            pod["metadata"]["name"], plan.key, self._alias, ref.dag_id, config_digest(ref.config), self.fingerprint,
+            plan.wish.age + TOKEN_LEEWAY_S,
+        )  # fmt: skip
+        self._bring(pod, reuse.secret(pod, self.grant(may)))
         return pod
 
     def _one(self, ref: TryRef) -> Submission:

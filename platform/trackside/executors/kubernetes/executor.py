@@ -6,6 +6,7 @@ a second before the pod's own state; what is judged here is for pods that cannot
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
+from trackside import __version__
 from trackside.core.reasons import Reason
 from trackside.executors.base import Executor, Fault, Known, Leases, Phase, Seen, Submission, TryRef, Verdict
 from trackside.executors.kubernetes import names, reasons, reuse, settings
@@ -43,6 +45,7 @@ class KubernetesExecutor(Executor):
         super().__init__(alias, environment)
         self.config = settings.read(environment)
         self.selector = f"{names.SITE}={self.config.site},{names.EXECUTOR}={names.label(alias)}"
+        self.fingerprint = hashlib.sha256(f"{__version__} {self.config}".encode()).hexdigest()[:24]
         self.hooks = PodHooks(environment, timeout=self.config.hook_s)
         self._again: dict[str, float] = {}
         """Pods to be judged again at a (monotonic) moment, by UID."""
@@ -59,7 +62,8 @@ class KubernetesExecutor(Executor):
         self._helpers = ThreadPoolExecutor(4, thread_name_prefix="pods")
         self.watcher = Watcher(self.api, self.config.namespaces, self.selector, wake)
         self.warm = WarmPods(self.config, self.watcher.pods)
-        self.creators.grant, self.creators.on_warm, self.creators.has_warm = self.grant, self.warm.created, self.warm.any_of
+        self.creators.grant, self.creators.fingerprint = self.grant, self.fingerprint
+        self.creators.on_warm, self.creators.has_warm = self.warm.created, self.warm.any_of
         self.watcher.start()
         logger.info("executor %s: pods in %s of %s", self.alias, ", ".join(self.config.namespaces), self.api.host)
 

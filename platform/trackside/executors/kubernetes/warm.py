@@ -205,6 +205,8 @@ class WarmPods:
     def _of_its_tries(self, one: Told, here: Sequence[UUID]) -> list[Seen]:
         """What was only handed over is submitted again by `lost`, unless the pod failed by itself: that would have no end."""
         judged = one.judged
+        if judged.fault is not None and judged.exit_code == 0:  # it left without knowing of this try
+            judged.cause, judged.detail, judged.fault = reasons.CAUSES["gone"], "", Fault.INFRA
         by_itself = judged.fault is Fault.USER and judged.exit_code != 0
         return [
             Seen(try_id, 0, judged.phase, judged.reason, judged.fault, judged.exit_code, judged.signal, facts=one.facts, log=one.log,
