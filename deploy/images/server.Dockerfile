@@ -15,13 +15,17 @@ COPY examples /opt/trackside/examples
 RUN echo /opt/trackside/platform > "$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/trackside.pth" \
  && echo /opt/trackside >> "$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/trackside.pth" \
  && rm -rf /opt/trackside/platform/tests && find /opt/trackside -name tests -type d -prune -exec rm -rf {} + \
+ && printf '#!/bin/sh\nexec /opt/venv/bin/python3 -m trackside.cli "$@"\n' > /opt/venv/bin/trackside && chmod 755 /opt/venv/bin/trackside \
+ && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/trackside \
  && /opt/venv/bin/pip uninstall -q -y pip setuptools
 
 FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/trackside /opt/trackside
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DJANGO_SETTINGS_MODULE=config.settings HOME=/tmp
+# any user id may be given to the container: what people do by hand in it is told by this name
+ENV LOGNAME=trackside
 USER 50000:50000
 WORKDIR /opt/trackside
-ENTRYPOINT ["python3", "-m", "trackside.cli"]
+ENTRYPOINT ["trackside"]
 CMD ["web"]

@@ -6,8 +6,12 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 from runner_support import FakeServer, alive, environment, until
+
+from trackside.core.environment import DROPPED
 
 START_TOKEN = "start.only-once"
 
@@ -21,15 +25,29 @@ def task_wait(order, comms):
     file.with_suffix(".tmp").write_text(str(os.getpid()))
     file.with_suffix(".tmp").rename(file)
     time.sleep(600)
+def task_look(order, comms):
+    import sys
+    parent = pathlib.Path(f"/proc/{os.getppid()}")
+    return {"environ": pathlib.Path("/proc/self/environ").read_text() + str(dict(os.environ)), "path": sys.path,
+            "open": [os.readlink(fd) for fd in map("/proc/self/fd/{}".format, os.listdir("/proc/self/fd")) if os.path.lexists(fd)],
+            "stdin": os.readlink("/proc/self/fd/0"), "session": os.getsid(os.getppid()) == os.getppid(),
+            "parent": parent.joinpath("cmdline").read_bytes().decode().split("\\0")}
 """
 
 
-async def _run(server: FakeServer, try_id: str) -> asyncio.subprocess.Process:
+class Refusing(FakeServer):
+    """Somebody else has every try."""
+
+    def _one_try(self, door: str, body: Any) -> tuple[str | None, int, Any]:
+        return None, 409, {"detail": "claimed"}
+
+
+async def _run(server: FakeServer, try_id: str, **more: str) -> asyncio.subprocess.Process:
     settings = "loader=runner_support:load_file,run=runner_support:run_task,cold=yes"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "trackside.runner", "--api-url", server.url, "--try-id", try_id, "--fork-settings", settings,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-        env=environment(),
+        env={name: value for name, value in environment().items() if name not in DROPPED and not name.startswith("TRACKSIDE_")} | more,
     )  # fmt: skip
     assert process.stdin is not None
     process.stdin.write(START_TOKEN.encode() + b"\n")
@@ -86,3 +104,48 @@ def test_a_stopped_runner_reports_its_try_lost(tmp_path: Path) -> None:
             assert await process.wait() == 1, "the pod of a task that was stopped is no success"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("hidden", "module"), [({}, "trackside.runner"), ({"DATABASE_URL": "postgresql://s3cr3t"}, "trackside.runner.forkserver")]
+)
+def test_a_task_cannot_tell_more_of_its_runner_when_it_was_forked_ahead(tmp_path: Path, hidden: dict[str, str], module: str) -> None:
+    """What may not be seen keeps its runner from forking ahead, because the kernel would go on showing it."""
+    (tmp_path / "dag.py").write_text(TASKS)
+
+    async def main() -> None:
+        async with FakeServer() as server:
+            try_id = server.order(tmp_path / "dag.py", "look")
+            process = await _run(server, try_id, **hidden)
+            report = await server.report_of(try_id)
+            assert report["outcome"] == "success", report
+            seen = report["xcoms"][0]["value"]
+            assert seen["parent"][seen["parent"].index("-m") + 1] == module
+            assert "s3cr3t" not in seen["environ"]
+            assert START_TOKEN not in str(seen)
+            assert "" not in seen["path"] and str(Path.cwd()) not in seen["path"], "as with python -P"
+            assert (seen["stdin"], seen["session"]) == ("/dev/null", True)
+            assert len([name for name in seen["open"] if name.startswith("socket:")]) == 1, "its control socket and nothing of the runner's"
+            assert await process.wait() == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("hidden", [{}, {"DATABASE_URL": "x"}])
+def test_a_try_that_somebody_else_has_leaves_no_process_behind(tmp_path: Path, hidden: dict[str, str]) -> None:
+    (tmp_path / "dag.py").write_text(TASKS)
+
+    async def main() -> None:
+        async with Refusing() as server:
+            process = await _run(server, server.order(tmp_path / "dag.py", "answer"), MARK=str(tmp_path), **hidden)
+            assert await process.wait() == 2
+
+    asyncio.run(main())
+    assert not [one for one in Path("/proc").iterdir() if one.name.isdigit() and _mentions(one, f"MARK={tmp_path}")]
+
+
+def _mentions(process: Path, text: str) -> bool:
+    try:
+        return text.encode() in (process / "environ").read_bytes()
+    except OSError:
+        return False

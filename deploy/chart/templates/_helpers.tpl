@@ -43,9 +43,12 @@ capabilities: {drop: [ALL]}
 {{- end }}
 - {name: TRACKSIDE_KUBERNETES_NAMESPACE, value: {{ include "trackside.taskNamespace" . }}}
 - {name: TRACKSIDE_KUBERNETES_IMAGE, value: {{ .Values.taskImage | quote }}}
-- {name: TRACKSIDE_KUBERNETES_API_URL, value: "http://{{ include "trackside.name" . }}-web.{{ .Release.Namespace }}.svc:{{ .Values.service.port }}"}
+- {name: TRACKSIDE_KUBERNETES_API_URL, value: {{ .Values.tasks.apiUrl | default (printf "http://%s-web.%s.svc:%v" (include "trackside.name" .) .Release.Namespace .Values.service.port) | quote }}}
 - {name: TRACKSIDE_KUBERNETES_SERVICE_ACCOUNT, value: {{ .Values.tasks.serviceAccount | quote }}}
 - {name: TRACKSIDE_KUBERNETES_MAX_PODS, value: {{ .Values.tasks.maxPods | quote }}}
+{{- with .Values.image.pullSecrets }}
+- {name: TRACKSIDE_KUBERNETES_IMAGE_PULL_SECRETS, value: {{ join "," . | quote }}}
+{{- end }}
 {{- if .Values.tasks.podTemplate }}
 - {name: TRACKSIDE_KUBERNETES_POD_TEMPLATE_FILE, value: /etc/trackside/pod.yaml}
 {{- end }}
@@ -66,6 +69,14 @@ capabilities: {drop: [ALL]}
   {{- end }}
 {{- if .Values.tasks.podTemplate }}
 - {name: etc, configMap: {name: {{ include "trackside.name" . }}-pod}}
+{{- end }}
+{{- end }}
+{{- define "trackside.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - {name: {{ . }}}
+  {{- end }}
 {{- end }}
 {{- end }}
 {{- define "trackside.mounts" -}}

@@ -13,28 +13,30 @@ not be started (409, 410: somebody else has it or it is not wanted any more).
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import hashlib  # noqa: F401 - this and what else seems unused: both processes need it, so it is imported before they part
 import os
-import subprocess  # noqa: F401
 import sys
-import tempfile  # noqa: F401
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from trackside.core import logline, masking, messages  # noqa: F401
-from trackside.runner import ahead, client, procs  # noqa: F401
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from trackside.runner.ahead import Ahead
+
 
 def main(argv: list[str]) -> int:
     """The command."""
+    gc.disable()  # until all is imported: nothing of it goes away
+    from trackside.runner import ahead, procs
+
     forked = ahead.fork(argv)
-    gc.disable()  # until all is imported
     procs.become_subreaper()
     procs.hide_memory()
+    from pathlib import Path
+
+    from trackside.core import logline
+
     options = _options(argv)
     token = Path(options.token_file).read_text(encoding="utf-8") if options.token_file else sys.stdin.readline()
     logline.configure("runner", os.environ, **({"try_id": options.try_id} if options.try_id else {}))
@@ -50,6 +52,7 @@ def main(argv: list[str]) -> int:
 
 def _options(argv: list[str]) -> Namespace:
     import argparse
+    from pathlib import Path
 
     parser = argparse.ArgumentParser(prog="python -m trackside.runner", description="Run one single try and leave.")
     parser.add_argument("--api-url", default=os.environ.get("TRACKSIDE_API_URL", ""))
@@ -68,7 +71,7 @@ def _options(argv: list[str]) -> Namespace:
     return options
 
 
-async def _run(options: Namespace, token: str, settings: dict[str, Any], forked: ahead.Ahead | None) -> int:
+async def _run(options: Namespace, token: str, settings: dict[str, Any], forked: Ahead | None) -> int:
     import asyncio
     import signal
 
@@ -90,5 +93,16 @@ async def _run(options: Namespace, token: str, settings: dict[str, Any], forked:
     return int(await runner.run())
 
 
+def _leave(code: int) -> NoReturn:
+    """Nothing here waits for its turn at the interpreter's end, which would take down module after module."""
+    import logging
+
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    _leave(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ could use: it never knew the start token, leads a session of its own, and has of
 
 from __future__ import annotations
 
-import gc
+import importlib
 import os
 import select
 import signal
@@ -21,6 +21,13 @@ from trackside.core.environment import scrubbed
 HARMLESS = frozenset({"TRACKSIDE_API_URL", "TRACKSIDE_DAG_FILES", "TRACKSIDE_FILES_CACHE", "TRACKSIDE_LOG_FORMAT", "TRACKSIDE_LOG_LEVEL"})
 """The kernel shows the environment that a process was started with for as long as it runs, /proc/self/environ. If more than these
 names had to be hidden from tasks, nothing is forked ahead."""
+
+
+SHARED = (
+    "hashlib", "subprocess", "tempfile", "trackside.core.logline", "trackside.core.masking", "trackside.core.messages",
+    "trackside.runner.client", "trackside.runner.procs",
+)  # fmt: skip
+"""What runner and fork server both import, and so before they part."""
 
 
 class Ahead:
@@ -63,6 +70,8 @@ def fork(argv: Sequence[str]) -> Ahead | None:
     visible = scrubbed(os.environ)
     if any(name not in visible and name not in HARMLESS for name in os.environ):
         return None
+    for name in SHARED:
+        importlib.import_module(name)
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid != 0:
@@ -79,7 +88,6 @@ def fork(argv: Sequence[str]) -> Ahead | None:
 
 
 def _serve(channel: int, environment: dict[str, str]) -> int:
-    gc.disable()  # nothing that is imported goes away
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

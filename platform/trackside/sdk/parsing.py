@@ -12,7 +12,6 @@ import importlib
 import importlib.util
 import sys
 import traceback as tb
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +105,8 @@ def _prepare_imports(path: str, dags_folder: str | Path | None) -> None:
 
 def _zip_members(path: str, loaded: LoadedFile) -> Iterator[tuple[str, str]]:
     """(module name, fileloc) of the Python files at the top of an archive."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             names = sorted(archive.namelist())

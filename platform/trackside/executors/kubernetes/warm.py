@@ -7,6 +7,7 @@ single pods (`reasons`) and deletes them.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, defaultdict
@@ -31,6 +32,7 @@ HANGS_S = 60.0
 """A pod that should have left by itself, or should have taken a try that waits, is made to leave after this long."""
 
 Pod = Mapping[str, Any]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class WarmPods:
         for plan in plans.values():
             live[plan.key] += 1
             if have[plan.key] < live[plan.key]:
+                logger.info("another warm pod of key %s: %d tries under way, %d pods", plan.key, live[plan.key], have[plan.key])
                 plan.create = True
                 have[plan.key] += 1
 

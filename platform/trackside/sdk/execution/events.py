@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from trackside.core.partitions import check_key
 from trackside.sdk.exceptions import AirflowNotFoundException
 from trackside.sdk.execution.comms import Comms, call
 
@@ -236,6 +235,8 @@ class OutletEvent:
         """Name the partition or partitions that were written: an event each. TypeError for an alias, ValueError for a bad key."""
         if identity(self.key)[0] == "alias":
             raise TypeError("add_partitions() is not supported on an asset alias: name the partitions of a concrete asset.")
+        from trackside.core.partitions import check_key
+
         wanted = [keys] if isinstance(keys, str) else list(keys)
         for key in wanted:
             check_key(key)
