@@ -76,7 +76,7 @@ _BARE = (
 def measure_pods(bench: Bench) -> dict[str, Any]:
     """Create → first user line, hop of a chain, and pods per second, each beside bare pods."""
     if not world.can_have_kubernetes():
-        return {"left_out": "no cluster: TRACKSIDE_TEST_KUBERNETES=1 as root with Go 1.24 (make cluster)"}
+        return {"left_out": "no cluster: it takes root on Debian and Go 1.24 (make cluster), or KUBECONFIG"}
     width = 10 if bench.quick else 40
     with world.kubernetes() as cluster:
         folder = Path("/var/tmp", f"bench-{cluster.namespace}")  # noqa: S108 - the name is ours, and the node must see it
