@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -76,21 +77,27 @@ def update(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: s
 
 def finish(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:
     """The try ended."""
+    answer, wake_others = end(token=token, body=body, try_id=try_id)
+    wake_others(0)
+    if answer["status"] != 200:
+        raise Refused(answer["status"], answer.get("detail", ""))
+    return answer
+
+
+def end(*, token: str, body: dict[str, Any], try_id: str) -> tuple[dict[str, Any], Callable[[int], None]]:
+    """Settle the report of a single try: the answer, and how to wake those whom it concerns, once it is known how many of the tries
+    that were admitted by it are started already."""
     identity = _own(try_id, token, running=False)
     report = reports.read({**body, "try_id": str(identity), "token": token})
     assert report is not None  # it names its try
     if report.outcome == "lost" and _executor_will_judge(identity, report):
-        return {"try_id": str(identity), "status": 200}
+        return {"try_id": str(identity), "status": 200}, lambda _started: None
     with transaction.atomic():
         now = sql.now()
         settled = reports.settle([report], now)
         _note_used(identity, report)
         done = exchange.advance_now(settled.run_pks, now)
-    exchange.wake_after(done, settled, started=0)
-    answer = settled.answers[0]
-    if answer["status"] != 200:
-        raise Refused(answer["status"], answer.get("detail", ""))
-    return answer
+    return settled.answers[0], lambda started: exchange.wake_after(done, settled, started=started)
 
 
 _USED = "UPDATE runs_try SET facts = coalesce(facts, '{}'::jsonb) || jsonb_build_object('used', %s::jsonb) WHERE id = %s"

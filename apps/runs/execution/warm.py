@@ -9,6 +9,7 @@ through the doors of a single runner (`doors`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -48,10 +49,22 @@ def serve(grant: Grant, body: dict[str, Any]) -> HandOut:
     """Everything of one call except waiting."""
     answer = HandOut()
     finished = checking.field(body, "finished", dict, default=None)
+    wake_others: Callable[[int], None] = lambda _started: None  # noqa: E731
     if finished:
-        answer.body["finished"] = _finish(finished)
-    if body.get("take", True) and (order := look(grant, body)) is not None:
+        try:
+            answer.body["finished"], wake_others = doors.end(
+                token=str(finished.get("token")), body=finished, try_id=str(finished.get("try_id"))
+            )
+        except Refused as e:
+            answer.body["finished"] = {"status": e.status, "detail": e.detail}
+    order = None
+    try:
+        order = look(grant, body) if body.get("take", True) else None
+    finally:  # only now: nobody else need look for what this very call has brought and taken
+        wake_others(1 if order is not None else 0)
+    if order is not None:
         answer.body["order"] = order
+        wake.send(wake.LIVE)
     return answer
 
 
@@ -59,7 +72,8 @@ def look(grant: Grant, body: dict[str, Any]) -> dict[str, Any] | None:
     """The order of the next try, if there is one; it runs from then on."""
     seq = checking.field(body, "seq", int, default=0) or 0
     parameters = {"key": grant.reuse_key, "place": grant.place, "seq": seq}
-    if not sql.rows(_LOOK, parameters) and not _direct(grant):
+    direct = [] if (found := sql.rows(_LOOK, parameters)) else _direct(grant)
+    if not direct and not found:
         return None
     with transaction.atomic():
         now = sql.now()
@@ -70,18 +84,10 @@ def look(grant: Grant, body: dict[str, Any]) -> dict[str, Any] | None:
             claims.lock_runs(row[4] for row in lost)
             transitions.requeue([row[0] for row in sql.rows(_LOOK, parameters) if row[3]], now)
             found = sql.rows(_LOOK, parameters)
-        handed = _handed(grant, found)
-        order = orders.claim_one(handed, hostname=str(body.get("hostname", ""))[:1000], now=now, epoch=seq) if handed is not None else None
-    if order is not None:
-        wake.send(wake.LIVE)
-    return order
-
-
-def _finish(report: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return {"status": 200, **doors.finish(token=str(report.get("token")), body=report, query={}, try_id=str(report.get("try_id")))}
-    except Refused as e:
-        return {"status": e.status, "detail": e.detail}
+        handed = _handed(grant, found, direct)
+        if handed is None:
+            return None
+        return orders.claim_one(handed, hostname=str(body.get("hostname", ""))[:1000], now=now, epoch=seq)
 
 
 # What this place has (mine, still queued, lost on the way), and whether anything waits for one of its key. The literals repeat the
@@ -96,21 +102,24 @@ ORDER BY 2 DESC LIMIT 3
 """
 
 
-def _handed(grant: Grant, found: list[tuple]) -> UUID | None:
+def _handed(grant: Grant, found: list[tuple], direct: list[UUID]) -> UUID | None:
     """The try this place has or gets now; None while one that it had is being ended."""
     mine = [(try_id, is_queued) for try_id, is_mine, is_queued, *_ in found if is_mine]
     if mine:
         return mine[0][0] if all(is_queued for _, is_queued in mine) else None
     parameters = {"key": grant.reuse_key, "place": grant.place}
-    if rows := sql.rows(claims.HAND_TO_PLACE, parameters):
-        return rows[0][0]
-    if (ids := _direct(grant)) and (rows := sql.rows(claims.SUBMIT_TO_PLACE, {**parameters, "ids": ids})):
-        return rows[0][0]
-    return None
+    rows = sql.rows(claims.HAND_TO_PLACE, parameters) if found else []
+    if not rows and direct:
+        rows = sql.rows(claims.SUBMIT_TO_PLACE, {**parameters, "ids": direct})
+    return rows[0][0] if rows else None
 
 
+# Queued tries of the DAG that no executor has taken up, and whether all living executor processes would make the same pod for the same
+# wishes as the one that made this place.
 _UNSUBMITTED = """
-SELECT t.id, v.id, v.spec_hash, ti.task_id
+SELECT t.id, v.id, v.spec_hash, ti.task_id,
+    (SELECT coalesce(bool_and(info -> 'places' ->> %(alias)s::text = %(site)s::text), false) FROM runs_process
+     WHERE kind = 'executor' AND ended_at IS NULL AND lease_until > clock_timestamp() AND info -> 'places' ? %(alias)s::text)
 FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id JOIN runs_run r ON r.id = ti.run_id JOIN dags_dag d ON d.dag_id = ti.dag_id
 JOIN dags_dagversion v ON v.id = coalesce(r.dag_version_id, d.current_version_id)
 WHERE t.state = 'queued' AND t.submitted_at IS NULL AND t.executor = %(alias)s::text AND ti.dag_id = %(dag_id)s::text
@@ -118,23 +127,14 @@ WHERE t.state = 'queued' AND t.submitted_at IS NULL AND t.executor = %(alias)s::
 ORDER BY ti.priority_weight DESC, r.run_after, ti.map_index, ti.id LIMIT %(limit)s::int
 """
 
-_CURRENT = """
-SELECT coalesce(bool_and(info -> 'places' ->> %(alias)s::text = %(site)s::text), false) FROM runs_process
-WHERE kind = 'executor' AND ended_at IS NULL AND lease_until > clock_timestamp() AND info -> 'places' ? %(alias)s::text
-"""
-"""Whether all executor processes would make the same pod for the same wishes as the one that made this place."""
-
 
 def _direct(grant: Grant) -> list[UUID]:
     """Queued tries that their executor has not seen yet and for which it would name this key, best first."""
-    rows = sql.rows(_UNSUBMITTED, {"alias": grant.alias, "dag_id": grant.dag_id, "limit": DIRECT})
-    if not rows:
+    rows = sql.rows(_UNSUBMITTED, {"alias": grant.alias, "dag_id": grant.dag_id, "site": grant.site, "limit": DIRECT})
+    if not rows or not rows[0][4]:
         return []
-    dags = compiled.get_many({(version_id, spec_hash) for _, version_id, spec_hash, _ in rows})
-    fitting = [try_id for try_id, version_id, _, task_id in rows if _config_of(dags.get(version_id), task_id) == grant.config]
-    if not fitting or not sql.rows(_CURRENT, {"alias": grant.alias, "site": grant.site})[0][0]:
-        return []
-    return fitting
+    dags = compiled.get_many({(version_id, spec_hash) for _, version_id, spec_hash, *_ in rows})
+    return [try_id for try_id, version_id, _, task_id, _ in rows if _config_of(dags.get(version_id), task_id) == grant.config]
 
 
 def _config_of(dag: compiled.CompiledDag | None, task_id: str) -> str:
