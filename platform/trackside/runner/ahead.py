@@ -7,6 +7,7 @@ could use: it never knew the start token, leads a session of its own, and has of
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import select
@@ -91,8 +92,10 @@ def _serve(channel: int, environment: dict[str, str]) -> int:
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    os.closerange(3, channel)
-    os.closerange(channel + 1, os.sysconf("SC_OPEN_MAX"))
+    for fd in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - by their limit, which may be a billion, some systems close one by one
+        if fd > 2 and fd != channel:
+            with contextlib.suppress(OSError):  # that of the list itself
+                os.close(fd)
     os.environ.clear()
     os.environ.update(environment)
     if not sys.flags.safe_path:
