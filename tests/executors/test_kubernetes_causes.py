@@ -104,7 +104,9 @@ def site(cluster: Cluster) -> Iterator[Site]:
 def process_of(try_id: Any) -> psutil.Process:
     """The first process of a try's pod, which runs on this machine."""
     wanted = {str(try_id), "trackside.runner"}
-    (runner,) = [process for process in psutil.process_iter(["cmdline"]) if wanted <= set(process.info["cmdline"] or ())]
+    found = [process for process in psutil.process_iter(["cmdline", "ppid"]) if wanted <= set(process.info["cmdline"] or ())]
+    pids = {process.pid for process in found}
+    (runner,) = [process for process in found if process.info["ppid"] not in pids]  # what it forked has its command line, too
     return runner
 
 
