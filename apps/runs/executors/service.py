@@ -61,13 +61,13 @@ class Service:
 
     def _forget(self, seen: list[Seen]) -> None:
         """What is over for the ledger need not be kept by the executor; the ledger is asked again, because it has moved on."""
-        there = {one.try_id: one for one in seen if one.phase is not Phase.GONE}
-        states = rows.states(there)
+        there = {(one.try_id, one.round) for one in seen if one.phase is not Phase.GONE}
+        states = rows.states({try_id for try_id, _ in there})
         over, failed = [], []
-        for try_id, one in there.items():
-            state, number = states.get(try_id, ("gone", 0))
-            if state not in ("queued", "running") or number != one.round:
-                over.append(try_id)
+        for try_id, number in there:
+            state, current = states.get(try_id, ("gone", 0))
+            if state not in ("queued", "running") or number != current:
+                over.append((try_id, number))
                 if state in ("failed", "lost"):
                     failed.append(try_id)
         if over:

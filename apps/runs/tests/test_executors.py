@@ -33,7 +33,7 @@ class Told(Executor):
         super().__init__("pods", {})
         self.submitted: list[TryRef] = []
         self.cancelled: set[uuid.UUID] = set()
-        self.forgotten: set[uuid.UUID] = set()
+        self.forgotten: set[tuple[uuid.UUID, int]] = set()
         self.verdict, self.reason = Verdict.TAKEN, None  # type: tuple[Verdict, Reason | None]
         self.news: list[Seen] = []
         self.again = False
@@ -56,8 +56,8 @@ class Told(Executor):
     def cancel(self, try_ids: Collection[uuid.UUID]) -> None:
         self.cancelled |= set(try_ids)
 
-    def forget(self, try_ids: Collection[uuid.UUID], failed: Collection[uuid.UUID] = ()) -> None:
-        self.forgotten |= set(try_ids)
+    def forget(self, rounds: Collection[tuple[uuid.UUID, int]], failed: Collection[uuid.UUID] = ()) -> None:
+        self.forgotten |= set(rounds)
 
 
 @pytest.fixture(autouse=True)
@@ -239,9 +239,19 @@ def test_what_is_left_of_ended_tries_is_forgotten_and_of_others_is_not(told: Tol
     Service(told).step()
     assert told.forgotten == set()
     told.news = [Seen(one.id, 7, Phase.RUNNING), Seen(uuid.uuid4(), 1, Phase.RUNNING)]
-    strange = {seen.try_id for seen in told.news}
+    strange = {(seen.try_id, seen.round) for seen in told.news}
     Service(told).step()
     assert told.forgotten == strange
+
+
+def test_the_next_round_of_a_try_is_kept_when_the_one_before_is_forgotten(told: Told) -> None:
+    of = begun()
+    Service(told).step()
+    Try.objects.filter(ti__run=of).update(round=2)  # it was deferred and goes on, while its first pod is still being ended
+    one = the_try(of)
+    told.news = [Seen(one.id, 1, Phase.ENDED), Seen(one.id, 2, Phase.WAITING)]
+    Service(told).step()
+    assert told.forgotten == {(one.id, 1)}
 
 
 def test_queued_tries_that_nobody_brings_anywhere_say_so() -> None:

@@ -214,5 +214,6 @@ class Executor(ABC):
     def cancel(self, try_ids: Collection[UUID]) -> None:  # noqa: B027
         """End these; `look` reports GONE once nothing of them is left."""
 
-    def forget(self, try_ids: Collection[UUID], failed: Collection[UUID] = ()) -> None:  # noqa: B027
-        """These tries are over and everything about them is stored: remove what is left of them."""
+    def forget(self, rounds: Collection[tuple[UUID, int]], failed: Collection[UUID] = ()) -> None:  # noqa: B027
+        """These rounds of tries are over and everything about them is stored: remove what is left of them. A try that was
+        deferred goes on in its next round, of which nothing may be touched."""

@@ -265,13 +265,13 @@ class KubernetesExecutor(Executor):
         pods = [pod for pod in self.watcher.pods() if _try_of(pod) in wanted] + self.warm.pods_of(wanted)
         self._delete([pod for pod in pods if "deletionTimestamp" not in pod["metadata"]])
 
-    def forget(self, try_ids: Collection[UUID], failed: Collection[UUID] = ()) -> None:
+    def forget(self, rounds: Collection[tuple[UUID, int]], failed: Collection[UUID] = ()) -> None:
         """See `Executor`; pods of failed tries stay for a while, for whoever wants to look at them."""
-        wanted, kept = set(try_ids), set(failed)
+        wanted, kept = set(rounds), set(failed)
         due = []
         for pod in self.watcher.pods():
             uid = pod["metadata"]["uid"]
-            if _try_of(pod) not in wanted or "deletionTimestamp" in pod["metadata"]:
+            if (_try_of(pod), _round_of(pod)) not in wanted or "deletionTimestamp" in pod["metadata"]:
                 continue
             ended = (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
             left = self.config.keep_failed_s - (time.monotonic() - self._ended_at.setdefault(uid, time.monotonic()))
