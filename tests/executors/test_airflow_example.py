@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.conformance.test_airflow_examples import fetch
 from tests.executors import world
 from tests.executors.world import LONG, Cluster, Site
 from tests.support.server import until
+from trackside.executors.kubernetes.api import Unreachable
 
 DAG = "example_kubernetes_executor"
 FOLDER = "airflow/example_dags"
@@ -44,9 +46,10 @@ def pods(site: Site, cluster: Cluster) -> dict[str, dict[str, Any]]:
     _, version = cluster.api.list("pods", cluster.namespace)
 
     def watch() -> None:
-        for kind, pod in cluster.api.watch("pods", cluster.namespace, f"dag_id={DAG}", version):
-            if kind == "ADDED":
-                seen[pod["metadata"]["annotations"]["task_id"]] = pod
+        with suppress(Unreachable):  # other tests end the API server
+            for kind, pod in cluster.api.watch("pods", cluster.namespace, f"dag_id={DAG}", version):
+                if kind == "ADDED":
+                    seen[pod["metadata"]["annotations"]["task_id"]] = pod
 
     threading.Thread(target=watch, daemon=True).start()
     run = site.runs(DAG)

@@ -103,7 +103,6 @@ def ended(site: Site, run: str) -> int:
                         "WHERE r.run_id = %s AND ti.state = 'success'", run)[0][0])  # fmt: skip
 
 
-@pytest.mark.skipif("TRACKSIDE_TEST_PODS" not in os.environ, reason="TRACKSIDE_TEST_PODS=16 (or 200) runs it")
 def test_whoever_is_killed_every_task_runs_once_and_no_retry_is_used(site: Site, cluster: Cluster, trace: Path) -> None:
     def breaks(part: str) -> Callable[[], None]:
         def away() -> None:

@@ -16,7 +16,6 @@ from trackside.executors.kubernetes.settings import PodSettings
 from trackside.executors.kubernetes.warm import HANGS_S, Told, WarmPods
 
 KEY = "k" * 24
-NOW = datetime.now(UTC)
 
 
 def planned(config: Any = True, **fields: Any) -> reuse.Plan:
@@ -116,11 +115,11 @@ A, B, C = (uuid.UUID(int=n) for n in (1, 2, 3))
 
 
 def waits(since_s: float = 5) -> Known:
-    return Known("queued", NOW - timedelta(seconds=since_s), KEY, "")
+    return Known("queued", datetime.now(UTC) - timedelta(seconds=since_s), KEY, "")
 
 
 def at(place: str, state: str = "running") -> Known:
-    return Known(state, NOW, KEY, place)
+    return Known(state, datetime.now(UTC), KEY, place)
 
 
 def plans(*ids: uuid.UUID) -> dict[uuid.UUID, reuse.Plan]:
@@ -128,7 +127,7 @@ def plans(*ids: uuid.UUID) -> dict[uuid.UUID, reuse.Plan]:
 
 
 def shared_ref(try_id: uuid.UUID, place: str = "") -> tuple[TryRef, datetime]:
-    return ref(id=try_id, reuse_key=KEY, place=place), NOW - timedelta(seconds=30)
+    return ref(id=try_id, reuse_key=KEY, place=place), datetime.now(UTC) - timedelta(seconds=30)
 
 
 def test_there_are_as_many_pods_as_tries_under_way(there: Cluster) -> None:
@@ -242,7 +241,7 @@ def test_what_was_taken_away_from_a_pod_without_a_try_is_charged_to_nobody(there
 def test_those_that_wait_hear_what_holds_their_pod_up_once(there: Cluster) -> None:
     stuck = there.pod("stuck", "Pending")
     stuck["status"]["conditions"] = [
-        {"type": "PodScheduled", "status": "False", "message": "no node", "lastTransitionTime": NOW.isoformat()}
+        {"type": "PodScheduled", "status": "False", "message": "no node", "lastTransitionTime": datetime.now(UTC).isoformat()}
     ]
     known = {A: waits(), B: waits()}
     seen = there.look(known, stuck)

@@ -24,8 +24,6 @@ from tests.support import server
 from tests.support.server import ROOT, Server, until
 
 CLUSTER = ROOT / "tools/cluster/cluster"
-REFUSED = ROOT / "test-artifacts/no-cluster"
-"""Why `tools/executors` could start none on this machine; missing if it could."""
 GATEWAY = os.environ.get("TRACKSIDE_TEST_GATEWAY", "10.88.0.1")
 """The address of this machine as pods see it."""
 LONG = 240.0
@@ -41,20 +39,22 @@ def can_have_kubernetes() -> bool:
     """Whether the cluster's tests can run here: somebody's cluster, or what it takes to start one."""
     if os.environ.get("KUBECONFIG"):
         return bool(os.environ.get("TRACKSIDE_TEST_TASK_IMAGE"))
-    if os.environ.get("TRACKSIDE_TEST_KUBERNETES") == "0" or REFUSED.exists():
-        return False
-    return sys.platform == "linux" and os.geteuid() == 0 and (_binary().exists() or _has_go())
+    wanted = os.environ.get("TRACKSIDE_TEST_KUBERNETES") == "1"
+    return wanted and sys.platform == "linux" and os.geteuid() == 0 and (_binary().exists() or _has_go())
 
 
 def helm() -> str | None:
     """A Helm: on the path, or the one that `tools/cluster/cluster prepare` built."""
-    return shutil.which("helm") or next((str(found) for found in sorted(_binary().parent.glob("helm-*"))), None)
+    return shutil.which("helm") or next((str(found) for found in sorted(_cache().glob("helm-*"))), None)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("CLUSTER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "trackside-cluster"))
 
 
 def _binary() -> Path:
-    cache = os.environ.get("CLUSTER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "trackside-cluster")
-    version = re.search(r"k8s.io/kubernetes v(\S+)", (CLUSTER.parent / "go.mod").read_text())
-    return Path(cache, f"kube-{version[1] if version else ''}")
+    """Its name holds a hash of its sources, which only the script knows how to make."""
+    return Path(subprocess.run([str(CLUSTER), "binary"], check=True, capture_output=True, text=True).stdout.strip())
 
 
 def _has_go() -> bool:
