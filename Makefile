@@ -1,9 +1,9 @@
 # Trackside: the verbs. `make` or `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help up test lint fuzz docs shots cluster cluster-down bench bridge-report lock build clean
+.PHONY: help up test test-in-cluster lint fuzz docs shots cluster cluster-down bench bridge-report lock build clean
 BIN := .venv/bin
 # Settings make their keys where they are loaded: checks and tests leave your own home alone.
-test lint: export TRACKSIDE_HOME = $(CURDIR)/test-artifacts/home
+test test-in-cluster lint: export TRACKSIDE_HOME = $(CURDIR)/test-artifacts/home
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -17,6 +17,10 @@ test: lint ## lint, unit tests and end-to-end tests: everything
 	@tools/browser
 	@tools/executors
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS); status=$$?; tools/left-out; exit $$status
+
+test-in-cluster: .venv/ready-dev ## Trackside itself in that Kubernetes, from its own images and its Helm chart (root, Debian, Go 1.24)
+	@tools/cluster/cluster prepare
+	@env -u KUBECONFIG -u TRACKSIDE_TEST_TASK_IMAGE -u TRACKSIDE_TEST_SERVER_IMAGE TRACKSIDE_TEST_IN_CLUSTER=1 $(BIN)/python -m pytest -n0 tests/in_cluster $(ARGS)
 
 cluster: .venv/ready-dev ## a one-node Kubernetes on this machine for tests (root, Linux; KUBECONFIG replaces it), with the task image
 	@tools/cluster/cluster up

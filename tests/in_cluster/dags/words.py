@@ -1,0 +1,3 @@
+"""Beside the DAG file: it reaches the pods with it."""
+
+GREETING = "good morning from a pod"
