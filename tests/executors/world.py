@@ -24,6 +24,8 @@ from tests.support import server
 from tests.support.server import ROOT, Server, until
 
 CLUSTER = ROOT / "tools/cluster/cluster"
+REFUSED = ROOT / "test-artifacts/no-cluster"
+"""Why `tools/executors` could start none on this machine; missing if it could."""
 GATEWAY = os.environ.get("TRACKSIDE_TEST_GATEWAY", "10.88.0.1")
 """The address of this machine as pods see it."""
 LONG = 240.0
@@ -39,8 +41,9 @@ def can_have_kubernetes() -> bool:
     """Whether the cluster's tests can run here: somebody's cluster, or what it takes to start one."""
     if os.environ.get("KUBECONFIG"):
         return bool(os.environ.get("TRACKSIDE_TEST_TASK_IMAGE"))
-    wanted = os.environ.get("TRACKSIDE_TEST_KUBERNETES") == "1"
-    return wanted and sys.platform == "linux" and os.geteuid() == 0 and (_binary().exists() or _has_go())
+    if os.environ.get("TRACKSIDE_TEST_KUBERNETES") == "0" or REFUSED.exists():
+        return False
+    return sys.platform == "linux" and os.geteuid() == 0 and (_binary().exists() or _has_go())
 
 
 def helm() -> str | None:
@@ -120,11 +123,11 @@ def kubernetes() -> Iterator[Cluster]:
     kubeconfig = os.environ.get("KUBECONFIG", "")
     ours = not kubeconfig and subprocess.run([str(CLUSTER), "kubectl", "get", "--raw", "/readyz"], capture_output=True).returncode != 0
     if not kubeconfig:
-        said = subprocess.run([str(CLUSTER), "up"], check=True, capture_output=True, text=True).stdout
+        said = subprocess.run([str(CLUSTER), "up"], check=True, stdout=subprocess.PIPE, text=True).stdout
         kubeconfig = said.strip().rpartition("KUBECONFIG=")[2]
     image = (
         os.environ.get("TRACKSIDE_TEST_TASK_IMAGE")
-        or subprocess.run([str(ROOT / "tools/images"), "cluster"], check=True, capture_output=True, text=True).stdout.strip()
+        or subprocess.run([str(ROOT / "tools/images"), "cluster"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     )
     namespace = f"trackside-test-{os.getpid()}-{int(time.time()) % 100_000}"
     cluster = Cluster(kubeconfig, image, namespace)
