@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError, ProgrammingError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from apps.runs import processes, sql, wake
 from apps.runs.models import Process
@@ -18,7 +18,6 @@ from trackside.core import logline
 from trackside.runner import probes
 
 logger = logging.getLogger(__name__)
-FAILED = "Its last pass failed; its log says why."
 
 
 class Loop:
@@ -84,21 +83,10 @@ class Loop:
                 self._stopping.wait(pause)
                 pause = min(pause * 2, 3.0)
                 continue
-            except ProgrammingError as e:
-                # most often the migrations, which run beside the start of a site or of its next version, are not through yet
-                why = _unfit()
-                if why:
-                    logger.warning("%s waits for the migrations, again in %.1f s. %s", self.kind, pause, why)
-                else:
-                    logger.error("%s: a step failed, again in %.1f s", self.kind, pause, exc_info=e)
-                probes.turn(why or FAILED)
-                self._stopping.wait(pause)
-                pause = min(pause * 2, 3.0 if why else 15.0)
-                continue
             except Exception:
                 # no beat until a step succeeds again: a loop that only fails must not look alive
                 logger.exception("%s: a step failed, again in %.1f s", self.kind, pause)
-                probes.turn(FAILED)
+                probes.turn("Its last pass failed; its log says why.")
                 self._stopping.wait(pause)
                 pause = min(pause * 2, 15.0)
                 continue
@@ -127,13 +115,3 @@ class Loop:
         if self.process is None or not processes.beat(self.process.pk, lease=3 * self.beat_every, **self.info()):
             self.process = processes.register(self.kind, lease=3 * self.beat_every, **self.info())
         self._beaten = time.monotonic()
-
-
-def _unfit() -> str:
-    """What the tables lack for this version, in a sentence; empty if nothing, or if that cannot be found out."""
-    from apps.runs.metrics import health  # reads all migrations: seldom needed
-
-    try:
-        return health.misfit()
-    except DatabaseError:
-        return ""

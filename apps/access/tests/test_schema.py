@@ -42,3 +42,20 @@ def test_a_database_that_is_behind_is_named_with_what_to_do() -> None:
     recorder = MigrationRecorder(connection)
     recorder.record_unapplied("access", max(name for app, name in recorder.applied_migrations() if app == "access"))
     assert "lacks 1 migrations" in health.misfit() and "trackside db upgrade" in health.misfit()
+
+
+def test_a_process_that_starts_while_the_migrations_run_waits_for_them_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = MigrationRecorder(connection)
+    behind = sorted(name for app, name in recorder.applied_migrations() if app == "access")[-2:]
+    for name in behind:
+        recorder.record_unapplied("access", name)
+    waited: list[float] = []
+
+    def migrating(seconds: float) -> None:
+        waited.append(seconds)
+        recorder.record_applied("access", behind.pop(0))
+
+    schema.begin(migrating)
+    assert waited == [0.2, 0.4]
+    assert ["lacks 2 migrations" in caplog.messages[0], "lacks 1 migrations" in caplog.messages[1]] == [True, True]
+    assert all("trackside db upgrade" in said for said in caplog.messages)

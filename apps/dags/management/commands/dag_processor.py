@@ -26,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--bundle", action="append", choices=names, metavar="NAME", help="only this bundle; may be repeated")
 
     def handle(self, *args: Any, folder: Path | None = None, bundle: list[str] | None = None, **options: Any) -> None:
-        schema.refuse_newer()
+        schema.begin()
         processor = Processor(folder.absolute() if folder else None, bundles=bundle)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, processor.stop)

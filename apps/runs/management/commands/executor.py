@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Until SIGTERM."""
-        schema.refuse_newer()
+        schema.begin()
         services = [Service(executor) for executor in self._executors(options["alias"])]
 
         def step() -> datetime:

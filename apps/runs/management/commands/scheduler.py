@@ -17,7 +17,7 @@ class Command(BaseCommand):
     help = "Create due runs, plan them, admit tasks, find lost tries. Any number may run side by side."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        schema.refuse_newer()
+        schema.begin()
         try:
             end_traces = traces.start()
         except traces.NoTraces as e:

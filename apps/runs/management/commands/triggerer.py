@@ -18,6 +18,6 @@ class Command(BaseCommand):
         parser.add_argument("--queues", help="serve only triggers of these queues, comma separated")
 
     def handle(self, *args: Any, capacity: int | None = None, queues: str | None = None, **options: Any) -> None:
-        schema.refuse_newer()
+        schema.begin()
         names = [word.strip() for word in queues.split(",") if word.strip()] if queues else None
         Triggerer(capacity=capacity, queues=names).run()
