@@ -64,6 +64,38 @@ def test_no_container_runs_as_root_or_may_write_its_image() -> None:
             assert all(c["securityContext"]["readOnlyRootFilesystem"] for c in spec["containers"])
 
 
+def environment(*options: str) -> dict[str, str]:
+    """What the web process is given, by name; secrets are left out."""
+    (web,) = [t for t in rendered(*DATABASE, *options) if t["kind"] == "Deployment" and t["metadata"]["name"] == "site-web"]
+    (container,) = web["spec"]["template"]["spec"]["containers"]
+    names = [one["name"] for one in container["env"]]
+    assert len(names) == len(set(names))
+    return {one["name"]: one["value"] for one in container["env"] if "value" in one}
+
+
+def test_forms_from_the_pages_of_an_ingress_with_tls_are_accepted() -> None:
+    options = ("--set", "ingress.enabled=true,ingress.host=flows.example,ingress.tlsSecret=cert")
+    assert "TRACKSIDE_TRUSTED_ORIGINS" not in environment()
+    assert environment(*options)["TRACKSIDE_TRUSTED_ORIGINS"] == "https://flows.example"
+    assert environment(*options, "--set", "env.TRACKSIDE_TRUSTED_ORIGINS=https://a")["TRACKSIDE_TRUSTED_ORIGINS"] == "https://a"
+    assert "flows.example" in environment(*options)["TRACKSIDE_ALLOWED_HOSTS"].split(",")
+
+
+def test_task_pods_reach_web_by_its_service_or_where_they_are_told_to() -> None:
+    options = ("--namespace", "flows")
+    given = environment(*options)
+    assert given["TRACKSIDE_KUBERNETES_API_URL"] == "http://site-web.flows.svc:8080"
+    assert "site-web.flows.svc" in given["TRACKSIDE_ALLOWED_HOSTS"].split(",")
+    assert environment("--set", "tasks.apiUrl=https://flows.example")["TRACKSIDE_KUBERNETES_API_URL"] == "https://flows.example"
+
+
+def test_every_pod_gets_all_pull_secrets_tasks_too() -> None:
+    options = ("--set", "image.pullSecrets={one,two}")
+    pods = [t["spec"]["template"]["spec"] for t in rendered(*DATABASE, *options) if t["kind"] in ("Deployment", "Job")]
+    assert len(pods) == 6 and all(pod["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}] for pod in pods)
+    assert environment(*options)["TRACKSIDE_KUBERNETES_IMAGE_PULL_SECRETS"] == "one,two"
+
+
 def test_wrong_values_are_refused_by_name() -> None:
     with pytest.raises(AssertionError, match=r"database"):
         rendered()

@@ -27,8 +27,13 @@ capabilities: {drop: [ALL]}
 - {name: TRACKSIDE_LOGS_FOLDER, value: /logs}
 - {name: TRACKSIDE_DAGS_FOLDER, value: /dags}
 - {name: TRACKSIDE_EXECUTOR, value: {{ .Values.executors | quote }}}
+{{- $web := printf "%s-web" (include "trackside.name" .) }}
 - name: TRACKSIDE_ALLOWED_HOSTS
-  value: {{ printf "%s,%s,%s-web,%s-web.%s.svc,localhost" .Values.allowedHosts .Values.ingress.host (include "trackside.name" .) (include "trackside.name" .) .Release.Namespace | trimPrefix "," | quote }}
+  value: {{ list .Values.allowedHosts .Values.ingress.host $web (printf "%s.%s" $web .Release.Namespace) (printf "%s.%s.svc" $web .Release.Namespace) (printf "%s.%s.svc.cluster.local" $web .Release.Namespace) "localhost" "127.0.0.1" | compact | join "," | quote }}
+{{- if and .Values.ingress.enabled (not (hasKey .Values.env "TRACKSIDE_TRUSTED_ORIGINS")) }}
+# the ingress ends TLS: without this, forms that come from https pages would be refused
+- {name: TRACKSIDE_TRUSTED_ORIGINS, value: "{{ if .Values.ingress.tlsSecret }}https{{ else }}http{{ end }}://{{ .Values.ingress.host }}"}
+{{- end }}
 - name: DATABASE_URL
   valueFrom: {secretKeyRef: {name: {{ .Values.database.existingSecret | default (printf "%s-database" (include "trackside.name" .)) }}, key: DATABASE_URL}}
 {{- range list "TRACKSIDE_SECRET_KEY" "TRACKSIDE_FERNET_KEYS" "TRACKSIDE_JWT_KEY" "TRACKSIDE_WORKER_TOKEN" }}
