@@ -149,3 +149,23 @@ def _mentions(process: Path, text: str) -> bool:
         return text.encode() in (process / "environ").read_bytes()
     except OSError:
         return False
+
+
+def test_a_claim_whose_answer_is_lost_is_repeated_as_the_same_claim(tmp_path: Path) -> None:
+    (tmp_path / "dag.py").write_text(TASKS)
+
+    class Losing(FakeServer):
+        def _one_try(self, door: str, body: Any) -> tuple[str | None, int, Any]:
+            verdict, status, answer = super()._one_try(door, body)
+            return ("drop" if door.endswith("/start") and sum(self.starts.values()) < 3 else verdict), status, answer
+
+    async def main() -> None:
+        async with Losing() as server:
+            try_id = server.order(tmp_path / "dag.py", "answer")
+            process = await _run(server, try_id)
+            assert (await server.report_of(try_id))["outcome"] == "success"
+            assert await process.wait() == 0
+            secrets = [body["secret"] for _, path, body, _ in server.requests if path.endswith("/start")]
+            assert (len(secrets), len(set(secrets))) == (3, 1)
+
+    asyncio.run(main())

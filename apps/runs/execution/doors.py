@@ -45,15 +45,21 @@ def _own(try_id: str, token: str, *, running: bool = True) -> UUID:
 
 
 def start(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: str) -> dict[str, Any]:
-    """Claim one try for a runner of its own. The token is spent by the claim; asking again gives 409."""
+    """Claim one try for a runner of its own. The token is spent by the claim; asking again gives 409, unless with the same `secret`,
+    which the runner makes up for its token: then it is the same runner, whose answer got lost, and it has begun nothing."""
     identity = _uuid(try_id)
+    secret = checking.field(body, "secret", str, default=None) or None
+    if secret is not None and not 32 <= len(secret) <= 200:
+        raise Refused(422, "secret must have 32 to 200 characters.")
     if not tokens.is_start_token(token, identity):
         raise Refused(401, "This start token is not for this try.")
     with transaction.atomic():
         found = sql.rows("SELECT state, executor, queue FROM runs_try WHERE id = %s", [identity])
         if not found:
             raise Refused(410, "This try does not exist any more.")
-        order = orders.claim_one(identity, hostname=str(body.get("hostname", ""))[:1000], now=sql.now())
+        order = orders.claim_one(identity, hostname=str(body.get("hostname", ""))[:1000], now=sql.now(), secret=secret)
+        if order is None and secret is not None:
+            order = orders.claimed_before(identity, secret)
         if order is None:
             raise Refused(409 if found[0][0] in ("queued", "running") else 410, f"This try is {found[0][0]}; it is not started again.")
     wake.send(wake.LIVE)

@@ -144,9 +144,25 @@ def claim(
     return build(claimed, secrets)
 
 
-def claim_one(try_id: UUID, *, hostname: str, now: datetime, epoch: int = 0) -> dict[str, Any] | None:
-    """Claim exactly this try; None if it is not queued (any more). `epoch`: number of the call that it is handed out in, if they count."""
-    secret = tokens.new_secret()
+def claim_one(try_id: UUID, *, hostname: str, now: datetime, epoch: int = 0, secret: str | None = None) -> dict[str, Any] | None:
+    """Claim exactly this try; None if it is not queued (any more). `epoch`: number of the call that it is handed out in, if they
+    count. `secret`: of its token, if whoever claims it chose one."""
+    secret = secret or tokens.new_secret()
     claimed = transitions.start_one(try_id, hostname=hostname, digest=tokens.digest(secret), now=now, epoch=epoch)
     found = build(claimed, [secret])
+    return found[0] if found else None
+
+
+_CLAIMED = """
+SELECT ti.id, t.token_hash FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id AND ti.try_id = t.id
+WHERE t.id = %s AND t.state = 'running' AND t.worker_id IS NULL
+"""
+
+
+def claimed_before(try_id: UUID, secret: str) -> dict[str, Any] | None:
+    """The order once more, for the runner that claimed the try with this secret of its own and never got the answer."""
+    rows = sql.rows(_CLAIMED, [try_id])
+    if not rows or not tokens.matches(secret, rows[0][1]):
+        return None
+    found = build([(rows[0][0], try_id, 1)], [secret])
     return found[0] if found else None

@@ -287,6 +287,23 @@ def test_a_runner_of_its_own_starts_beats_and_finishes_its_try() -> None:
     assert (support.states(of), support.state(of)) == ({"a": "success"}, "success")
 
 
+def test_a_claim_whose_answer_was_lost_is_repeated_by_the_runner_that_made_it_and_by_no_other() -> None:
+    of = support.run(support.dag(support.chain("a")))
+    try_id = str(support.ti(of, "a").try_id)
+    start, mine = tokens.start_token(uuid.UUID(try_id)), {"secret": "s" * 40}
+    first = call("POST", f"/tries/{try_id}/start", start, mine)
+    assert call("POST", f"/tries/{try_id}/start", start, mine) == first
+    assert first[1]["token"] == f"{try_id}.{'s' * 40}"
+    for other in ({"secret": "t" * 40}, {}):
+        assert call("POST", f"/tries/{try_id}/start", start, other)[0] == 409
+    assert call("POST", f"/tries/{try_id}/heartbeat", first[1]["token"], {})[0] == 200
+    assert sql.rows("SELECT count(*) FROM runs_event WHERE verb = 'start'")[0][0] == 1
+    assert call("POST", f"/tries/{try_id}/finish", first[1]["token"], {"outcome": "success"})[0] == 200
+    assert call("POST", f"/tries/{try_id}/start", start, mine)[0] == 410
+    for odd in ("short", "x" * 201, 7):
+        assert call("POST", f"/tries/{try_id}/start", start, {"secret": odd})[0] == 422
+
+
 def test_a_malformed_end_of_a_runner_of_its_own_is_a_failure_that_says_so(order: dict[str, Any]) -> None:
     assert call("POST", f"/tries/{order['try_id']}/finish", order["token"], {"outcome": "success", "duration_s": "long"})[0] == 200
     assert support.ti(Run.objects.get(), "a").state == "failed"

@@ -110,7 +110,9 @@ class SingleTry:
 
     async def _claim(self) -> tuple[int, Any]:
         starting = Connection(self._api_url, self._start_token)
-        status, order = await self._insist(starting, "/start", {"hostname": socket.gethostname(), "pid": os.getpid()})
+        # the secret of its token is its own: a claim whose answer gets lost is repeated, and known as the same one
+        said = {"hostname": socket.gethostname(), "pid": os.getpid(), "secret": os.urandom(32).hex()}
+        status, order = await self._insist(starting, "/start", said)
         starting.close()
         return status, order
 
