@@ -167,6 +167,20 @@ def test_a_runtime_that_is_killed_while_it_starts_a_container_is_not_the_tasks_f
     assert found.fault is Fault.INFRA
 
 
+def test_a_node_that_has_just_started_is_waited_for() -> None:
+    for reason, said in (
+        ("CreateContainerConfigError", "services have not yet been read at least once, cannot construct envvars"),
+        ("CreateContainerConfigError", "failed to sync secret cache: timed out waiting for the condition"),
+        ("CreateContainerError", "rpc error: code = Unavailable desc = connection error: dial unix containerd.sock: no such file"),
+        ("RunContainerError", "context deadline exceeded"),
+    ):
+        waiting = {"phase": "Pending", **main(waiting={"reason": reason, "message": said})}
+        assert (judged(waiting, age_s=5).fault, judged(waiting, age_s=901).fault) == (None, Fault.INFRA)
+        assert said[:20] in str(judged(waiting, age_s=5).reason)
+    missing = {"phase": "Pending", **main(waiting={"reason": "CreateContainerConfigError", "message": 'secret "x" not found'})}
+    assert judged(missing, age_s=5).fault is Fault.USER
+
+
 def test_waits_have_a_reason_and_an_end() -> None:
     unschedulable = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "lastTransitionTime": NOW.isoformat(),
                                                          "message": "0/3 nodes are available: 3 Insufficient memory."}]}  # fmt: skip

@@ -274,8 +274,10 @@ def test_many_schedulers_start_nothing_twice_exceed_no_limit_and_end_every_run_r
     never = Try.objects.filter(start_date__isnull=True).exclude(state="fenced")
     assert not never.exists()
     assert {str(i) for i in Try.objects.filter(start_date__isnull=False).values_list("id", flat=True)} == set(site.started)
-    for numbers in _numbers().values():
-        assert numbers == list(range(1, len(numbers) + 1)), "try numbers without gaps"
+    # a number is taken when a task may run: what is cleared before it is queued has taken one for nothing (Airflow's rule)
+    for_nothing = dict(sql.rows("SELECT ti, count(*) FROM test_history WHERE old = 'scheduled' AND new = 'none' GROUP BY 1"))
+    for ti, numbers in _numbers().items():
+        assert len(set(numbers)) == len(numbers) >= numbers[-1] - for_nothing.get(ti, 0), f"try numbers without gaps: {numbers}"
     # limits, now and at every moment before; and the narrow pool was really used up
     _limits_hold()
     most, over = _sweep()

@@ -34,7 +34,7 @@ CAUSES = {cause.code: cause for cause in (
           "Add nodes, ask for less, or correct node selector, affinity and tolerations.", None, "pending_s", _I),
     Cause("pod_volume", "FailedMount, FailedAttachVolume", "A volume of its pod cannot be mounted: {detail}.",
           "Create the volume, claim, secret or config map that it names.", None, "pending_s", _I),
-    Cause("pod_sandbox", "FailedCreatePodSandBox", "The node cannot set up its pod: {detail}.",
+    Cause("pod_sandbox", "FailedCreatePodSandBox, or its node has just started", "The node cannot set up its pod: {detail}.",
           "Look at the network plugin and the container runtime of node {node}.", None, "pending_s", _I),
     Cause("image_pull", "ErrImagePull, ImagePullBackOff", "Its image cannot be pulled: {detail}.",
           "Correct the name of the image, the pull secret, or the registry.", None, "pull_s", _U),

@@ -29,6 +29,11 @@ _EVENTS = {
     "FailedMount": "pod_volume", "FailedAttachVolume": "pod_volume", "FailedMapVolume": "pod_volume",
     "FailedCreatePodSandBox": "pod_sandbox", "NetworkNotReady": "pod_sandbox",
 }  # fmt: skip
+_NODE_NOT_READY = re.compile(
+    r"services have not yet been read|failed to sync \w+ cache|failed to start shim|code = (Unavailable|DeadlineExceeded)|"
+    r"transport is closing|context deadline exceeded|is reserved for"
+)
+"""What the kubelet says of a container whose node is not ready for it, as when it has just been started. It tries again."""
 _DISRUPTIONS = {
     "PreemptionByScheduler": "preempted", "EvictionByEvictionAPI": "drained", "DeletionByTaintManager": "node_lost",
     "DeletionByPodGC": "node_lost",
@@ -128,6 +133,8 @@ def _waiting(
     detail = _short(str(trouble.get("message") or trouble.get("reason") or ""))
     if "pull QPS exceeded" in detail:
         code = ""
+    if code in ("container_config", "container_create") and _NODE_NOT_READY.search(detail):
+        code = "pod_sandbox"
     if code == "image_pull" and waiting.get("reason") == "ImagePullBackOff":
         detail = next(
             (_short(e["message"]) for e in reversed(events) if e.get("reason") == "Failed" and "pull" in str(e.get("message"))), detail
@@ -173,7 +180,7 @@ def _ended(found: Judgement, ended: Mapping[str, Any], base: Mapping[str, Any], 
         limit = (((base.get("resources") or {}).get("limits")) or {}).get("memory")
         found.exit_code, found.signal, found.limit = None, 9, f" of {limit}" if limit else ""
         return _is(found, "oom")
-    if reason == "StartError" and "failed to start shim" in str(ended.get("message")):  # the runtime's, as when the kubelet dies
+    if _WAITING.get(reason) in ("container_config", "container_create") and _NODE_NOT_READY.search(str(ended.get("message"))):
         return _is(found, "node_refused", _short(str(ended["message"])))
     if reason in _WAITING:
         return _is(found, _WAITING[reason], _short(str(ended.get("message") or reason)))
