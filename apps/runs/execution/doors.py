@@ -60,6 +60,8 @@ def start(*, token: str, body: dict[str, Any], query: dict[str, str], try_id: st
         order = orders.claim_one(identity, hostname=str(body.get("hostname", ""))[:1000], now=sql.now(), secret=secret)
         if order is None and secret is not None:
             order = orders.claimed_before(identity, secret)
+        if order is None and orders.may_be_claimed(identity):
+            raise Refused(503, "Somebody else is just working on this try; repeat the call.")
         if order is None:
             raise Refused(409 if found[0][0] in ("queued", "running") else 410, f"This try is {found[0][0]}; it is not started again.")
     wake.send(wake.LIVE)

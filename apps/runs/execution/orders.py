@@ -166,3 +166,14 @@ def claimed_before(try_id: UUID, secret: str) -> dict[str, Any] | None:
         return None
     found = build([(rows[0][0], try_id, 1)], [secret])
     return found[0] if found else None
+
+
+_CLAIMABLE = """
+SELECT 1 FROM runs_try t JOIN runs_taskinstance ti ON ti.id = t.ti_id
+WHERE t.id = %s AND t.state = 'queued' AND ti.state = 'queued' AND ti.try_id = t.id
+"""
+
+
+def may_be_claimed(try_id: UUID) -> bool:
+    """Whether a try that could not be claimed still waits to be: its rows were locked, or its predecessor is still being killed."""
+    return bool(sql.rows(_CLAIMABLE, [try_id]))

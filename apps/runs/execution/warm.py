@@ -87,7 +87,10 @@ def look(grant: Grant, body: dict[str, Any]) -> dict[str, Any] | None:
         handed = _handed(grant, found, direct)
         if handed is None:
             return None
-        return orders.claim_one(handed, hostname=str(body.get("hostname", ""))[:1000], now=now, epoch=seq)
+        order = orders.claim_one(handed, hostname=str(body.get("hostname", ""))[:1000], now=now, epoch=seq)
+    if order is None:
+        wake.send(wake.WORK)  # it is this place's, but its rows were locked: look again at once, not at the end of the wait
+    return order
 
 
 # What this place has (mine, still queued, lost on the way), and whether anything waits for one of its key. The literals repeat the

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psycopg
 import pytest
 from django.conf import settings
 from django.db import OperationalError, transaction
 
 from apps.access.models import Connection, Variable
-from apps.runs import logs, sql
+from apps.runs import logs, sql, wake
 from apps.runs.actions import clearing, marking
 from apps.runs.execution import asgi, exchange, tokens
 from apps.runs.models import Process, Run, TaskInstance, Try, XCom
@@ -302,6 +303,18 @@ def test_a_claim_whose_answer_was_lost_is_repeated_by_the_runner_that_made_it_an
     assert call("POST", f"/tries/{try_id}/start", start, mine)[0] == 410
     for odd in ("short", "x" * 201, 7):
         assert call("POST", f"/tries/{try_id}/start", start, {"secret": odd})[0] == 422
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("table", ["runs_try", "runs_taskinstance"])
+def test_a_try_that_somebody_is_just_working_on_is_asked_for_again(table: str) -> None:
+    of = support.run(support.dag(support.chain("a")))
+    ti = support.ti(of, "a")
+    start = tokens.start_token(ti.try_id)
+    with psycopg.connect(**wake.connection_parameters()) as other, other.transaction():  # type: ignore[arg-type]
+        other.execute(f"SELECT 1 FROM {table} FOR NO KEY UPDATE")
+        assert call("POST", f"/tries/{ti.try_id}/start", start, {})[0] == 503
+    assert call("POST", f"/tries/{ti.try_id}/start", start, {})[0] == 200
 
 
 def test_a_malformed_end_of_a_runner_of_its_own_is_a_failure_that_says_so(order: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ log and kill, with the try's own doors (`/tries/{id}/heartbeat`, `/update`, `/lo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -31,6 +32,9 @@ Finish = Callable[[dict[str, Any] | None], Awaitable[tuple[int, Any]]]
 GONE = frozenset({401, 404, 409, 410})
 FINISH_FOR_S = 300.0
 """The report is repeated this long before the runner gives up (the server then finds the try lost)."""
+
+TERMINATION_LOG = Path("/dev/termination-log")
+"""In a pod: the file whose content becomes the message of the ended container."""
 
 log = logging.getLogger("trackside.runner")
 
@@ -71,6 +75,7 @@ class SingleTry:
         status, order = (200, self._order) if self._order is not None else await self._claim()
         if status != 200:
             log.error("the try %s was not started (%s): %s", self._try_id, status, order)
+            _say_to_the_kubelet(f"the server did not let it start: {status} {order.get('detail') if isinstance(order, dict) else order}")
             if self._given_forks is None:
                 await forks.abandon()
             return 2
@@ -214,3 +219,10 @@ class SingleTry:
                 return status, answer
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, 10.0)
+
+
+def _say_to_the_kubelet(text: str) -> None:
+    """Last words of a container without a log: they stand in its pod's status, and so on the try's page."""
+    if TERMINATION_LOG.is_file():
+        with contextlib.suppress(OSError):
+            TERMINATION_LOG.write_text(text[:1000], encoding="utf-8")
