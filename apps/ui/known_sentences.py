@@ -130,6 +130,7 @@ SENTENCES = (
     _("The command of the container must be Trackside's runner: leave `command` out of pod_override."),
     _("Init container %(container)s failed with exit code %(code)s."),
     _("Its own log says why."),
+    _("The server did not let it start: %(detail)s."),
     _("Its pod ran longer than activeDeadlineSeconds allows."),
     _("Raise activeDeadlineSeconds in pod_override, or use execution_timeout, which lets on_kill work."),
     _("Node %(node)s evicted its pod: %(detail)s."),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.executors import world
-from tests.executors.world import LONG, Site
+from tests.executors.world import GATEWAY, LONG, Cluster, Site
 from tests.support.server import until
+from trackside.core.messages import NOT_STARTED
 
 KINDS = ("local", "celery", "kubernetes")
 
@@ -216,4 +218,24 @@ def test_a_stale_reference_starts_nothing(site: Site, kind: str, ended: str) -> 
     answer = site.server.http.post(f"/execution/tries/{done['id']}/start", json={}, headers={"Authorization": f"Bearer {done['id']}.{mac}"})
     assert answer.status_code == 410
     assert json.loads(answer.text)["detail"] == "This try is success; it is not started again."
+    if site.cluster is not None and kind == "kubernetes":
+        assert _last_words(site, site.cluster, done["id"], f"{done['id']}.{mac}") == f"{NOT_STARTED}410 {json.loads(answer.text)['detail']}"
     assert site.tries(f"ends_{kind}", "first") == [done]
+
+
+def _last_words(site: Site, cluster: Cluster, try_id: str, token: str) -> str:
+    """What a pod that comes too late leaves in its status."""
+    late = {"name": "base", "image": cluster.image, "imagePullPolicy": "IfNotPresent",
+            "command": ["sh", "-c", f"echo {token} | python3 -m trackside.runner --try-id {try_id}"],
+            "env": [{"name": "TRACKSIDE_API_URL", "value": f"http://{GATEWAY}:{site.server.url.rpartition(':')[2]}"}]}  # fmt: skip
+    spec = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [late]}
+    cluster.api.create("pods", cluster.namespace, {"metadata": {"name": "late", "labels": {"late": "1"}}, "spec": spec})
+
+    def ended() -> dict[str, Any] | None:
+        statuses = (cluster.pods(late="1")[0].get("status") or {}).get("containerStatuses") or [{}]
+        return (statuses[0].get("state") or {}).get("terminated")
+
+    found = until(ended, "the late pod ended", LONG)
+    cluster.api.delete("pods", cluster.namespace, "late", grace_s=0)
+    assert found["exitCode"] == 2
+    return str(found["message"])

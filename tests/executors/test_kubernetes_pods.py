@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.executors.world import ROOT, Cluster
+from trackside.core.messages import NOT_STARTED
 from trackside.executors.base import Fault, Phase, TryRef, Verdict
 from trackside.executors.kubernetes import builder, causes, names, reasons
 from trackside.executors.kubernetes.api import Refusal
@@ -165,6 +166,13 @@ def test_a_runtime_that_is_killed_while_it_starts_a_container_is_not_the_tasks_f
     said = "failed to create containerd task: failed to start shim: start failed: : signal: killed: unknown"
     found = judged({"phase": "Failed", **main(terminated={"reason": "StartError", "exitCode": 128, "message": said})})
     assert found.fault is Fault.INFRA
+
+
+def test_a_runner_that_the_server_refused_costs_no_retry() -> None:
+    said = f"{NOT_STARTED}409 This try is running; it is not started again."
+    found = judged({"phase": "Failed", **main(terminated={"reason": "Error", "exitCode": 2, "message": said})})
+    assert (found.fault, "409 This try is running" in str(found.reason)) == (Fault.INFRA, True)
+    assert judged({"phase": "Failed", **main(terminated={"reason": "Error", "exitCode": 2})}).fault is Fault.USER
 
 
 def test_a_node_that_has_just_started_is_waited_for() -> None:

@@ -31,6 +31,8 @@ from functools import cache
 from typing import Any, Self
 
 WIRE_VERSION = 1
+NOT_STARTED = "trackside: not started: "
+"""What the last words of a runner begin with whose try the server did not let it start."""
 
 
 @cache

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trackside.core.messages import NOT_STARTED
 from trackside.runner import shipped, used
 from trackside.runner.bundles.base import BundleError
 from trackside.runner.exchange import boottime
@@ -75,7 +76,7 @@ class SingleTry:
         status, order = (200, self._order) if self._order is not None else await self._claim()
         if status != 200:
             log.error("the try %s was not started (%s): %s", self._try_id, status, order)
-            _say_to_the_kubelet(f"the server did not let it start: {status} {order.get('detail') if isinstance(order, dict) else order}")
+            _say_to_the_kubelet(f"{NOT_STARTED}{status} {order.get('detail') if isinstance(order, dict) else order}")
             if self._given_forks is None:
                 await forks.abandon()
             return 2

@@ -57,7 +57,8 @@ CAUSES = {cause.code: cause for cause in (
           "Its own log says why.", _U),
     Cause("deadline", "DeadlineExceeded", "Its pod ran longer than activeDeadlineSeconds allows.",
           "Raise activeDeadlineSeconds in pod_override, or use execution_timeout, which lets on_kill work.", _U),
-    # the cluster's doing
+    # not the task's doing
+    Cause("not_started", "Its runner says so", "The server did not let it start: {detail}.", "Nothing: it starts elsewhere.", _I),
     Cause("evicted", "Evicted", "Node {node} evicted its pod: {detail}.", "Ask for the memory and ephemeral storage it uses.", _I),
     Cause("preempted", "Preempting, PreemptionByScheduler", "Its pod made room for one of higher priority{detail}.",
           "Give it a priorityClassName, or add nodes.", _I),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from trackside.core.messages import NOT_STARTED
 from trackside.core.reasons import Reason
 from trackside.executors.base import Fault, Phase
 from trackside.executors.kubernetes.builder import main_container
@@ -198,6 +199,8 @@ def _ended(found: Judgement, ended: Mapping[str, Any], base: Mapping[str, Any], 
     if code > 128:
         found.exit_code, found.signal = None, code - 128
         return _is(found, "signal", _signal_words(code - 128))
+    if (said := str(ended.get("message") or "")).startswith(NOT_STARTED):  # as when the kubelet has lost sight of a first container
+        return _is(found, "not_started", _short(said.removeprefix(NOT_STARTED)))
     return _is(found, "exit_code", _more(ended))
 
 
