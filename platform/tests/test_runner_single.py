@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from runner_support import FakeServer, alive, environment, until
 
 from trackside.core.environment import DROPPED
+from trackside.runner.http import ConnectFailed, Connection
 
 START_TOKEN = "start.only-once"
 
@@ -167,5 +169,44 @@ def test_a_claim_whose_answer_is_lost_is_repeated_as_the_same_claim(tmp_path: Pa
             assert await process.wait() == 0
             secrets = [body["secret"] for _, path, body, _ in server.requests if path.endswith("/start")]
             assert (len(secrets), len(set(secrets))) == (3, 1)
+
+    asyncio.run(main())
+
+
+def test_a_runner_without_contact_ends_its_task_and_says_what_it_met(tmp_path: Path) -> None:
+    (tmp_path / "dag.py").write_text(TASKS)
+
+    class Troubled(FakeServer):
+        def _one_try(self, door: str, body: Any) -> tuple[str | None, int, Any]:
+            if door.endswith(("/heartbeat", "/update")):
+                return None, 503, {"detail": "The database is unavailable."}
+            return super()._one_try(door, body)
+
+    async def main() -> None:
+        async with Troubled() as server:
+            try_id = server.order(tmp_path / "dag.py", "wait", heartbeat_s=0.1, self_fence_s=0.6)
+            process = await _run(server, try_id)
+            report = await server.report_of(try_id)
+            said = "the runner lost contact with the server for too long: The database is unavailable."
+            assert (report["outcome"], report["error"]) == ("lost", said)
+            await process.wait()
+
+    asyncio.run(main())
+
+
+def test_a_server_that_takes_no_connection_is_named_with_what_happened() -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            queued = []
+            for _ in range(3):  # more than its queue takes, so that nobody gets an answer any more
+                one = socket.socket()
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+                queued.append(one)
+            port = full.getsockname()[1]
+            with pytest.raises(ConnectFailed, match=f"^127.0.0.1:{port}: timed out$"):
+                await Connection(f"http://127.0.0.1:{port}", "token", connect_timeout_s=0.3).post("/x", {}, 5.0)
+            for one in queued:
+                one.close()
 
     asyncio.run(main())

@@ -318,7 +318,7 @@ def test_s21_the_trail_names_the_token_of_a_script_and_none_for_a_sign_in():
     user = person("Op")
     text = people.create_token(user.username, "nightly job", actor=ACTOR)
     assert Api(token=text)("POST", "/pools", {"name": "by_script", "slots": 1})[0] == 201
-    assert last("post_pool").extra["script"].startswith("nightly job (") and text.split("_")[2] not in str(last("post_pool").extra)
+    assert last("post_pool").extra["script"].startswith("nightly job (") and text.split("_", 2)[2] not in str(last("post_pool").extra)
     admin = client_of("superuser")
     assert "nightly job (" in exported(admin, "export_csv") and "nightly job (" in exported(admin, "export_json")
     entry = admin.get(reverse("admin:access_auditevent_change", args=(last("post_pool").pk,))).content.decode()

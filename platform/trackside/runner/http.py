@@ -80,7 +80,7 @@ class Connection:
                     self._host, self._port, ssl=self._tls, limit=1 << 20
                 )
         except (OSError, TimeoutError) as error:
-            raise ConnectFailed(f"{self._host}:{self._port}: {error or 'timed out'}") from error
+            raise ConnectFailed(f"{self._host}:{self._port}: {str(error) or 'timed out'}") from error
 
     async def _ask(self, request: bytes) -> tuple[int, Any]:
         assert self._reader is not None and self._writer is not None

@@ -169,6 +169,7 @@ class SingleTry:
     async def _heartbeats(self, held: HeldTry) -> None:
         """Signs of life until cancelled; kills the task when it is superseded or when nobody has answered for too long."""
         told: dict[str, Any] = {}
+        problem = ""
         while True:
             await asyncio.sleep(min(held.order.heartbeat_s, 0.5) if held.update != told else held.order.heartbeat_s)
             sent_at = boottime()
@@ -180,14 +181,16 @@ class SingleTry:
                 else:
                     status, answer = await self._post("/heartbeat", {"pid": held.pid})
             except (ConnectFailed, AnswerLost) as error:
-                log.warning("no answer to a heartbeat: %s", error)
-                status, answer = 503, {}
+                status, answer = 503, {"detail": str(error)}
             if status < 300:
-                self._accepted_at = sent_at
+                self._accepted_at, problem = sent_at, ""
             elif status in GONE:
                 held.kill(str(answer.get("detail") or "the try was superseded"), held.order.kill_grace_s)
+            else:
+                problem = f": {answer.get('detail') if isinstance(answer, dict) else answer}"
+                log.warning("a heartbeat was not accepted (%s)%s", status, problem)
             if boottime() - self._accepted_at > held.order.self_fence_s:
-                held.kill("the runner lost contact with the server for too long", 0.0, "lost")
+                held.kill(f"the runner lost contact with the server for too long{problem}", 0.0, "lost")
 
     async def _post(self, verb: str, body: Any) -> tuple[int, Any]:
         return await self._talk.post(f"/tries/{self._try_id}{verb}", body, 5.0)
