@@ -163,9 +163,15 @@ def test_a_node_that_the_cluster_has_lost_shows_on_the_pod_and_ends_nothing() ->
 
 
 def test_a_runtime_that_is_killed_while_it_starts_a_container_is_not_the_tasks_fault() -> None:
-    said = "failed to create containerd task: failed to start shim: start failed: : signal: killed: unknown"
-    found = judged({"phase": "Failed", **main(terminated={"reason": "StartError", "exitCode": 128, "message": said})})
-    assert found.fault is Fault.INFRA
+    def fault(said: str) -> Fault | None:
+        return judged({"phase": "Failed", **main(terminated={"reason": "StartError", "exitCode": 128, "message": said})}).fault
+
+    made = "failed to create containerd task: "
+    assert fault(made + "failed to start shim: start failed: : signal: killed: unknown") is Fault.INFRA
+    assert fault(made + "failed to create shim task: context canceled: unknown") is Fault.INFRA
+    assert fault(made + "failed to create shim task: ttrpc: closed: unknown") is Fault.INFRA
+    missing = 'OCI runtime create failed: runc create failed: unable to start container process: exec: "nope": executable file not found in $PATH'
+    assert fault(f"{made}failed to create shim task: {missing}: unknown") is Fault.USER
 
 
 def test_a_runner_that_the_server_refused_costs_no_retry() -> None:

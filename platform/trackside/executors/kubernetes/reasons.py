@@ -31,10 +31,12 @@ _EVENTS = {
     "FailedCreatePodSandBox": "pod_sandbox", "NetworkNotReady": "pod_sandbox",
 }  # fmt: skip
 _NODE_NOT_READY = re.compile(
-    r"services have not yet been read|failed to sync \w+ cache|failed to start shim|code = (Unavailable|DeadlineExceeded)|"
-    r"transport is closing|context deadline exceeded|is reserved for"
+    r"services have not yet been read|failed to sync \w+ cache|failed to start shim|failed to create shim task: (?!OCI)|"
+    r"code = (Unavailable|DeadlineExceeded|Canceled|Aborted)|transport is closing|ttrpc: (server )?closed|"
+    r"context (canceled|deadline exceeded)|is reserved for"
 )
-"""What the kubelet says of a container whose node is not ready for it, as when it has just been started. It tries again."""
+"""What the kubelet says of a container whose node is not ready for it, as when it has just been started, or was stopped while it
+started the container. Where it has not given up, it tries again. What is wrong with the container itself, the OCI runtime says."""
 _DISRUPTIONS = {
     "PreemptionByScheduler": "preempted", "EvictionByEvictionAPI": "drained", "DeletionByTaintManager": "node_lost",
     "DeletionByPodGC": "node_lost",
