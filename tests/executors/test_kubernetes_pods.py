@@ -170,7 +170,7 @@ def test_a_runtime_that_is_killed_while_it_starts_a_container_is_not_the_tasks_f
     assert fault(made + "failed to start shim: start failed: : signal: killed: unknown") is Fault.INFRA
     assert fault(made + "failed to create shim task: context canceled: unknown") is Fault.INFRA
     assert fault(made + "failed to create shim task: ttrpc: closed: unknown") is Fault.INFRA
-    missing = 'OCI runtime create failed: runc create failed: unable to start container process: exec: "nope": executable file not found in $PATH'
+    missing = 'OCI runtime create failed: runc create failed: exec: "nope": executable file not found in $PATH'
     assert fault(f"{made}failed to create shim task: {missing}: unknown") is Fault.USER
 
 
